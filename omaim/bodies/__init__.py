@@ -1,0 +1,1 @@
+"""The documents that SIP and XCAP carry: parse, values, write."""

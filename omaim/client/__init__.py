@@ -1,0 +1,1 @@
+"""The IM Client: library, entity and bot."""

@@ -1,0 +1,1 @@
+"""The SIP/IP Core: proxy, registrar, service invocation, discovery."""

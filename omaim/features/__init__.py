@@ -1,0 +1,1 @@
+"""Small plugins on hooks and taps, and examples to copy."""

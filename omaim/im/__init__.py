@@ -1,0 +1,1 @@
+"""The IM Server: participating and controlling functions."""

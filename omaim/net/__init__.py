@@ -1,0 +1,1 @@
+"""Every socket: the only package that listens or connects."""

@@ -1,0 +1,1 @@
+"""All the state that outlives a request, behind zope interfaces."""

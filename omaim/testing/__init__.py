@@ -1,0 +1,1 @@
+"""Test support for us and for plugin writers; nothing in omaim imports it."""

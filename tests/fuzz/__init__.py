@@ -1,0 +1,1 @@
+"""Inputs that once hurt, replayed, and the harness that finds more."""

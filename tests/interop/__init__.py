@@ -1,0 +1,1 @@
+"""Foreign stacks against the lab, when they are installed."""
