@@ -69,4 +69,4 @@ class DeadlinesTests(SynchronousTestCase):
                 self.assertEqual(times, [])
             else:
                 self.assertEqual(len(times), 1)
-                self.assertTrue(moment <= times[0] < moment + 1.0)
+                self.assertTrue(moment <= times[0] <= moment + 1.0)
