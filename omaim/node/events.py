@@ -1,0 +1,138 @@
+"""What taps hear: facts, said once they are true.
+
+An event that charging, history or interception must not lose is written to the outbox in the
+same commit as the fact itself: :func:`to_json` and :func:`from_json` are its written form.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from omaim.errors import UsageError
+
+
+@attrs.frozen(kw_only=True)
+class ServiceEvent:
+    """The root of all service events."""
+
+    at: float  # seconds since the epoch, UTC
+    entity: str  # the name of the entity that says it
+    icid: str = ""  # IMS charging identity of the request, RFC 7315 §4.6
+
+
+@attrs.frozen(kw_only=True)
+class UserRegistered(ServiceEvent):
+    """An AoR has its first binding, or a binding was added or refreshed."""
+
+    aor: str
+    contacts: tuple[str, ...]
+    initial: bool
+
+
+@attrs.frozen(kw_only=True)
+class UserDeregistered(ServiceEvent):
+    """The last binding of an AoR is gone."""
+
+    aor: str
+    why: str  # reg event word: "unregistered", "expired", "deactivated", "rejected"
+
+
+@attrs.frozen(kw_only=True)
+class MessageAccepted(ServiceEvent):
+    """The IM Server answered a pager message with 2xx: it is ours now, or delivered."""
+
+    message_id: str  # imdn.Message-ID when there is one, else Call-ID
+    side: str  # "originating", "terminating", "list"
+    sender: str
+    recipients: tuple[str, ...]
+    content_type: str
+    size: int  # octets of the body
+
+
+@attrs.frozen(kw_only=True)
+class MessageDelivered(ServiceEvent):
+    """A client of the recipient answered 200."""
+
+    message_id: str
+    sender: str
+    recipient: str
+    deferred: bool  # it had waited in the store
+
+
+@attrs.frozen(kw_only=True)
+class MessageDeferred(ServiceEvent):
+    """A message waits in the store for its recipient."""
+
+    message_id: str
+    sender: str
+    recipient: str
+    size: int
+    expires_at: float
+
+
+@attrs.frozen(kw_only=True)
+class MessageRefused(ServiceEvent):
+    """A message was not accepted."""
+
+    message_id: str
+    sender: str
+    recipient: str
+    status: int
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class MessageExpired(ServiceEvent):
+    """A deferred message was dropped because its validity ran out."""
+
+    message_id: str
+    sender: str
+    recipient: str
+
+
+@attrs.frozen(kw_only=True)
+class MessageDeleted(ServiceEvent):
+    """A user deleted a deferred message unread."""
+
+    message_id: str
+    recipient: str
+
+
+@attrs.frozen(kw_only=True)
+class ReportSent(ServiceEvent):
+    """The server made an IMDN of its own."""
+
+    message_id: str  # of the message reported on
+    recipient: str  # who gets the report: the sender of the message
+    disposition: str  # "stored", "failed", "forbidden"
+
+
+def _kinds(root: type[ServiceEvent]) -> dict[str, type[ServiceEvent]]:
+    found = {root.__name__: root}
+    for kind in root.__subclasses__():
+        found.update(_kinds(kind))
+    return found
+
+
+def to_json(event: ServiceEvent) -> tuple[str, str]:
+    """Return the kind of ``event`` and its fields as JSON text."""
+    return type(event).__name__, json.dumps(attrs.asdict(event), separators=(",", ":"))
+
+
+def from_json(kind: str, text: str) -> ServiceEvent:
+    """Return the event that :func:`to_json` wrote.
+
+    Raises:
+        UsageError: no event class of that name is loaded.
+    """
+    cls = _kinds(ServiceEvent).get(kind)
+    if cls is None:
+        raise UsageError(f"no service event is called {kind}: load the plugin that defines it")
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(text).items()
+    }
+    return cls(**fields)
