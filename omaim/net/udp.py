@@ -1,0 +1,131 @@
+"""Datagrams on a reactor: a socket that is emptied in one go.
+
+Twisted's own UDP port costs a third more per datagram; this one is a bare descriptor.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from errno import EINTR, ENOBUFS
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from omaim.errors import Unavailable
+
+BATCH: Final = 64  # datagrams taken before other descriptors have their turn
+LARGEST: Final = 65535
+SYSTEM_BUFFER: Final = 4 * 1024 * 1024  # octets asked of the kernel, which may give less
+QUEUE: Final = 512  # datagrams kept while the socket takes no more
+
+_log = Logger()
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class DatagramSocket:
+    """One bound UDP socket, IPv4 or IPv6.
+
+    Args:
+        reactor: where to wait for datagrams.
+        host: numeric address to bind, IPv6 without brackets.
+        port: port to bind, 0 for a free one.
+        received: called with each datagram and its source; what it raises is logged.
+
+    Raises:
+        Unavailable: the address is not ours or in use.
+    """
+
+    def __init__(
+        self, reactor: Any, host: str, port: int, received: Callable[[bytes, Any], None]
+    ) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, SYSTEM_BUFFER)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self._socket.bind((host, port))
+        except (OSError, OverflowError) as error:
+            self._socket.close()
+            raise Unavailable(f"cannot listen on UDP {host} port {port}: {error}") from error
+        self.host: str = self._socket.getsockname()[0]
+        self.port: int = self._socket.getsockname()[1]
+        self._reactor = reactor
+        self._received = received
+        self._waiting: deque[tuple[bytes, Any]] = deque()
+        self._closed = False
+        reactor.addReader(self)
+
+    def send(self, data: bytes, address: Any) -> bool:
+        if self._closed:
+            return False
+        if self._waiting:
+            return self._wait(data, address)
+        try:
+            self._socket.sendto(data, address)
+        except BlockingIOError:
+            return self._wait(data, address)
+        except (OSError, OverflowError) as error:
+            # A full queue in the kernel is loss, which UDP may have; the rest is this peer's.
+            return getattr(error, "errno", 0) in (ENOBUFS, EINTR)
+        return True
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._waiting.clear()
+            self._socket.close()
+
+    def _wait(self, data: bytes, address: Any) -> bool:
+        if len(self._waiting) < QUEUE:
+            self._waiting.append((data, address))
+            self._reactor.addWriter(self)
+        return True
+
+    def doRead(self) -> None:
+        receive = self._socket.recvfrom
+        received = self._received
+        for _ in range(BATCH):
+            try:
+                data, address = receive(LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error of an earlier send, for nobody in particular
+            try:
+                received(data, address)
+            except Exception:
+                _log.failure("A datagram was not served")
+            if self._closed:
+                return
+
+    def doWrite(self) -> None:
+        for _ in range(BATCH):
+            if not self._waiting:
+                self._reactor.removeWriter(self)
+                return
+            data, address = self._waiting[0]
+            try:
+                self._socket.sendto(data, address)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # lost, as datagrams may be
+            self._waiting.popleft()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def connectionLost(self, reason: object) -> None:
+        self.close()
+
+    def logPrefix(self) -> str:
+        return "UDP"
