@@ -36,13 +36,13 @@ _SERVICES = {
 }
 
 
-class _Zone(FileAuthority):  # type: ignore[misc]
+class _Zone(FileAuthority):
     """A zone from values: FileAuthority without its file."""
 
     def __init__(self, origin: str, records: dict[bytes, list[Any]]) -> None:
-        super().__init__(None)
-        self.soa = (origin.encode(), records[origin.encode()][0])
-        self.records = records
+        self.soa = (origin.encode(), records[origin.encode()][0])  # type: ignore[assignment]
+        self.records = records  # type: ignore[assignment]
+        super().__init__(None)  # type: ignore[no-untyped-call]
 
     def loadFile(self, filename: object) -> None:
         """There is no file."""
