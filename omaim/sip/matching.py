@@ -1,0 +1,482 @@
+"""Which transaction a message belongs to, and what the transaction then wants done.
+
+One :class:`Transactions` serves all entities behind one endpoint. It answers repeats itself,
+matches CANCEL, swallows the ACK of error responses, and hands up only what is new: to the
+:class:`TransactionUser`, which decides.
+
+Whoever calls it gives the time. Its machines wait on the :class:`~omaim.timers.Deadlines` it
+was made with; after each call the caller looks when these are wanted next.
+
+Spec: RFC 3261 §17.1.3, §17.2.3, §9, §8.2.2.2, §18.1.2; RFC 6026 §6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+from omaim.errors import UsageError
+from omaim.ids import Ids
+from omaim.sip.flow import Flow
+from omaim.sip.hop import (
+    ack_for,
+    cancel_for,
+    client_key,
+    is_old,
+    old_ack_key,
+    server_key,
+    stateless_tag,
+)
+from omaim.sip.message import Request, Response
+from omaim.sip.timing import Timing
+from omaim.sip.transaction import ClientTransaction, ServerTransaction
+from omaim.sip.transitions import (
+    ACKNOWLEDGE,
+    BROKEN,
+    COMPLETED,
+    END,
+    PASS,
+    PROCEEDING,
+    SEND,
+    SEND_100,
+    TIMED_OUT,
+)
+from omaim.sip.user import TransactionUser
+from omaim.timers import Deadlines
+
+MAXIMUM: Final = 250_000  # transactions of each side; 30 s of the traffic that one core carries
+RETRY_AFTER: Final = "5"  # seconds, told to who comes when all are in use
+# What a CANCEL may be about. Only an INVITE is cancelled, the others are just there (§9.2).
+_CANCELLED: Final = ("INVITE", "MESSAGE", "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "OPTIONS",
+                     "INFO", "UPDATE", "BYE", "REFER", "PRACK")  # fmt: skip
+
+
+def _ignore_response(response: Response) -> None:
+    """Take a response without reaction."""
+
+
+@final
+class Transactions:
+    """All transactions of one endpoint.
+
+    Args:
+        timing: the timers.
+        ids: source of To tags.
+        deadlines: where the machines wait.
+        send: writes bytes to a flow and returns at once, whatever becomes of them. What could
+            not be delivered comes back through :meth:`transport_error` or :meth:`undelivered`.
+        user: gets all that is new.
+        maximum: most transactions of each side, server and client. Beyond it new requests are
+            refused with 503, without state, and ours fail with a local 503.
+        user_agent: refuse merged requests (482) by itself. Not for a proxy, which may see one
+            request on several ways; the user agents behind it call :meth:`claim`.
+
+    Spec: RFC 3261 §17
+    """
+
+    __slots__ = (
+        "_acks",
+        "_act_client",
+        "_act_server",
+        "_claims",
+        "_clients",
+        "_deadlines",
+        "_ids",
+        "_maximum",
+        "_send",
+        "_servers",
+        "_timing",
+        "_user_agent",
+        "_waiting",
+        "user",
+    )
+
+    def __init__(
+        self,
+        timing: Timing,
+        ids: Ids,
+        deadlines: Deadlines,
+        send: Callable[[Flow, bytes], None],
+        user: TransactionUser,
+        maximum: int = MAXIMUM,
+        user_agent: bool = False,
+    ) -> None:
+        self.user = user
+        self._timing = timing
+        self._ids = ids
+        self._deadlines = deadlines
+        self._send = send
+        self._maximum = maximum
+        self._user_agent = user_agent
+        self._servers: dict[str, ServerTransaction] = {}
+        self._clients: dict[str, ClientTransaction] = {}
+        self._acks: dict[str, ServerTransaction] = {}  # of INVITEs from before RFC 3261
+        self._claims: dict[str, ServerTransaction] = {}
+        # Who loses what when a connection breaks; datagrams break none.
+        self._waiting: dict[Flow, dict[str, ClientTransaction]] = {}
+        self._act_server: Callable[[ServerTransaction, float], None] = self._woken_server
+        self._act_client: Callable[[ClientTransaction, float], None] = self._woken_client
+
+    @property
+    def server_count(self) -> int:
+        """How many server transactions live now."""
+        return len(self._servers)
+
+    @property
+    def client_count(self) -> int:
+        """How many client transactions live now."""
+        return len(self._clients)
+
+    # What comes in.
+
+    def receive(
+        self, message: Request | Response, flow: Flow, now: float, reply_to: Flow | None = None
+    ) -> None:
+        """Take a checked message from the wire; "received" and "rport" are in its Via already.
+
+        Args:
+            message: what came.
+            flow: the path it came by.
+            now: monotonic seconds.
+            reply_to: the path for answers where it is another (RFC 3261 §18.2.2: a Via
+                without rport whose port is not the one it came from).
+        """
+        if isinstance(message, Request):
+            self._receive_request(message, flow, now, reply_to)
+        else:
+            self._receive_response(message, flow, now)
+
+    def _receive_request(
+        self, request: Request, flow: Flow, now: float, reply_to: Flow | None
+    ) -> None:
+        method = request.method
+        if method == "ACK":
+            self._receive_ack(request, flow, now)
+            return
+        key = server_key(request, method)
+        transaction = self._servers.get(key)
+        if transaction is not None:
+            transaction.repeated(now)
+            if transaction.take() & SEND and transaction.wire:
+                self._send(transaction.reply_to, transaction.wire)
+            return
+        if len(self._servers) >= self._maximum:
+            self.user.on_drop("full", request, flow)
+            self.refuse(request, reply_to or flow, 503)
+            return
+        transaction = ServerTransaction(request, flow, key, self._timing, now, self._act_server)
+        if reply_to is not None:
+            transaction.reply_to = reply_to
+        if transaction.invite and is_old(key):
+            transaction.ack_key = old_ack_key(request)
+        self._servers[key] = transaction
+        self._deadlines.arm(transaction)
+        if method == "CANCEL":
+            self._receive_cancel(transaction, request, now)
+        elif not self._user_agent or self.claim(transaction, now):
+            self.user.on_request(transaction)
+
+    def _receive_ack(self, request: Request, flow: Flow, now: float) -> None:
+        key = server_key(request, "INVITE")
+        transaction = self._servers.get(key)
+        if transaction is None and is_old(key):
+            transaction = self._acks.get(old_ack_key(request) + request.to.tag)
+        if transaction is None:
+            if request.to.tag == stateless_tag(key):
+                return  # it acknowledges a refusal that left no transaction
+            self.user.on_ack(request, flow)
+            return
+        transaction.acknowledged(now)
+        out = transaction.take()
+        if out & END:
+            self._forget_server(transaction)
+        elif out & PASS:
+            self.user.on_ack(request, flow)
+
+    def _receive_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
+        target = self._cancelled_by(cancel)
+        if target is None or target.flow.remote_host != transaction.flow.remote_host:
+            self.reply(transaction, 481, now)
+            return
+        # The answers to CANCEL and to what it cancels have one To tag (RFC 3261 §9.2).
+        transaction.tag = self.tag_of(target)
+        self.reply(transaction, 200, now)
+        if target.invite and target.state == PROCEEDING:
+            self.user.on_cancel(target, cancel)
+
+    def _cancelled_by(self, cancel: Request) -> ServerTransaction | None:
+        for method in _CANCELLED:
+            target = self._servers.get(server_key(cancel, method))
+            if target is not None:
+                return target
+        return None
+
+    def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
+        method = response.cseq.method
+        transaction = self._clients.get(client_key(response.via.branch, method))
+        if transaction is None or transaction.method != method:
+            self.user.on_stray_response(response, flow)
+            return
+        transaction.responded(response.status, now)
+        self._perform(transaction, transaction.take(), response, now)
+
+    # What goes out.
+
+    def start(
+        self,
+        request: Request,
+        flow: Flow,
+        on_response: Callable[[Response], None],
+        on_end: Callable[[], None] | None,
+        now: float,
+    ) -> ClientTransaction:
+        """Send a request and see to it that it is answered.
+
+        Args:
+            request: complete, our Via with a fresh branch on top; not to be changed from here.
+            flow: the path to send it by.
+            on_response: gets every provisional response, the final one, and each 2xx of an
+                INVITE. A final response that never comes is replaced by a local one:
+                408 after 64 × T1, 503 when the transport fails, 487 when nothing came after
+                CANCEL. Never called before this method has returned, except by a ``send`` that
+                calls back.
+            on_end: called when the transaction is forgotten.
+            now: monotonic seconds.
+
+        Raises:
+            UsageError: the branch is in use.
+        """
+        transaction = ClientTransaction(
+            request, flow, self._timing, now, self._act_client, on_response, on_end
+        )
+        key = transaction.key
+        clients = self._clients
+        if key in clients:
+            raise UsageError(f"give every request its own branch: {key} is in use")
+        if len(clients) >= self._maximum or not flow.open:
+            transaction.give_up(now)
+            self._deadlines.arm(transaction)
+            return transaction
+        clients[key] = transaction
+        if flow.reliable:
+            waiting = self._waiting.get(flow)
+            if waiting is None:
+                waiting = self._waiting[flow] = {}
+            waiting[key] = transaction
+        self._deadlines.arm(transaction)
+        if flow.reliable and not transaction.invite:
+            self._send(flow, request.to_bytes())
+        else:
+            transaction.wire = request.to_bytes()
+            self._send(flow, transaction.wire)
+        return transaction
+
+    def cancel(self, transaction: ClientTransaction, now: float) -> None:
+        """Ask the peer to give up an INVITE: at once, or as soon as it has answered 1xx.
+
+        Nothing happens when the final response is there, or for other methods.
+
+        Spec: RFC 3261 §9.1
+        """
+        if transaction.invite and not transaction.answered and not transaction.cancelled:
+            transaction.cancelling = True
+            if transaction.state == PROCEEDING:
+                self._send_cancel(transaction, now)
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> bool:
+        """Answer a request.
+
+        Returns:
+            Whether the response was sent: not when the transaction has its final response
+            already, is gone, or RFC 4320 forbids the response (a 408 or an early 100 to a
+            request other than INVITE).
+        """
+        transaction.respond(response.status, now)
+        out = transaction.take()
+        if not out & SEND:
+            if transaction.answered and not transaction.invite and response.status == 408:
+                transaction.wire = b""
+            return False
+        data = response.to_bytes()
+        if transaction.invite:
+            self._note_tag(transaction, response)
+        if out & END:
+            self._forget_server(transaction)
+        else:
+            # An accepted INVITE's repeats are swallowed; its user repeats the 2xx.
+            transaction.wire = data if transaction.state <= COMPLETED else b""
+            self._deadlines.arm(transaction)
+        self._send(transaction.reply_to, data)
+        return True
+
+    def reply(
+        self, transaction: ServerTransaction, status: int, now: float, reason: str | None = None
+    ) -> bool:
+        """Answer a request with a bare status; see :meth:`respond`."""
+        if transaction.answered:
+            return False
+        tag = "" if status == 100 else self.tag_of(transaction)
+        response = transaction.request.response(status, reason, tag)
+        return self.respond(transaction, response, now)
+
+    def tag_of(self, transaction: ServerTransaction) -> str:
+        """Return the To tag for our answers to this request."""
+        if not transaction.tag:
+            transaction.tag = self._ids.tag()
+        return transaction.tag
+
+    def refuse(self, request: Request, flow: Flow, status: int, reason: str | None = None) -> None:
+        """Answer without keeping anything; repeats get the same answer. An ACK gets none.
+
+        Spec: RFC 3261 §8.2.7
+        """
+        if request.method == "ACK":
+            return
+        tag = stateless_tag(server_key(request, request.method))
+        response = request.response(status, reason, tag)
+        if status == 503:
+            response.set("Retry-After", RETRY_AFTER)
+        self._send(flow, response.to_bytes())
+
+    def claim(self, transaction: ServerTransaction, now: float) -> bool:
+        """Make sure that a user agent sees a request once, though it came on several ways.
+
+        Returns:
+            True when this is the first; False when it is not: 482 has been sent then.
+
+        Spec: RFC 3261 §8.2.2.2
+        """
+        request = transaction.request
+        if request.to.tag:
+            return True
+        cseq = request.cseq
+        claim = f"{request.from_.tag}\n{request.call_id}\n{cseq.number} {cseq.method}"
+        first = self._claims.get(claim)
+        if first is None:
+            self._claims[claim] = transaction
+            transaction.claim = claim
+        elif first is not transaction:
+            self.reply(transaction, 482, now)
+            return False
+        return True
+
+    # What goes wrong.
+
+    def transport_error(self, flow: Flow, now: float) -> None:
+        """A flow broke, or the peer cannot be reached: fail what waits for an answer by it.
+
+        Spec: RFC 3261 §17.1.4, §18.4
+        """
+        if flow.reliable:
+            waiting = self._waiting.get(flow)
+            lost = [] if waiting is None else list(waiting.values())
+        else:
+            lost = [client for client in self._clients.values() if _same_peer(client.flow, flow)]
+        for transaction in lost:
+            transaction.failed(now)
+            self._perform(transaction, transaction.take(), None, now)
+
+    def undelivered(self, transaction: ServerTransaction, now: float) -> None:
+        """No way was found to deliver an answer.
+
+        Spec: RFC 3261 §17.2.4; RFC 6026 §7.1
+        """
+        transaction.failed(now)
+        self._woken_server(transaction, now)
+
+    # What the machines want done.
+
+    def _woken_server(self, transaction: ServerTransaction, now: float) -> None:
+        out = transaction.take()
+        if out & SEND_100:
+            transaction.wire = transaction.request.response(100, None, "").to_bytes()
+            self._send(transaction.reply_to, transaction.wire)
+        elif out & SEND:
+            self._send(transaction.reply_to, transaction.wire)
+        if out & END:
+            self._forget_server(transaction)
+        if out & (TIMED_OUT | BROKEN):
+            self.user.on_failure(transaction, "timeout" if out & TIMED_OUT else "transport")
+
+    def _woken_client(self, transaction: ClientTransaction, now: float) -> None:
+        self._perform(transaction, transaction.take(), None, now)
+
+    def _perform(
+        self, transaction: ClientTransaction, out: int, response: Response | None, now: float
+    ) -> None:
+        """Do what a client machine wants; the user's functions come last, all is settled then."""
+        if out & SEND:
+            self._send(transaction.flow, transaction.wire)
+        if out & (TIMED_OUT | BROKEN):
+            response = _local(transaction, out)
+        elif out & ACKNOWLEDGE and response is not None:
+            if not transaction.ack:
+                transaction.ack = ack_for(transaction.request, response).to_bytes()
+            self._send(transaction.flow, transaction.ack)
+        if out & END:
+            self._forget_client(transaction)
+        elif transaction.answered:
+            transaction.let_go()
+        elif transaction.cancelling and not transaction.cancelled and out & PASS:
+            self._send_cancel(transaction, now)
+        self._deadlines.arm(transaction)
+        if out & (PASS | TIMED_OUT | BROKEN) and response is not None:
+            transaction.on_response(response)
+        if out & END and transaction.on_end is not None:
+            transaction.on_end()
+
+    def _send_cancel(self, transaction: ClientTransaction, now: float) -> None:
+        transaction.cancelled = True
+        transaction.abandon(now)
+        self._deadlines.arm(transaction)
+        self.start(cancel_for(transaction.request), transaction.flow, _ignore_response, None, now)
+
+    def _note_tag(self, transaction: ServerTransaction, response: Response) -> None:
+        if response.status == 100:
+            return
+        tag = response.to.tag
+        if tag:
+            transaction.tag = tag
+        if transaction.ack_key and transaction.state == COMPLETED:
+            transaction.ack_key += tag
+            self._acks[transaction.ack_key] = transaction
+
+    def _forget_server(self, transaction: ServerTransaction) -> None:
+        transaction.wire = b""
+        del self._servers[transaction.key]
+        if transaction.claim:
+            del self._claims[transaction.claim]
+        if transaction.ack_key:
+            self._acks.pop(transaction.ack_key, None)
+
+    def _forget_client(self, transaction: ClientTransaction) -> None:
+        transaction.let_go()
+        key = transaction.key
+        if self._clients.get(key) is not transaction:
+            return  # it was hopeless from the start
+        del self._clients[key]
+        flow = transaction.flow
+        if flow.reliable:
+            waiting = self._waiting[flow]
+            del waiting[key]
+            if not waiting:
+                del self._waiting[flow]
+
+
+def _local(transaction: ClientTransaction, out: int) -> Response:
+    """Return the response that stands for the one that never came."""
+    if out & BROKEN:
+        status = 503
+    else:
+        status = 487 if transaction.cancelled else 408
+    response = transaction.request.response(status)
+    response.local = True
+    return response
+
+
+def _same_peer(one: Flow, other: Flow) -> bool:
+    return one is other or (
+        one.remote_host == other.remote_host
+        and one.remote_port == other.remote_port
+        and one.transport == other.transport
+    )
