@@ -18,6 +18,7 @@ the name of its own part in it::
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import types
 import typing
@@ -63,9 +64,8 @@ class NodeConfig:
     dns: tuple[str, ...] = setting((), "DNS servers as HOST:PORT; none means those of the system")
     metrics: str = setting("", "where the metrics page listens, HOST:PORT; empty for nowhere")
     trace: str = setting("", "a file that gets every message as JSON lines, for omaim ladder")
-    features: tuple[str, ...] = setting((), "features to switch on, by name, in this order")
-    ca: str = setting("", "a PEM file of certification authorities to trust for TLS")
-    certificate: str = setting("", "a PEM file with this process's certificate and key")
+    features: tuple[str, ...] = setting((), "features to switch on, by name; see docs/features")
+    feature_settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
     log_format: str = setting(
         "text",
         "how log lines look: text or json",
@@ -75,7 +75,7 @@ class NodeConfig:
 
 def settings_of(config: type[Any]) -> list[attrs.Attribute[Any]]:
     """Return the fields of a Config class in their order."""
-    return list(attrs.fields(config))
+    return [field for field in attrs.fields(config) if "help" in field.metadata]
 
 
 def _tuple_of(kind: Any) -> Any | None:
@@ -180,6 +180,51 @@ class Part:
     node: NodeConfig
 
 
+@attrs.frozen
+class Listen:
+    """One address on which SIP arrives, written ``udp:127.0.0.1:5060``."""
+
+    transport: str  # "UDP", "TCP" or "TLS"
+    host: str  # numeric, IPv6 without brackets
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.lower()}:{host}:{self.port}"
+
+
+_LISTEN = re.compile(r"(udp|tcp|tls):(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})", re.IGNORECASE)
+
+
+def parse_listen(text: str) -> Listen:
+    """Return the address in ``transport:address:port``.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found[4]) > 65535:
+        raise UsageError(
+            f"{text} is no address to listen on: write udp:127.0.0.1:5060, "
+            "tcp:[::1]:5060 or tls:127.0.0.1:5061"
+        )
+    return Listen(found[1].upper(), found[2] or found[3], int(found[4]))
+
+
+def parse_place(text: str, port: int | None = None) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``; ``port`` stands in for a missing one.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    host, _, digits = text.rpartition(":")
+    if not host and port is not None:
+        return digits.strip("[]"), port
+    if not host or not digits.isdecimal() or int(digits) > 65535:
+        raise UsageError(f"{text} is no address: write HOST:PORT")
+    return host.strip("[]"), int(digits)
+
+
 def part_of(contents: Mapping[str, Any], name: str, path: str) -> Part:
     """Return the part called ``name`` of a topology file's contents.
 
@@ -199,6 +244,8 @@ def part_of(contents: Mapping[str, Any], name: str, path: str) -> Part:
     shared = {**contents.get("node", {}), **own}
     shared.setdefault("name", name)
     node = make_config(NodeConfig, shared, f"{path}: node of {name}")
+    features = contents.get("features", {})
+    node = attrs.evolve(node, feature_settings=features)
     return Part(name=name, kind=kind, settings=rest, node=node)
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+import attrs
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin, getPlugins
@@ -119,7 +120,7 @@ def options_for(maker: EntityMaker) -> type[usage.Options]:
             "topology file that --name names, or are the defaults shown; lists are written "
             "with commas."
         )
-        optParameters = [  # noqa: RUF012
+        optParameters = [
             ["config", "c", "", "topology file (TOML) that describes the network"],
             ["name", "n", "", "name of this entity in the topology file"],
             *(
@@ -158,6 +159,7 @@ def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:
     name, path = options["name"] or maker.name, options["config"]
     base: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    features: Mapping[str, Mapping[str, Any]] = {}
     if path:
         part = part_of(read_file(path), name, path)
         if part.kind != maker.name:
@@ -166,7 +168,9 @@ def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:
             )
         base = {field.name: getattr(part.node, field.name) for field in settings_of(NodeConfig)}
         settings = dict(part.settings)
+        features = part.node.feature_settings
     node = make_config(NodeConfig, {**base, "name": name, **shared}, maker.tapname)
+    node = attrs.evolve(node, feature_settings=features)
     return node, make_config(maker.config(), {**settings, **own}, maker.tapname)
 
 

@@ -20,7 +20,6 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
-from omaim.node.events import ServiceEvent
 from omaim.node.questions import Question
 
 _log = Logger()
@@ -48,6 +47,7 @@ class IFeature(Interface):
     """A plugin on one decision point or one kind of event."""
 
     name = Attribute("What configuration files call it.")
+    config = Attribute("An attrs class of its settings, or None.")
     on = Attribute("The class of question or event it wants.")
     order = Attribute("Lower is asked earlier; 0 by default.")
     act = Attribute("The function: a coroutine for a question, a plain one for an event.")
@@ -60,15 +60,18 @@ class Feature:
 
     name: str
     on: type[Any]
-    act: Callable[[Any], Any]
+    act: Callable[..., Any]
     order: int = 0
+    config: type[Any] | None = None
 
-    def __call__(self, asked: Any) -> Any:
+    def __call__(self, *asked: Any) -> Any:
         """Call the function itself, as its tests want to."""
-        return self.act(asked)
+        return self.act(*asked)
 
 
-def feature(name: str, on: type[Any], order: int = 0) -> Callable[[Callable[[Any], Any]], Feature]:
+def feature(
+    name: str, on: type[Any], order: int = 0, config: type[Any] | None = None
+) -> Callable[[Callable[..., Any]], Feature]:
     """Turn a function into a feature.
 
     Args:
@@ -76,10 +79,13 @@ def feature(name: str, on: type[Any], order: int = 0) -> Callable[[Callable[[Any
         on: a subclass of :class:`~omaim.node.questions.Question` (the function is a
             coroutine and answers) or of :class:`~omaim.node.events.ServiceEvent` (it looks).
         order: lower numbers are asked first.
+        config: an attrs class of settings (see :func:`omaim.node.config.setting`). The
+            function then takes its value as second argument; the topology file gives it in
+            a table ``[features.NAME]``.
     """
 
-    def decorate(act: Callable[[Any], Any]) -> Feature:
-        return Feature(name=name, on=on, act=act, order=order)
+    def decorate(act: Callable[..., Any]) -> Feature:
+        return Feature(name=name, on=on, act=act, order=order, config=config)
 
     return decorate
 
@@ -126,8 +132,3 @@ class Hooks:
             if opinion is not None:
                 return opinion
         return None
-
-
-def is_event(kind: type[Any]) -> bool:
-    """Tell whether a feature on ``kind`` only looks."""
-    return issubclass(kind, ServiceEvent)

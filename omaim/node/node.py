@@ -1,0 +1,233 @@
+"""Node: what the entities of one process share, and the process's beginning and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.plugin import getPlugins
+from twisted.python.failure import Failure
+
+from omaim.errors import OmaimError, UsageError
+from omaim.ids import Ids
+from omaim.net.endpoint import Endpoint
+from omaim.net.network import INetwork, ReactorNetwork
+from omaim.net.resolver import Ask, Dns, Resolver
+from omaim.net.tls import TlsSettings
+from omaim.net.wire import Wire
+from omaim.node.config import NodeConfig, make_config, parse_place
+from omaim.node.directory import Directory
+from omaim.node.entity import IEntity, IEntityMaker
+from omaim.node.hooks import Feature, Hooks, IFeature
+from omaim.node.questions import Question
+from omaim.node.taps import Taps
+from omaim.sip.timing import Timing
+from omaim.stores.interfaces import IStores
+from omaim.stores.opening import open_stores
+
+_log = Logger()
+T = TypeVar("T")
+
+
+class Node(MultiService):
+    """One process's clock, network, stores, hooks, taps and entities.
+
+    Args:
+        config: the process's settings.
+        clock: where time comes from; a fake one in tests.
+        network: real or simulated.
+        stores: opened ones; closed when the node stops.
+        ask: puts questions to the DNS; ``None`` knows numeric addresses only.
+        ids: where identifiers come from.
+        timing: SIP timers for every endpoint.
+
+    Attributes:
+        hooks, taps, directory, wire, resolver: see their classes.
+        endpoints: the SIP endpoints of its entities, by name.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        clock: IReactorTime,
+        network: INetwork,
+        stores: IStores,
+        ask: Ask | None = None,
+        ids: Ids | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.clock: Any = clock
+        self.network = network
+        self.stores = stores
+        self.ids = ids or Ids()
+        self.timing = timing or Timing()
+        self.hooks = Hooks()
+        self.taps = Taps()
+        self.directory = Directory()
+        self.wire = Wire()
+        self.resolver = Resolver(clock, ask, self.ids)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.entities: dict[str, IEntity] = {}
+        self.taps.on_wire_change(self._wire_changed)
+        use_features(self, config)
+
+    def endpoint(self, name: str, software: str = "omaim") -> Endpoint:
+        """Return a new SIP endpoint of this node; ``name`` is its entity's."""
+        endpoint = Endpoint(
+            self.network,
+            self.clock,
+            self.resolver,
+            name=name,
+            timing=self.timing,
+            ids=self.ids,
+            software=software,
+            wire=self.wire,
+        )
+        self.endpoints[name] = endpoint
+        return endpoint
+
+    def add(self, name: str, maker: IEntityMaker, config: Any) -> IEntity:
+        """Build an entity into this node; it starts when the node does, or now if it runs."""
+        entity: IEntity = maker.build(self, config)
+        self.entities[name] = entity
+        entity.setServiceParent(self)
+        return entity
+
+    def ready(self) -> Deferred[Any]:
+        """Return a Deferred that fires when every entity is of use, or fails with the first
+        reason why one is not."""
+        waiting = gatherResults(
+            [entity.ready() for entity in self.entities.values()], consumeErrors=True
+        )
+        return waiting.addErrback(_first_reason)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the entities, then close the stores."""
+
+        async def stop() -> None:
+            await maybeDeferred(super(Node, self).stopService)
+            await self.stores.close()
+
+        return Deferred.fromCoroutine(stop())
+
+    def _wire_changed(self) -> None:
+        self.wire.record = self.taps.record
+
+
+def _first_reason(failure: Failure) -> Any:
+    inner = getattr(failure.value, "subFailure", None)
+    return failure if inner is None else inner
+
+
+def use_features(node: Node, config: NodeConfig) -> None:
+    """Attach the features that the configuration names.
+
+    Raises:
+        UsageError: one is not installed (those there are get listed), or its settings are
+            wrong.
+    """
+    if not config.features:
+        return
+    found: dict[str, Feature] = {one.name: one for one in getPlugins(IFeature)}
+    for name in config.features:
+        if name not in found:
+            there = ", ".join(sorted(found)) or "none"
+            raise UsageError(f"no feature is called {name}; installed: {there}")
+        _attach(node, found[name], config.feature_settings.get(name, {}))
+
+
+def _attach(node: Node, feature: Feature, values: Any) -> None:
+    act = feature.act
+    if feature.config is not None:
+        settings = make_config(feature.config, values, f"features.{feature.name}")
+
+        def act(asked: Any, settings: Any = settings, inner: Any = feature.act) -> Any:
+            return inner(asked, settings)
+
+    if issubclass(feature.on, Question):
+        node.hooks.add(feature.on, feature.name, act, feature.order)
+    else:
+        node.taps.add(feature.on, act)
+
+
+def tls_settings(certificate: str, ca: str, require_client: bool = False) -> TlsSettings | None:
+    """Return TLS settings from two PEM files, ``None`` when no certificate is named.
+
+    Args:
+        certificate: path of the own certificate, its issuers and its key, in one file.
+        ca: path of the authorities to trust; empty for the system's.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    if not certificate:
+        return None
+    try:
+        own = Path(certificate).read_bytes()
+        trust = Path(ca).read_bytes() if ca else b""
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}") from None
+    wanted = "required" if require_client else "optional"
+    return TlsSettings(certificate=own, key=own, trust=trust, client_certificates=wanted)
+
+
+async def open_node(config: NodeConfig, reactor: Any) -> Node:
+    """Return a node on the real network, with its stores open.
+
+    Raises:
+        UsageError: the configuration is wrong.
+        Unavailable: the stores cannot be opened.
+    """
+    servers = [parse_place(text, 53) for text in config.dns]
+    stores = await open_stores(config.state, reactor, reactor)
+    return Node(config, reactor, ReactorNetwork(reactor), stores, Dns(reactor, servers).ask)
+
+
+class _NodeService(Service):
+    """A node that is opened when the process starts; a failure ends the process."""
+
+    def __init__(self, config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]]) -> None:
+        self._config = config
+        self._parts = list(parts)
+        self._node: Node | None = None
+
+    def startService(self) -> None:
+        from twisted.internet import reactor
+
+        super().startService()
+        Deferred.fromCoroutine(self._start(reactor)).addErrback(self._failed, reactor)
+
+    async def _start(self, reactor: Any) -> None:
+        node = self._node = await open_node(self._config, reactor)
+        for maker, config in self._parts:
+            node.add(self._config.name, maker, config)
+        node.startService()
+        await node.ready()
+        _log.info("{name} is ready", name=self._config.name)
+
+    def _failed(self, failure: Failure, reactor: Any) -> None:
+        if failure.check(OmaimError):
+            _log.critical("{name}: {why}", name=self._config.name, why=failure.getErrorMessage())
+        else:
+            _log.failure("{name} did not start", failure, name=self._config.name)
+        reactor.stop()
+
+    def stopService(self) -> Deferred[None] | None:
+        super().stopService()
+        return self._node.stopService() if self._node is not None else None
+
+
+def node_service(config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]]) -> Service:
+    """Return a service that is a whole process: the node and its entities.
+
+    Args:
+        parts: makers and their entities' settings.
+    """
+    return _NodeService(config, parts)
