@@ -12,7 +12,7 @@ the name of its own part in it::
     listen = ["udp:127.0.1.1:5060", "tcp:127.0.1.1:5060"]
 
     [entities.core-north.node]      # what only the process of this part does otherwise
-    state = "sqlite:core-north.db"
+    state = "sqlite:///core-north.db"
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class NodeConfig:
 
     name: str = setting("omaim", "the name of this process in logs and metrics")
     state: str = setting(
-        "memory:", "where state lives: memory:, sqlite:PATH or postgresql://USER@HOST/NAME"
+        "sqlite:///omaim.db",
+        "where state lives: memory:, sqlite:///PATH or postgresql://USER@HOST/NAME",
     )
     dns: tuple[str, ...] = setting((), "DNS servers as HOST:PORT; none means those of the system")
     metrics: str = setting("", "where the metrics page listens, HOST:PORT; empty for nowhere")
