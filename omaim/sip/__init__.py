@@ -1,1 +1,6 @@
-"""RFC 3261 and its relatives, without I/O."""
+"""SIP without I/O: octets in, decisions and octets out; no clock, no socket.
+
+Reading order: :mod:`~omaim.sip.uri`, :mod:`~omaim.sip.headers` (with
+:mod:`~omaim.sip.names` and :mod:`~omaim.sip.values` behind it), :mod:`~omaim.sip.message`,
+:mod:`~omaim.sip.parser`.
+"""
