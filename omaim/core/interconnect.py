@@ -1,0 +1,82 @@
+"""IP-1 and the edge of the trust domain: who a request comes from, and who may be told what.
+
+Spec: RFC 3325 §2.3 (trust domain); RFC 5922 §7 (who a TLS peer is)
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+import attrs
+
+from omaim.errors import UsageError
+from omaim.sip.flow import Flow
+
+STRANGER: Final = 0  # nobody we know: a user until proved, else somebody outside
+SERVICE: Final = 1  # an application server of our own network
+PEER: Final = 2  # the core of another network that we trust
+
+
+@attrs.frozen
+class Neighbour:
+    """Somebody inside the trust domain, known by verified name or by address."""
+
+    kind: int
+    name: str  # domain of a peer, host name or address of a service
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Neighbours:
+    """Everybody inside the trust domain.
+
+    Args:
+        services: addresses, or names that a verified TLS certificate carries, of the
+            application servers.
+        peers: trusted domains, each ``DOMAIN`` (believed by TLS certificate) or
+            ``DOMAIN=ADDRESS+ADDRESS`` (believed by address too, for networks where addresses
+            cannot be forged).
+
+    Raises:
+        UsageError: a peer is written otherwise.
+    """
+
+    def __init__(self, services: tuple[str, ...], peers: tuple[str, ...]) -> None:
+        self._by_address: dict[str, Neighbour] = {}
+        self._by_name: dict[str, Neighbour] = {}
+        self.domains: frozenset[str] = frozenset()
+        for service in services:
+            table = self._by_address if _is_address(service) else self._by_name
+            table[service.lower()] = Neighbour(SERVICE, service.lower())
+        domains = []
+        for peer in peers:
+            domain, _, addresses = peer.lower().partition("=")
+            if not domain or _is_address(domain):
+                raise UsageError(f"{peer}: write a peer as DOMAIN or DOMAIN=ADDRESS")
+            neighbour = Neighbour(PEER, domain)
+            domains.append(domain)
+            self._by_name[domain] = neighbour
+            for address in filter(None, addresses.split("+")):
+                if not _is_address(address):
+                    raise UsageError(f"{peer}: {address} is no address")
+                self._by_address[address] = neighbour
+        self.domains = frozenset(domains)
+
+    def of(self, flow: Flow) -> Neighbour | None:
+        """Return who is at the other end of a flow, ``None`` for a stranger."""
+        for name in flow.peer_names:
+            found = self._by_name.get(name)
+            if found is not None:
+                return found
+        return self._by_address.get(flow.remote_host)
+
+    def trusts(self, domain: str) -> bool:
+        """Tell whether requests for ``domain`` stay inside the trust domain."""
+        return domain in self.domains

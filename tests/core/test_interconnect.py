@@ -1,0 +1,51 @@
+"""Who is inside the trust domain."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from omaim.core.interconnect import PEER, SERVICE, Neighbour, Neighbours
+from omaim.errors import UsageError
+from omaim.sip.flow import Flow
+
+
+def flow(host: str, transport: str = "UDP", names: tuple[str, ...] = ()) -> Flow:
+    """Return a flow from ``host``."""
+    made = Flow(transport, "127.0.0.1", 5060, host, 40000)
+    made.peer_names = names
+    return made
+
+
+class NeighboursTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.neighbours = Neighbours(
+            ("127.0.1.2", "im.north.example"),
+            ("south.example=127.0.2.1+::1", "west.example"),
+        )
+
+    def test_by_address(self) -> None:
+        """Configured addresses are believed."""
+        self.assertEqual(self.neighbours.of(flow("127.0.1.2")), Neighbour(SERVICE, "127.0.1.2"))
+        self.assertEqual(self.neighbours.of(flow("::1")), Neighbour(PEER, "south.example"))
+
+    def test_by_certificate(self) -> None:
+        """A verified name is believed from any address (RFC 5922 §7)."""
+        found = self.neighbours.of(flow("10.9.9.9", "TLS", ("west.example",)))
+        self.assertEqual(found, Neighbour(PEER, "west.example"))
+        found = self.neighbours.of(flow("10.9.9.9", "TLS", ("im.north.example",)))
+        self.assertEqual(found, Neighbour(SERVICE, "im.north.example"))
+
+    def test_stranger(self) -> None:
+        """Everybody else is a stranger, whatever unverified claims they make."""
+        self.assertIsNone(self.neighbours.of(flow("127.0.0.9")))
+        self.assertIsNone(self.neighbours.of(flow("127.0.0.9", "TLS", ("evil.example",))))
+
+    def test_domains(self) -> None:
+        """Trust for what leaves goes by domain."""
+        self.assertTrue(self.neighbours.trusts("west.example"))
+        self.assertFalse(self.neighbours.trusts("evil.example"))
+
+    def test_settings(self) -> None:
+        """A wrong peer is one clear error."""
+        self.assertRaises(UsageError, Neighbours, (), ("south.example=nowhere",))
+        self.assertRaises(UsageError, Neighbours, (), ("127.0.0.1",))
