@@ -255,7 +255,8 @@ class Cpim:
     """A CPIM message.
 
     Args:
-        headers: in order; change them through :meth:`add`, :meth:`insert`, :meth:`drop` only.
+        headers: in order; change them through :meth:`add`, :meth:`insert`, :meth:`replace` and
+            :meth:`drop` only.
         part: the content, with MIME headers of its own.
 
     Spec: RFC 3862 §2
@@ -454,6 +455,19 @@ class Cpim:
         """Put a header before the first of the same name, or at the end."""
         index = self._index(name, space, 0)
         self.insert(len(self.headers) if index < 0 else index, name, value, space)
+
+    def replace(self, name: str, value: str, space: str = CORE) -> None:
+        """Give the first header of this name another value and drop its doubles, or append it."""
+        index = self._index(name, space, 0)
+        if index < 0:
+            self.add(name, value, space)
+            return
+        self.headers[index] = Header.make(self.headers[index].name, value)
+        index = self._index(name, space, index + 1)
+        while index >= 0:
+            del self.headers[index]
+            del self._spaces[index]
+            index = self._index(name, space, index)
 
     def drop(self, name: str, space: str = CORE, most: int = HEADERS) -> int:
         """Remove the first ``most`` headers of this name; return how many went."""

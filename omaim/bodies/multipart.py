@@ -176,7 +176,8 @@ def parse_multipart(content_type: str, body: bytes, most: int = PARTS) -> Multip
             if len(parts) >= most:
                 raise BadMultipart(f"multipart with more than {most} parts")
             # Two delimiters may share a line end: an empty part lies between them.
-            parts.append(Part.parse(body[start : found.start()] or b"\r\n"))
+            end = max(start, found.start())
+            parts.append(Part.parse(body[start:end] or b"\r\n"))
         if found.group(1) is not None:
             break
         # The line end of a delimiter may begin the next one, so the search resumes before it.
