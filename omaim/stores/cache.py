@@ -1,0 +1,295 @@
+"""What is kept in memory of bindings and users, so that a request need not wait.
+
+The memory stores consist of these; the SQL stores keep one beside their tables. Records come
+packed from a table and are unpacked when first asked for: most of 100,000 users are not
+needed in the second after the start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from omaim.stores.interfaces import Conflict
+from omaim.stores.records import (
+    NEVER,
+    Binding,
+    BindingSet,
+    Credential,
+    PublicIdentity,
+    User,
+)
+
+_NONE: Final = BindingSet()
+_AGAIN: Final = 30.0  # seconds until a due address that nobody handled is due again
+_SHARED: Final = 4096  # different strings that the pool holds at most
+
+
+class StringPool:
+    """One copy of strings that many records have alike: software names, parameters, paths."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def one(self, text: str) -> str:
+        """Return an equal string, the same each time while the pool remembers it."""
+        known = self._known
+        found = known.get(text)
+        if found is None:
+            if len(known) >= _SHARED:
+                known.clear()  # whoever sends ever new strings costs no more than this
+            known[text] = found = text
+        return found
+
+
+def pack_bindings(bindings: Iterable[Binding]) -> str:
+    """Return the bindings of one address as text; the address itself is left out."""
+    return json.dumps(
+        [
+            [
+                one.contact, one.call_id, one.cseq, one.expires_at, one.q, one.path,
+                one.instance, one.reg_id, one.flow_token, one.user_agent, one.params,
+                one.pub_gruu, one.temp_gruu, one.received, one.private_id,
+                one.registered_at, one.contact_id,
+            ]
+            for one in bindings
+        ],
+        separators=(",", ":"),
+    )  # fmt: skip
+
+
+def unpack_bindings(aor: str, packed: str) -> tuple[Binding, ...]:
+    """Undo :func:`pack_bindings`; fields that an older text lacks get their defaults."""
+    found = []
+    for values in json.loads(packed):
+        values[5] = tuple(values[5])
+        found.append(Binding(aor, *values))
+    return tuple(found)
+
+
+def pack_user(user: User, profile: str) -> str:
+    """Return a user as text, without private id and version.
+
+    Args:
+        profile: what stands for the user's service profile, which many share.
+    """
+    return json.dumps(
+        [
+            [
+                [one.uri, int(one.barred), one.implicit_set, one.display, int(one.default)]
+                for one in user.identities
+            ],
+            [[one.algorithm, one.realm, one.ha1] for one in user.credentials],
+            user.secret, int(user.im_service), profile, user.ccf, user.ecf, user.settings,
+        ],
+        separators=(",", ":"),
+    )  # fmt: skip
+
+
+def unpack_user(private_id: str, version: int, packed: str, profiles: dict[str, str]) -> User:
+    """Undo :func:`pack_user`.
+
+    Args:
+        profiles: service profile by what stands for it.
+    """
+    identities, credentials, secret, im, profile, ccf, ecf, settings = json.loads(packed)
+    return User(
+        private_id,
+        tuple(
+            PublicIdentity(uri, bool(barred), group, display, bool(default))
+            for uri, barred, group, display, default in identities
+        ),
+        tuple(Credential(algorithm, realm, ha1) for algorithm, realm, ha1 in credentials),
+        secret,
+        bool(im),
+        profiles.get(profile, ""),
+        tuple(ccf),
+        tuple(ecf),
+        tuple((name, value) for name, value in settings),
+        version,
+    )
+
+
+class _Entry:
+    """The bindings of one address, unpacked or not yet."""
+
+    __slots__ = ("armed", "expires_at", "held", "packed")
+
+    def __init__(self, held: BindingSet, packed: str, expires_at: float) -> None:
+        self.held = held
+        self.packed = packed
+        self.expires_at = expires_at  # of the binding that expires first
+        self.armed = NEVER  # when the heap will look at this entry
+
+
+class BindingCache:
+    """Bindings by address of record, and a heap of when they expire."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._pool = StringPool()
+        self._count = 0
+
+    def peek(self, aor: str) -> BindingSet:
+        """Return the bindings of that address."""
+        entry = self._entries.get(aor)
+        if entry is None:
+            return _NONE
+        if entry.packed:
+            bindings = tuple(map(self._shared, unpack_bindings(aor, entry.packed)))
+            entry.held = BindingSet(entry.held.version, bindings)
+            entry.packed = ""
+        return entry.held
+
+    def set(self, aor: str, version: int, bindings: Iterable[Binding]) -> None:
+        """Put these in the place of what the address had."""
+        entry = self._entries.get(aor)
+        if entry is not None:
+            self._count -= len(self.peek(aor).bindings)
+        held = BindingSet(version, tuple(map(self._shared, bindings)))
+        if not held.bindings:
+            self._entries.pop(aor, None)
+            return
+        self._count += len(held.bindings)
+        expires_at = min([one.expires_at for one in held.bindings])
+        if entry is None:
+            entry = self._entries[held.bindings[0].aor] = _Entry(held, "", expires_at)
+        else:
+            entry.held = held
+            entry.expires_at = expires_at
+        if expires_at < entry.armed:
+            entry.armed = expires_at
+            heappush(self._heap, (expires_at, held.bindings[0].aor))
+
+    def load(self, rows: Iterable[tuple[str, int, float, int, str]]) -> None:
+        """Take (address, version, first expiry, number, packed bindings) from a table."""
+        for aor, version, expires_at, count, packed in rows:
+            entry = self._entries[aor] = _Entry(BindingSet(version), packed, expires_at)
+            self._count += count
+            if expires_at != NEVER:
+                entry.armed = expires_at
+                self._heap.append((expires_at, aor))
+        heapify(self._heap)
+
+    def aors(self) -> Iterator[str]:
+        """Iterate over a copy of the addresses."""
+        return iter(tuple(self._entries))
+
+    def count(self) -> int:
+        """Return how many bindings there are."""
+        return self._count
+
+    def due(self, now: float, limit: int) -> tuple[str, ...]:
+        """Return addresses with an expired binding; arm each again for later."""
+        found: list[str] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now and len(found) < limit:
+            moment, aor = heappop(heap)
+            entry = self._entries.get(aor)
+            if entry is None or entry.armed != moment:
+                continue  # gone, or noted for an earlier moment that has been served
+            if entry.expires_at <= now:
+                found.append(aor)
+                entry.armed = now + _AGAIN
+            else:
+                entry.armed = entry.expires_at
+            heappush(heap, (entry.armed, aor))
+        return tuple(found)
+
+    def next_due(self) -> float:
+        """Return the earliest moment in the heap."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def _shared(self, one: Binding) -> Binding:
+        """Return the same binding, made of shared strings where they repeat."""
+        share = self._pool.one
+        return Binding(
+            one.aor, one.contact, one.call_id, one.cseq, one.expires_at, one.q,
+            tuple([share(hop) for hop in one.path]) if one.path else (),
+            one.instance, one.reg_id, one.flow_token, share(one.user_agent),
+            share(one.params), one.pub_gruu, one.temp_gruu, one.received, one.private_id,
+            one.registered_at, one.contact_id,
+        )  # fmt: skip
+
+
+class UserCache:
+    """Users by private id and by public identity."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, User | tuple[int, str]] = {}
+        self._owners: dict[str, str] = {}  # public identity → private id
+        self.profiles: dict[str, str] = {"": ""}  # service profile by what stands for it
+
+    def peek(self, private_id: str) -> User | None:
+        """Return the user of that private id."""
+        held = self._users.get(private_id)
+        if type(held) is tuple:
+            version, packed = held
+            held = self._users[private_id] = unpack_user(private_id, version, packed, self.profiles)
+        return held  # type: ignore[return-value]
+
+    def peek_by_identity(self, uri: str) -> User | None:
+        """Return the user who has that public identity."""
+        private_id = self._owners.get(uri)
+        return None if private_id is None else self.peek(private_id)
+
+    def check(self, users: Iterable[User]) -> None:
+        """Make sure that no identity is, or among these becomes, another user's.
+
+        Raises:
+            Conflict: one is.
+        """
+        claimed: dict[str, str] = {}
+        for user in users:
+            for one in user.identities:
+                owner = claimed.setdefault(one.uri, user.private_id)
+                if self._owners.get(one.uri, owner) != user.private_id or (
+                    owner != user.private_id
+                ):
+                    raise Conflict(f"{one.uri} is another user's")
+
+    def set(self, user: User) -> None:
+        """Put this user in the place of the one with the same private id."""
+        self.remove(user.private_id)
+        self._users[user.private_id] = user
+        for one in user.identities:
+            self._owners[one.uri] = user.private_id
+
+    def remove(self, private_id: str) -> bool:
+        """Take a user out. Returns: whether there was one."""
+        old = self.peek(private_id)
+        if old is None:
+            return False
+        del self._users[private_id]
+        for one in old.identities:
+            if self._owners.get(one.uri) == private_id:
+                del self._owners[one.uri]
+        return True
+
+    def load(
+        self,
+        users: Iterable[tuple[str, int, str]],
+        identities: Iterable[tuple[str, str]],
+        profiles: Iterable[tuple[str, str]],
+    ) -> None:
+        """Take (private id, version, packed), (identity, private id), (key, profile)."""
+        self.profiles.update(profiles)
+        names: dict[str, str] = {}
+        for private_id, version, packed in users:
+            self._users[private_id] = (version, packed)
+            names[private_id] = private_id
+        for uri, private_id in identities:
+            self._owners[uri] = names.get(private_id, private_id)
+
+    def private_ids(self) -> Iterator[str]:
+        """Iterate over a copy of the private ids."""
+        return iter(tuple(self._users))
+
+    def count(self) -> int:
+        """Return how many users there are."""
+        return len(self._users)

@@ -1,0 +1,184 @@
+"""The values that the stores hold: frozen, of strings, numbers and bytes only.
+
+Read this file before :mod:`omaim.stores.interfaces`. Times are seconds since the epoch, UTC,
+and come from the caller; ``NEVER`` means without end. Addresses of record are canonical.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+NEVER: Final = float("inf")  # an ``expires_at`` that does not come
+
+
+@attrs.frozen(weakref_slot=False)
+class Binding:
+    """One contact at which an address of record is reachable now.
+
+    Spec: RFC 3261 §10.3; RFC 3327 (path); RFC 5626 §6 (instance, reg-id, flow); RFC 5627 §3
+    """
+
+    aor: str  # canonical SIP URI, no parameters
+    contact: str  # URI exactly as registered
+    call_id: str
+    cseq: int
+    expires_at: float
+    q: float = 1.0  # 0 to 1, preferred first
+    path: tuple[str, ...] = ()  # topmost first, as name-addr text
+    instance: str = ""  # +sip.instance without quotes and brackets; "" none
+    reg_id: int = 0  # 0 none
+    flow_token: str = ""  # names the flow it came by; "" none
+    user_agent: str = ""
+    params: str = ""  # the Contact's header parameters as text, ";a;b=c"
+    pub_gruu: str = ""
+    temp_gruu: str = ""
+    received: str = ""  # where it came from when that differs, as a SIP URI
+    private_id: str = ""  # who authenticated
+    registered_at: float = 0.0  # of the first REGISTER of this contact
+    contact_id: str = ""  # its id in the reg event package (RFC 3680 §5.1)
+
+
+@attrs.frozen(weakref_slot=False)
+class BindingSet:
+    """All bindings of one address of record.
+
+    Attributes:
+        version: what :meth:`IBindingStore.replace` compares; 0 when there are none.
+    """
+
+    version: int = 0
+    bindings: tuple[Binding, ...] = ()
+
+
+@attrs.frozen(weakref_slot=False)
+class Credential:
+    """What digest authentication checks against: never the password itself.
+
+    Spec: RFC 7616 §3.4.2
+    """
+
+    algorithm: str  # "MD5", "SHA-256", "SHA-512-256", "AKAv1-MD5"
+    realm: str
+    ha1: str = attrs.field(repr=False)  # lower-case hex of H(user:realm:password)
+
+
+@attrs.frozen(weakref_slot=False)
+class PublicIdentity:
+    """An address by which a user is known to others.
+
+    Spec: 3GPP TS 23.228 §4.3.3.4 (implicit registration sets)
+    """
+
+    uri: str  # canonical "sip:…" or "tel:…"
+    barred: bool = False  # may be registered, not used
+    implicit_set: int = 1  # those with the same number register together; 0: on its own
+    display: str = ""
+    default: bool = False  # asserted when the user does not say which; else the first unbarred
+
+
+@attrs.frozen(weakref_slot=False)
+class User:
+    """One subscription: who it is, how it proves that, and what it is served by."""
+
+    private_id: str  # the digest user name, without "sip:"
+    identities: tuple[PublicIdentity, ...]
+    credentials: tuple[Credential, ...] = ()
+    secret: str = attrs.field(default="", repr=False)  # only where a scheme needs it (AKA)
+    im_service: bool = True  # subscribed to the IM service
+    profile: str = attrs.field(default="", repr=False)  # Cx ServiceProfile XML; "" the domain's
+    ccf: tuple[str, ...] = ()  # offline charging function addresses, primary first
+    ecf: tuple[str, ...] = ()  # online ones
+    settings: tuple[tuple[str, str], ...] = ()  # name and value, by name
+    version: int = 0  # of the stored record; what writing compares
+
+    def identity(self, uri: str) -> PublicIdentity | None:
+        """Return the identity of that canonical URI, if it is this user's."""
+        for identity in self.identities:
+            if identity.uri == uri:
+                return identity
+        return None
+
+    def registered_with(self, uri: str) -> tuple[PublicIdentity, ...]:
+        """Return all identities that registering ``uri`` registers, the default one first."""
+        own = self.identity(uri)
+        if own is None:
+            return ()
+        if own.implicit_set == 0:
+            return (own,)
+        together = [one for one in self.identities if one.implicit_set == own.implicit_set]
+        together.sort(key=lambda one: (one.barred, not one.default))
+        return tuple(together)
+
+
+WAITING: Final = 0  # to be delivered
+ATTEMPTED: Final = 1  # on its way: it may have arrived, nobody has confirmed it
+DELIVERED: Final = 2  # confirmed by the recipient; content gone
+DELETED: Final = 3  # removed at somebody's wish; content gone
+EXPIRED: Final = 4  # its validity ended; content gone
+
+PAGER: Final = "pager"
+LARGE: Final = "large"
+REPORT: Final = "report"  # an IMDN: the first to go when room is short
+
+
+@attrs.frozen(weakref_slot=False)
+class DeferredMessage:
+    """A message kept for a recipient who cannot have it now."""
+
+    recipient: str  # address of record
+    reference: str  # names it among the recipient's; not guessable
+    sender: str  # address of record
+    message_id: str  # imdn.Message-ID, else what tells it apart; "" never a duplicate
+    content_type: str
+    body: bytes = attrs.field(repr=False)
+    stored_at: float
+    expires_at: float
+    sent_at: float = 0.0  # when the sender says it was sent
+    kind: str = PAGER
+    subject: str = ""
+    headers: tuple[tuple[str, str], ...] = ()  # further header lines that delivery repeats
+    state: int = WAITING
+    attempt: str = ""  # names the latest attempt
+    attempt_until: float = 0.0  # until then nobody else tries
+    attempts: int = 0
+    position: int = 0  # order of storing, rising; given by the store
+    size: int = 0  # octets that count for the quota; given by the store
+
+
+@attrs.frozen(weakref_slot=False)
+class Quota:
+    """How much one recipient may have waiting."""
+
+    count: int = 1000
+    size: int = 16 * 1024 * 1024  # octets
+
+
+@attrs.frozen(weakref_slot=False)
+class Usage:
+    """How much one owner has stored."""
+
+    count: int = 0
+    size: int = 0  # octets
+
+
+@attrs.frozen(weakref_slot=False)
+class Added:
+    """What became of a message given to the store."""
+
+    reference: str  # of the message that is stored: the first one's for a duplicate
+    position: int
+    duplicate: bool = False
+    dropped: tuple[str, ...] = ()  # references of reports that made room for it
+
+
+@attrs.frozen(weakref_slot=False)
+class ServiceEventRecord:
+    """A fact that charging, history or interception must not miss."""
+
+    kind: str  # the event's type, "MessageAccepted"
+    at: float
+    data: bytes = attrs.field(repr=False)  # the event itself, as its writer packs it
+    about: str = ""  # the address of record it concerns
+    position: int = 0  # rising in the order of commits; given by the store
