@@ -264,11 +264,10 @@ class Transactions:
                 waiting = self._waiting[flow] = {}
             waiting[key] = transaction
         self._deadlines.arm(transaction)
-        if flow.reliable and not transaction.invite:
-            self._send(flow, request.to_bytes())
-        else:
-            transaction.wire = request.to_bytes()
-            self._send(flow, transaction.wire)
+        data = request.to_bytes()
+        if not flow.reliable:
+            transaction.wire = data
+        self._send(flow, data)
         return transaction
 
     def cancel(self, transaction: ClientTransaction, now: float) -> None:
