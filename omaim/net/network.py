@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface, implementer
 
 from omaim.errors import Unavailable
@@ -94,8 +95,8 @@ class Datagrams(Protocol):
         A socket that is busy keeps a few datagrams and drops the rest, as UDP may.
         """
 
-    def close(self) -> None:
-        """Receive and send no more."""
+    def close(self) -> Deferred[None]:
+        """Receive and send no more; fires when the port is free."""
 
 
 class Listening(Protocol):
@@ -109,8 +110,8 @@ class Listening(Protocol):
     host: str
     port: int
 
-    def close(self) -> None:
-        """Accept no more; accepted streams stay."""
+    def close(self) -> Deferred[None]:
+        """Accept no more; accepted streams stay. Fires when the port is free."""
 
 
 class INetwork(Interface):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
@@ -175,8 +176,8 @@ class ReactorListener:
             ) from error
         self.host, self.port = _pair(self._port.getHost())
 
-    def close(self) -> None:
-        self._port.stopListening()
+    def close(self) -> Deferred[None]:
+        return maybeDeferred(self._port.stopListening)
 
 
 class _Acceptor(Factory):

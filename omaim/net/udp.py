@@ -11,6 +11,7 @@ from collections.abc import Callable
 from errno import EINTR, ENOBUFS
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -76,13 +77,14 @@ class DatagramSocket:
             return getattr(error, "errno", 0) in (ENOBUFS, EINTR)
         return True
 
-    def close(self) -> None:
+    def close(self) -> Deferred[None]:
         if not self._closed:
             self._closed = True
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
             self._waiting.clear()
             self._socket.close()
+        return succeed(None)
 
     def _wait(self, data: bytes, address: Any) -> bool:
         if len(self._waiting) < QUEUE:

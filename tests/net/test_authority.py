@@ -36,9 +36,7 @@ class AuthorityTests(TestCase):
     @inlineCallbacks
     def test_unknown_name(self):
         """A name that is not there is said not to be there."""
-        yield self.assertFailure(
-            self.client.lookupAddress("nobody.north.example"), DNSNameError
-        )
+        yield self.assertFailure(self.client.lookupAddress("nobody.north.example"), DNSNameError)
 
     def test_address_taken(self) -> None:
         """A taken address is one clear error."""

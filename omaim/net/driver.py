@@ -1,0 +1,60 @@
+"""One reactor call for any number of machines."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from omaim.timers import NEVER, Deadlines
+
+GRAIN: Final = 0.005  # seconds; deadlines that fall this close together share one wake
+
+_log = Logger()
+
+
+class Driver:
+    """Wake the machines on one heap when their deadlines come.
+
+    Whoever gave a machine an input calls :meth:`arm` when done; it costs next to nothing when
+    the earliest deadline has not moved forward.
+
+    Args:
+        clock: where the time comes from and who calls later.
+        deadlines: the heap; a new one when not given.
+    """
+
+    def __init__(self, clock: IReactorTime, deadlines: Deadlines | None = None) -> None:
+        self.deadlines = Deadlines() if deadlines is None else deadlines
+        self._clock: Any = clock
+        self._call: Any = None
+        self._at = NEVER
+
+    def now(self) -> float:
+        """Return the time that all machines of this driver live in."""
+        return self._clock.seconds()  # type: ignore[no-any-return]
+
+    def arm(self) -> None:
+        """See to it that the earliest deadline is kept."""
+        at = self.deadlines.next()
+        if at >= self._at:
+            return
+        if self._call is not None:
+            self._call.cancel()
+        self._at = at
+        self._call = self._clock.callLater(max(GRAIN, at - self._clock.seconds()), self._wake)
+
+    def stop(self) -> None:
+        """Wake nobody any more, until the next :meth:`arm`."""
+        if self._call is not None:
+            self._call.cancel()
+        self._call, self._at = None, NEVER
+
+    def _wake(self) -> None:
+        self._call, self._at = None, NEVER
+        try:
+            self.deadlines.run(self._clock.seconds())
+        except Exception:
+            _log.failure("A machine failed when its time came")
+        self.arm()
