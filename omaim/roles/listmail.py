@@ -220,7 +220,11 @@ def _copy(
     parsed = parse_uri(one.uri)
     asked: list[tuple[str, str]] = []
     if isinstance(parsed, SipUri):
-        asked = [item for item in parsed.header_items() if item[0] in _FROM_URI]
+        asked = [
+            (name, value)
+            for name, value in parsed.header_items()
+            if name in _FROM_URI and value.isprintable()
+        ]
     uri = _target(one.uri)
     sender = request.from_.without_param("tag").with_param("tag", ids.tag())
     require = sorted(request.require - {OPTION})
