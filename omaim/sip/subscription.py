@@ -343,7 +343,7 @@ class Subscription(Timed):
             self.deadline = NEVER
             return
         deadline = self.expires_at
-        if not self._in_flight:
+        if not self._in_flight and not self._due:
             if self._dirty:
                 later = self._last_at + self._min_interval
                 deadline = min(deadline, self._retry_at if self._retry_at != NEVER else later)
