@@ -268,7 +268,7 @@ def target_text(uri: str) -> str:
     parsed = parse_uri(uri)
     if not isinstance(parsed, SipUri):
         return uri
-    return str(parsed.without_headers().without_param("method"))
+    return str(parsed.for_request())
 
 
 def forwarded_copy(
