@@ -17,28 +17,24 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from omaim.errors import PeerError, Unavailable
+from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.connection import Connection, Connections, StreamLimits
 from omaim.net.driver import Driver
 from omaim.net.exchange import Exchange
-from omaim.net.ports import (
-    DatagramPaths,
-    Listener,
-    StreamPort,
-    answer_address,
-    bracketed,
-    stamp,
-)
+from omaim.net.flows import Flows
+from omaim.net.incoming import Incoming
+from omaim.net.ports import Listener
+from omaim.net.redelivery import Redelivery
 from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
-from omaim.net.wire import IN, OUT, Wire, WireRecord
+from omaim.net.wire import OUT, Wire, WireRecord
 from omaim.sip.flow import TCP, TLS, UDP, Flow
 from omaim.sip.headers import NameAddr
-from omaim.sip.locating import Target, default_port
+from omaim.sip.locating import Target
 from omaim.sip.matching import MAXIMUM, Transactions
-from omaim.sip.message import Request, Response, error_response
-from omaim.sip.parser import BadMessage, Limits, check, parse_datagram
+from omaim.sip.message import Request, Response
+from omaim.sip.parser import Limits
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
 from omaim.sip.uri import SipUri
@@ -47,8 +43,7 @@ from omaim.sip.user import TransactionUser
 LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
 OUR_VIA: Final = 110  # octets that our Via may add
 GRACE: Final = 2.0  # seconds that peers have to read our last words
-LOG_PAUSE: Final = 1.0  # seconds between two lines about bad input
-REDELIVERIES: Final = 1024  # answers at a time that look for a new way to their client
+HOPS: Final = 1024  # Routes whose meaning is remembered
 
 _log = Logger()
 
@@ -107,25 +102,22 @@ class Endpoint:
         self.timing = timing or Timing()
         self.resolver = resolver or Resolver(clock, ids=self.ids)
         self.counters: Counter[str] = Counter()
-        self.listeners: list[Listener] = []
         self.on_request: Callable[[ServerTransaction], object] = self._no_request
         self.on_ack: Callable[[Request, Flow], object] = _ignore_ack
         self.on_cancel: Callable[[ServerTransaction, Request], object] = self._no_cancel
         self.on_stray_response: Callable[[Response, Flow], object] = _ignore_stray
         self.on_failure: Callable[[ServerTransaction, str], object] = _ignore_failure
         self.on_flow_closed: Callable[[Flow], object] = _ignore_flow
-        self._network = network
+        self.now: Callable[[], float] = clock.seconds
+        self.wire = wire or Wire()
         self._clock: Any = clock
-        self._now: Callable[[], float] = clock.seconds
-        self._limits = limits or Limits()
-        self._wire = wire or Wire()
-        self._tls = tls
         self._driver = Driver(clock)
+        self.arm: Callable[[], None] = self._driver.arm
         self.transactions = Transactions(
             self.timing,
             self.ids,
             self._driver.deadlines,
-            self._write,
+            self.write,
             TransactionUser(
                 self._new_request,
                 self._new_ack,
@@ -137,24 +129,22 @@ class Endpoint:
             maximum,
             user_agent,
         )
+        message_limits = limits or Limits()
         self.connections = Connections(
             stream_limits or StreamLimits(),
-            self._limits,
+            message_limits,
             self._driver.deadlines,
-            self._now,
-            self._stream_message,
-            self._driver.arm,
+            self.now,
+            self._from_stream,
+            self.arm,
             self._lost,
             self.count,
         )
-        self._datagrams: list[DatagramPaths] = []
-        self._sent_by: set[str] = set()
-        self._via: dict[str, str] = {}  # by transport: what our Via says before the branch
+        self.flows = Flows(network, self.connections, tls)
+        self._incoming = Incoming(self, message_limits)
+        self._redelivery = Redelivery(self)
         self._hops: dict[str, SipUri] = {}
-        self._serial = 0
-        self._broken: list[tuple[Flow, str]] = []
-        self._redeliveries: dict[int, tuple[bytes, list[Target]]] = {}
-        self._log_at = 0.0
+        self._broken: list[Flow] = []
         self._stopped = False
 
     # Where it is
@@ -180,39 +170,21 @@ class Endpoint:
         Returns:
             the listener; it fails with Unavailable when the address cannot be had.
         """
+        upper = transport.upper()
         try:
-            return succeed(self._listen(transport.upper(), host, port, tls, advertise))
+            if upper == UDP:
+                receiver = self._incoming.datagrams
+                return succeed(self.flows.listen_datagram(host, port, advertise, receiver))
+            if upper not in (TCP, TLS):
+                raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
+            return succeed(self.flows.listen_stream(upper, host, port, tls, advertise))
         except Exception:
             return fail()
 
-    def _listen(
-        self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
-    ) -> Listener:
-        if host in ("0.0.0.0", "::") and not advertise:
-            advertise = self._network.source_for(
-                "192.0.2.1" if host == "0.0.0.0" else "2001:db8::1"
-            )
-        if transport == UDP:
-            receiving = _Datagrams(self)
-            socket = self._network.listen_datagram(host, port, receiving.received)
-            listener = Listener(UDP, advertise, socket)
-            receiving.paths = DatagramPaths(listener, self._next_serial)
-            self._datagrams.append(receiving.paths)
-        else:
-            settings = tls if transport == TLS else None
-            if transport == TLS and settings is None:
-                settings = self._tls
-            accepting = StreamPort(transport, self.connections, self._next_serial)
-            socket = self._network.listen_stream(host, port, accepting.accept, settings)
-            listener = Listener(transport, advertise, socket)
-            if transport == TLS and self._tls is None:
-                self._tls = settings
-        self.listeners.append(listener)
-        self._sent_by.add(listener.sent_by)
-        if listener.port == default_port(transport):
-            self._sent_by.add(listener.advertised)
-        self._via.setdefault(transport, f"SIP/2.0/{transport} {listener.sent_by};rport;branch=")
-        return listener
+    @property
+    def listeners(self) -> list[Listener]:
+        """Where we listen."""
+        return self.flows.listeners
 
     def stop(self) -> Deferred[None]:
         """Listen no more, end all connections; fires when no socket is left."""
@@ -233,6 +205,11 @@ class Endpoint:
         """The host that our first listener's Via names; "" when we do not listen."""
         return self.listeners[0].advertised if self.listeners else ""
 
+    @property
+    def driver(self) -> Driver:
+        """What wakes machines on this endpoint's clock; the roles' machines share it."""
+        return self._driver
+
     def uri(self, transport: str = UDP, user: str = "") -> str:
         """Return a URI that leads here by ``transport``; "" when we do not listen so."""
         for listener in self.listeners:
@@ -242,23 +219,9 @@ class Endpoint:
                 return f"sip:{at}{listener.sent_by}{tail}"
         return ""
 
-    def owns(self, host: str, port: int, transport: str = "") -> bool:
-        """Tell whether host and port of a URI lead to one of our listeners.
-
-        Args:
-            host: as in the URI, IPv6 in brackets.
-            port: 0 when absent.
-            transport: only listeners of this one count, unless "".
-        """
-        for listener in self.listeners:
-            if transport and listener.transport != transport.upper():
-                continue
-            if (
-                host in (listener.advertised, bracketed(listener.host))
-                and (port or default_port(listener.transport)) == listener.port
-            ):
-                return True
-        return False
+    def owns(self, uri: SipUri) -> bool:
+        """Tell whether a URI leads to one of our listeners, as a Route to us does."""
+        return self.flows.owns(uri)
 
     # Requests out
 
@@ -314,13 +277,13 @@ class Endpoint:
             self.count("ack_unsendable")
             return
         self._add_via(request, flow)
-        self._write(flow, request.to_bytes())
-        self._driver.arm()
+        self.write(flow, request.to_bytes())
+        self.arm()
 
     def cancel(self, transaction: ClientTransaction) -> None:
         """Ask the peer to give up an INVITE (RFC 3261 §9.1)."""
-        self.transactions.cancel(transaction, self._now())
-        self._driver.arm()
+        self.transactions.cancel(transaction, self.now())
+        self.arm()
 
     def ping(self, flow: Flow) -> None:
         """Keep a flow alive; a stream that does not answer in time is dropped.
@@ -330,7 +293,7 @@ class Endpoint:
         path: Any = flow.connection
         if isinstance(path, Connection):
             path.ping()
-            self._driver.arm()
+            self.arm()
         elif flow.open:
             path.send(b"\r\n\r\n")
 
@@ -338,8 +301,8 @@ class Endpoint:
 
     def respond(self, transaction: ServerTransaction, response: Response) -> bool:
         """Answer a request; False when it has been answered already."""
-        sent = self.transactions.respond(transaction, response, self._now())
-        self._driver.arm()
+        sent = self.transactions.respond(transaction, response, self.now())
+        self.arm()
         return sent
 
     def reply(self, transaction: ServerTransaction, status: int, reason: str | None = None) -> bool:
@@ -354,72 +317,20 @@ class Endpoint:
 
     # Flows
 
-    def flow_to(self, target: Target) -> Flow | None:
-        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
-        if target.transport == UDP:
-            ipv6 = ":" in target.host
-            for paths in self._datagrams:
-                if paths.ipv6 == ipv6:
-                    address = (target.host, target.port, 0, 0) if ipv6 else (
-                        target.host, target.port
-                    )  # fmt: skip
-                    return paths.flow(address)
-            return None
-        if self._stopped:
-            return None
-        known = self.connections.find(target.transport, target.host, target.port, target.domain)
-        return known or self._connect(target)
-
     def describe(self, flow: Flow) -> str:
         """Return a text that finds the flow again; guessable, so seal it before it leaves.
 
         Spec: RFC 5626 §5.2 (flow tokens)
         """
-        return (
-            f"{flow.transport} {flow.local_host} {flow.local_port} "
-            f"{flow.remote_host} {flow.remote_port} {flow.serial}"
-        )
+        return self.flows.describe(flow)
 
     def find_flow(self, text: str) -> Flow | None:
         """Return the flow that :meth:`describe` told of; ``None`` when it is gone."""
-        parts = text.split(" ")
-        if len(parts) != 6 or not (parts[2] + parts[4] + parts[5]).isdecimal():
-            return None
-        if parts[0] != UDP:
-            flow = self.connections.by_serial(int(parts[5]))
-            same = flow is not None and (flow.remote_host, str(flow.remote_port)) == (
-                parts[3],
-                parts[4],
-            )
-            return flow if same else None
-        for paths in self._datagrams:
-            if (paths.listener.host, str(paths.listener.port)) == (parts[1], parts[2]):
-                port = int(parts[4])
-                return paths.flow((parts[3], port, 0, 0) if paths.ipv6 else (parts[3], port))
-        return None
+        return self.flows.find(text)
 
-    def _connect(self, target: Target) -> Flow | None:
-        tls = None
-        if target.transport == TLS:
-            tls = self._tls = self._tls or TlsSettings()
-        flow = Flow(target.transport, "", 0, target.host, target.port, None, self._next_serial())
-        domain = target.domain or target.host
-        connection = self.connections.add(flow, domain if tls else "", True)
-        local = ""
-        for listener in self.listeners:
-            if (":" in listener.host) == (":" in target.host):
-                local = listener.host
-                break
-        connection.give_up = self._network.connect_stream(
-            target.host,
-            target.port,
-            connection,
-            tls,
-            domain,
-            "" if local in ("0.0.0.0", "::") else local,
-            self.connections.limits.connect,
-        )
-        return flow
+    def flow_to(self, target: Target) -> Flow | None:
+        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
+        return None if self._stopped else self.flows.to(target)
 
     # What exchanges use
 
@@ -438,7 +349,7 @@ class Endpoint:
             uri = self._hops.get(route)
             if uri is None:
                 uri = NameAddr.parse(request.values("Route")[0]).uri
-                if len(self._hops) >= REDELIVERIES:
+                if len(self._hops) >= HOPS:
                     self._hops.clear()
                 if isinstance(uri, SipUri):
                     self._hops[route] = uri
@@ -469,8 +380,8 @@ class Endpoint:
     ) -> ClientTransaction:
         """Put our Via on top and begin a transaction."""
         self._add_via(request, flow)
-        transaction = self.transactions.start(request, flow, on_response, on_end, self._now())
-        self._driver.arm()
+        transaction = self.transactions.start(request, flow, on_response, on_end, self.now())
+        self.arm()
         return transaction
 
     def later(self, act: Callable[..., object], *args: object) -> None:
@@ -482,97 +393,12 @@ class Endpoint:
         self.counters[name] += 1
 
     def _add_via(self, request: Request, flow: Flow) -> None:
-        front = self._via.get(flow.transport) or self._foreign_via(flow)
-        request.prepend("Via", front + self.ids.branch())
-
-    def _foreign_via(self, flow: Flow) -> str:
-        """Return our Via's front for a transport on which we do not listen."""
-        if self.listeners:
-            sent_by = self.listeners[0].advertised
-        else:
-            sent_by = bracketed(flow.local_host or self._network.source_for(flow.remote_host))
-        self._sent_by.add(sent_by)
-        return f"SIP/2.0/{flow.transport} {sent_by};rport;branch="
+        request.prepend("Via", self.flows.via(flow) + self.ids.branch())
 
     # What comes in
 
-    def received(self, message: Request | Response, flow: Flow, now: float) -> None:
-        """Take one parsed message."""
-        reply_to: Flow | None = None
-        try:
-            check(message)
-            if isinstance(message, Request):
-                via = message.via
-                stamp(message, flow)
-                if flow.transport == UDP and via.rport < 0:
-                    reply_to = self._reply_flow(answer_address(via, flow), flow)
-        except BadMessage as error:
-            self._malformed(error, flow, 0)
-            return
-        except PeerError as error:
-            request = message if isinstance(message, Request) else None
-            self._malformed(BadMessage(error.why, error.status, request), flow, 0)
-            return
-        if not isinstance(message, Request) and not self._ours(message):
-            self.count("response_foreign")
-            return
-        self.transactions.receive(message, flow, now, reply_to)
-
-    def _stream_message(
-        self, message: Request | Response | BadMessage, flow: Flow, now: float
-    ) -> None:
-        if isinstance(message, BadMessage):
-            self._malformed(message, flow, 0)
-            return
-        if self._wire.record is not None:
-            self._show(IN, flow, message.to_bytes())
-        self.received(message, flow, now)
-
-    def _ours(self, response: Response) -> bool:
-        """Tell whether the top Via is one that we write (RFC 3261 §18.1.2)."""
-        return response.via.sent_by in self._sent_by
-
-    def _reply_flow(self, address: tuple[str, int], flow: Flow) -> Flow | None:
-        """Return the path to ``address`` where it is another than ``flow``."""
-        if address == (flow.remote_host, flow.remote_port):
-            return None
-        for paths in self._datagrams:
-            if (paths.listener.host, paths.listener.port) == (flow.local_host, flow.local_port):
-                ipv6 = ":" in address[0]
-                if ipv6 == paths.ipv6:
-                    return paths.flow((*address, 0, 0) if ipv6 else address)
-        return None
-
-    def _malformed(self, error: BadMessage, flow: Flow, size: int) -> None:
-        """Answer bad input where that is possible and cannot be turned against others.
-
-        Spec: RFC 3261 §8.2, §18.3; RFC 4475
-        """
-        self.count("malformed")
-        now = self._now()
-        if now >= self._log_at:
-            self._log_at = now + LOG_PAUSE
-            _log.info(
-                "{name}: bad SIP from {host}: {why}",
-                name=self.name,
-                host=flow.remote_host,
-                why=error.why,
-            )
-        request = error.request
-        if request is None or request.method == "ACK" or not request.has("Via"):
-            return
-        try:
-            stamp(request, flow)
-            response = error_response(request, error, self.ids.tag())
-            data = response.to_bytes()
-        except PeerError:
-            return
-        if size and len(data) > size:  # never more than came: the source may be forged
-            response.remove("Warning")
-            data = response.to_bytes()
-            if len(data) > size + OUR_VIA:
-                return
-        self._write(flow, data)
+    def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
+        self._incoming.from_stream(item, flow, now)
 
     def _new_request(self, transaction: ServerTransaction) -> None:
         try:
@@ -614,128 +440,48 @@ class Endpoint:
 
     # Bytes out
 
-    def _write(self, flow: Flow, data: bytes) -> None:
+    def write(self, flow: Flow, data: bytes) -> None:
         """Write one message; a failure is reported in the next turn."""
         path: Any = flow.connection
         if flow.open and path.send(data):
-            if self._wire.record is not None:
-                self._show(OUT, flow, data)
+            if self.wire.record is not None:
+                self.show(OUT, flow, data)
         elif data.startswith(b"SIP/2.0 "):
             self.count("response_undelivered")
-            if flow.reliable:
-                self._redeliver(data)
+            if flow.reliable and not self._stopped:
+                self.later(self._redelivery.begin, data)
         else:
-            self._break(flow, "unreachable")
+            self._break(flow)
 
-    def _show(self, direction: str, flow: Flow, data: bytes) -> None:
-        record = self._wire.record
+    def show(self, direction: str, flow: Flow, data: bytes) -> None:
+        """Show one message to whoever watches."""
+        record = self.wire.record
         if record is not None:
+            local = (flow.local_host, flow.local_port)
+            remote = (flow.remote_host, flow.remote_port)
+            transport = flow.transport
             record(
-                WireRecord(
-                    self._now(),
-                    self.name,
-                    direction,
-                    "SIP",
-                    flow.transport,
-                    (flow.local_host, flow.local_port),
-                    (flow.remote_host, flow.remote_port),
-                    data,
-                )
+                WireRecord(self.now(), self.name, direction, "SIP", transport, local, remote, data)
             )
 
     def _lost(self, flow: Flow, why: str) -> None:
         """A stream is gone; those who wait for something from it hear it in the next turn."""
         self.count("stream_lost")
-        self._break(flow, why)
+        self._break(flow)
 
-    def _break(self, flow: Flow, why: str) -> None:
+    def _break(self, flow: Flow) -> None:
         if not self._broken and not self._stopped:
             self.later(self._report_broken)
-        self._broken.append((flow, why))
+        self._broken.append(flow)
 
     def _report_broken(self) -> None:
         broken, self._broken = self._broken, []
-        for flow, _ in broken:
-            self.transactions.transport_error(flow, self._now())
-            if flow.reliable and not flow.open:
-                undelivered = self._redeliveries.pop(flow.serial, None)
-                if undelivered is not None:
-                    self._deliver(*undelivered)
+        for flow in broken:
+            self.transactions.transport_error(flow, self.now())
+            if not flow.open:
+                self._redelivery.lost(flow.serial)
                 self._guarded(self.on_flow_closed, flow)
-        self._driver.arm()
-
-    def _redeliver(self, data: bytes) -> None:
-        """Find another way for an answer whose connection is gone.
-
-        Spec: RFC 3261 §18.2.2; RFC 3263 §5
-        """
-        try:
-            response = parse_datagram(data, self._limits)
-            via = response.via if response is not None else None
-        except PeerError:
-            return
-        if via is None or via.transport not in (TCP, TLS):
-            return
-        port = via.port or default_port(via.transport)
-        targets: list[Target] = []
-        if via.received:
-            targets.append(Target(via.transport, via.received, port, via.host))
-        try:
-            found = self.resolver.locate_host(False, via.host, via.port, via.transport)
-        except Unavailable:
-            found = []
-        if isinstance(found, Deferred):
-            found.addCallbacks(
-                lambda located: self._deliver(data, targets + located),
-                lambda failure: self._deliver(data, targets),
-            )
-        else:
-            self._deliver(data, targets + found)
-
-    def _deliver(self, data: bytes, targets: list[Target]) -> None:
-        while targets and not self._stopped:
-            target = targets.pop(0)
-            flow = self.flow_to(target)
-            if flow is not None and len(self._redeliveries) < REDELIVERIES:
-                self._redeliveries[flow.serial] = (data, targets)
-                self._write(flow, data)
-                return
-
-    def _next_serial(self) -> int:
-        self._serial += 1
-        return self._serial
-
-
-class _Datagrams:
-    """What comes in by one UDP socket."""
-
-    __slots__ = ("_endpoint", "_limits", "_now", "_wire", "paths")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._limits = endpoint._limits
-        self._now = endpoint._now
-        self._wire = endpoint._wire
-        self.paths: DatagramPaths | None = None
-
-    def received(self, data: bytes, address: Any) -> None:
-        """Take one datagram."""
-        paths, endpoint = self.paths, self._endpoint
-        if paths is None:
-            return
-        flow = paths.flow(address)
-        try:
-            message = parse_datagram(data, self._limits)
-        except BadMessage as error:
-            endpoint._malformed(error, flow, len(data))
-            return
-        if message is None:
-            endpoint.counters["keepalive"] += 1
-            return
-        if self._wire.record is not None:
-            endpoint._show(IN, flow, data)
-        endpoint.received(message, flow, self._now())
-        endpoint._driver.arm()
+        self.arm()
 
 
 def _ignore_ack(request: Request, flow: Flow) -> None:

@@ -1,7 +1,4 @@
-"""Where an endpoint listens, and the paths by which its answers go back.
-
-Spec: RFC 3261 §18.2; RFC 3581 §4
-"""
+"""One listening socket each: its name to the outside, and the flows that come by it."""
 
 from __future__ import annotations
 
@@ -10,14 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from omaim.sip.flow import TCP, TLS, UDP, Flow
-from omaim.sip.locating import default_port, is_numeric
+from omaim.sip.flow import UDP, Flow
 
 if TYPE_CHECKING:
     from omaim.net.connection import Connection, Connections
     from omaim.net.network import Datagrams, Listening
-    from omaim.sip.headers import Via
-    from omaim.sip.message import Request
 
 FLOWS: Final = 65536  # datagram peers remembered; forgetting one costs a little time, no more
 
@@ -36,15 +30,15 @@ class Listener:
         transport: "UDP", "TCP" or "TLS".
         host: the address it is bound to, IPv6 without brackets.
         port: the port it is bound to.
-        sent_by: what our Via says: the advertised host and the port, IPv6 in brackets.
-        advertised: the host of ``sent_by``.
+        advertised: the host that our Via and URIs name, IPv6 in brackets.
+        sent_by: the same with the port.
     """
 
     def __init__(self, transport: str, advertise: str, socket: Datagrams | Listening) -> None:
         self.transport = transport
         self.host = socket.host
         self.port = socket.port
-        self.advertised = bracketed(advertise or socket.host)
+        self.advertised = bracketed(advertise or socket.host).lower()
         self.sent_by = f"{self.advertised}:{socket.port}"
         self.socket = socket
 
@@ -57,15 +51,32 @@ class DatagramPaths:
     """The flows over one UDP socket: one per peer, made when first needed.
 
     Args:
-        listener: the socket.
         serial: returns the number of the next flow.
+
+    Attributes:
+        ipv6: of which family it is.
     """
 
-    def __init__(self, listener: Listener, serial: Callable[[], int]) -> None:
-        self.listener = listener
-        self.ipv6 = ":" in listener.host
+    def __init__(self, serial: Callable[[], int]) -> None:
+        self.ipv6 = False
         self._serial = serial
+        self._host = ""
+        self._port = 0
+        self._socket: Any = None
         self._flows: dict[Any, Flow] = {}
+
+    def bind(self, listener: Listener) -> None:
+        """Take the socket; nothing works before."""
+        self._host, self._port, self._socket = listener.host, listener.port, listener.socket
+        self.ipv6 = ":" in listener.host
+
+    def is_for(self, host: str, port: int) -> bool:
+        """Tell whether this is the socket with that address."""
+        return self._host == host and self._port == port
+
+    def to(self, host: str, port: int) -> Flow:
+        """Return the flow to a peer."""
+        return self.flow((host, port, 0, 0) if self.ipv6 else (host, port))
 
     def flow(self, address: Any) -> Flow:
         """Return the flow to a peer; ``address`` is as the socket gives it."""
@@ -73,17 +84,8 @@ class DatagramPaths:
         if flow is None:
             if len(self._flows) >= FLOWS:
                 self._flows.clear()
-            listener = self.listener
-            path = DatagramPath(listener.socket, address)
-            flow = Flow(
-                UDP,
-                listener.host,
-                listener.port,
-                address[0],
-                address[1],
-                path,
-                self._serial(),
-            )
+            path = DatagramPath(self._socket, address)
+            flow = Flow(UDP, self._host, self._port, address[0], address[1], path, self._serial())
             self._flows[address] = flow
         return flow
 
@@ -115,54 +117,6 @@ class StreamPort:
         return self._connections.accept(flow)
 
 
-def stamp(request: Request, flow: Flow) -> None:
-    """Write into the top Via where the request really came from.
-
-    What a sender claims in "received" is never believed.
-
-    Raises:
-        PeerError: the Via is missing or broken.
-
-    Spec: RFC 3261 §18.2.1; RFC 3581 §4
-    """
-    via = request.via
-    source = flow.remote_host
-    asked = via.rport >= 0
-    if asked or via.host.strip("[]") != source or via.params.has("received"):
-        if asked:
-            via = via.with_param("rport", str(flow.remote_port))
-        via = via.with_param("received", source)
-        request.remove_first("Via")
-        request.prepend("Via", str(via))
-
-
-def answer_address(via: Via, flow: Flow) -> tuple[str, int]:
-    """Return where answers to a request over UDP go; ``via`` is as it came.
-
-    Spec: RFC 3261 §18.2.2; RFC 3581 §4
-    """
-    maddr = via.maddr.strip("[]")
-    if maddr and is_numeric(maddr):
-        return maddr, via.port or default_port(UDP)
-    if via.rport >= 0:
-        return flow.remote_host, flow.remote_port
-    return flow.remote_host, via.port or default_port(UDP)
-
-
 def bracketed(host: str) -> str:
     """Return ``host`` as it stands in URIs and Vias: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-__all__ = [
-    "TCP",
-    "TLS",
-    "DatagramPath",
-    "DatagramPaths",
-    "Listener",
-    "Path",
-    "StreamPort",
-    "answer_address",
-    "bracketed",
-    "stamp",
-]

@@ -1,0 +1,197 @@
+"""Where an endpoint listens, and its flows: one per peer over UDP, one per connection else.
+
+Spec: RFC 3261 §18.1.1, §18.2.1; RFC 5626 §5.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from omaim.net.connection import Connection, Connections
+from omaim.net.ports import DatagramPaths, Listener, StreamPort, bracketed
+from omaim.net.tls import TlsSettings
+from omaim.sip.flow import TLS, UDP, Flow
+from omaim.sip.locating import Target, default_port
+from omaim.sip.uri import SipUri
+
+_ANY: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # wildcard: somebody outside
+
+DatagramReceiver = Callable[[DatagramPaths], Callable[[bytes, Any], None]]
+
+
+class Flows:
+    """The listeners and flows of one endpoint.
+
+    Args:
+        network: where sockets come from.
+        connections: keeps the streams.
+        tls: who we are as a TLS client; the first TLS listener's settings when not given.
+
+    Attributes:
+        listeners: where the endpoint listens.
+        sent_by: what our Vias say; a response whose top Via says something else is not ours.
+    """
+
+    def __init__(
+        self, network: Any, connections: Connections, tls: TlsSettings | None = None
+    ) -> None:
+        self.listeners: list[Listener] = []
+        self.sent_by: set[str] = set()
+        self._network = network
+        self._connections = connections
+        self._tls = tls
+        self._datagrams: list[DatagramPaths] = []
+        self._fronts: dict[str, str] = {}  # by transport: our Via up to the branch
+        self._serial = 0
+
+    def listen_datagram(
+        self,
+        host: str,
+        port: int,
+        advertise: str,
+        receiver: Callable[[DatagramPaths], Callable[[bytes, Any], None]],
+    ) -> Listener:
+        """Bind a UDP socket; ``receiver`` makes what takes its datagrams.
+
+        Raises:
+            Unavailable: the address is not ours or in use.
+        """
+        paths = DatagramPaths(self._next_serial)
+        socket = self._network.listen_datagram(host, port, receiver(paths))
+        listener = self._add(UDP, advertise, socket)
+        paths.bind(listener)
+        self._datagrams.append(paths)
+        return listener
+
+    def listen_stream(
+        self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
+    ) -> Listener:
+        """Accept streams.
+
+        Raises:
+            Unavailable: the address is not ours or in use.
+        """
+        settings = (tls or self._tls or TlsSettings()) if transport == TLS else None
+        accepting = StreamPort(transport, self._connections, self._next_serial)
+        socket = self._network.listen_stream(host, port, accepting.accept, settings)
+        self._tls = self._tls or settings
+        return self._add(transport, advertise, socket)
+
+    def _add(self, transport: str, advertise: str, socket: Any) -> Listener:
+        if socket.host in _ANY and not advertise:
+            advertise = self._network.source_for(_ANY[socket.host])
+        listener = Listener(transport, advertise, socket)
+        self.listeners.append(listener)
+        self.sent_by.add(listener.sent_by)
+        if listener.port == default_port(transport):
+            self.sent_by.add(listener.advertised)
+        self._fronts.setdefault(transport, _front(transport, listener.sent_by))
+        return listener
+
+    def via(self, flow: Flow) -> str:
+        """Return our Via for a request on ``flow``, up to the value of the branch."""
+        return self._fronts.get(flow.transport) or self._other_via(flow)
+
+    def _other_via(self, flow: Flow) -> str:
+        """The same for a transport on which we do not listen."""
+        if self.listeners:
+            sent_by = self.listeners[0].advertised
+        else:
+            sent_by = bracketed(flow.local_host or self._network.source_for(flow.remote_host))
+        self.sent_by.add(sent_by)
+        return _front(flow.transport, sent_by)
+
+    def to(self, target: Target) -> Flow | None:
+        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
+        if target.transport == UDP:
+            ipv6 = ":" in target.host
+            for paths in self._datagrams:
+                if paths.ipv6 == ipv6:
+                    return paths.to(target.host, target.port)
+            return None
+        domain = target.domain or target.host
+        known = self._connections.find(target.transport, target.host, target.port, domain)
+        return known or self._connect(target, domain)
+
+    def answering(self, address: tuple[str, int], flow: Flow) -> Flow | None:
+        """Return the path for answers to ``address`` by the socket of ``flow``.
+
+        ``None`` when it is ``flow`` itself, or the address is of another family.
+        """
+        if address == (flow.remote_host, flow.remote_port):
+            return None
+        for paths in self._datagrams:
+            if paths.is_for(flow.local_host, flow.local_port):
+                return paths.to(*address) if paths.ipv6 == (":" in address[0]) else None
+        return None
+
+    def describe(self, flow: Flow) -> str:
+        """Return a text that finds the flow again; guessable, so seal it before it leaves.
+
+        Spec: RFC 5626 §5.2 (flow tokens)
+        """
+        return (
+            f"{flow.transport} {flow.local_host} {flow.local_port} "
+            f"{flow.remote_host} {flow.remote_port} {flow.serial}"
+        )
+
+    def find(self, text: str) -> Flow | None:
+        """Return the flow that :meth:`describe` told of; ``None`` when it is gone."""
+        parts = text.split(" ")
+        if len(parts) != 6 or not all(part.isdecimal() for part in parts[2::2] + parts[5:]):
+            return None
+        transport, local, local_port, remote, remote_port, serial = parts
+        if transport == UDP:
+            for paths in self._datagrams:
+                if paths.is_for(local, int(local_port)):
+                    return paths.to(remote, int(remote_port))
+            return None
+        flow = self._connections.by_serial(int(serial))
+        if flow is None or (flow.remote_host, flow.remote_port) != (remote, int(remote_port)):
+            return None
+        return flow
+
+    def owns(self, uri: SipUri) -> bool:
+        """Tell whether a URI leads to one of our listeners, as a Route to us does."""
+        for listener in self.listeners:
+            transport = listener.transport
+            if uri.transport.upper() not in ("", transport):
+                continue
+            if (
+                uri.host in (listener.advertised, bracketed(listener.host))
+                and (uri.port or default_port(TLS if uri.scheme == "sips" else transport))
+                == listener.port
+            ):
+                return True
+        return False
+
+    def _connect(self, target: Target, domain: str) -> Flow | None:
+        tls = None
+        if target.transport == TLS:
+            tls = self._tls = self._tls or TlsSettings()
+        flow = Flow(target.transport, "", 0, target.host, target.port, None, self._next_serial())
+        connection: Connection = self._connections.add(flow, domain if tls else "", True)
+        local = ""
+        for listener in self.listeners:
+            if (":" in listener.host) == (":" in target.host) and listener.host not in _ANY:
+                local = listener.host
+                break
+        connection.give_up = self._network.connect_stream(
+            target.host,
+            target.port,
+            connection,
+            tls,
+            domain,
+            local,
+            self._connections.limits.connect,
+        )
+        return flow
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+
+def _front(transport: str, sent_by: str) -> str:
+    return f"SIP/2.0/{transport} {sent_by};rport;branch="

@@ -1,0 +1,184 @@
+"""What arrives, until the transactions take it: parsed, checked, stamped; or answered as bad.
+
+Spec: RFC 3261 §18.1.2, §18.2, §18.3; RFC 3581 §4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from omaim.errors import PeerError
+from omaim.net.connection import Connection
+from omaim.net.ports import DatagramPaths
+from omaim.net.tls import names_domain
+from omaim.net.wire import IN
+from omaim.sip.flow import TLS, UDP, Flow
+from omaim.sip.headers import Via
+from omaim.sip.locating import default_port, is_numeric
+from omaim.sip.message import Request, Response, error_response
+from omaim.sip.parser import BadMessage, Limits, check, parse_datagram
+
+if TYPE_CHECKING:
+    from omaim.net.endpoint import Endpoint
+
+LOG_PAUSE: Final = 1.0  # seconds between two lines about bad input
+MARGIN: Final = 128  # octets that our answer may be larger than bad input by UDP
+
+_log = Logger()
+
+
+class Incoming:
+    """The way in of one endpoint.
+
+    Args:
+        endpoint: whose.
+        limits: what a message may be.
+    """
+
+    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._flows = endpoint.flows
+        self._wire = endpoint.wire
+        self._now = endpoint.now
+        self._log_at = 0.0
+
+    def datagrams(self, paths: DatagramPaths) -> Callable[[bytes, Any], None]:
+        """Return what takes the datagrams of one socket."""
+
+        def received(data: bytes, address: Any) -> None:
+            flow = paths.flow(address)
+            try:
+                message = parse_datagram(data, self._limits)
+            except BadMessage as error:
+                self._bad(error, flow, len(data))
+                return
+            if message is None:
+                self._endpoint.count("keepalive")
+                return
+            if self._wire.record is not None:
+                self._endpoint.show(IN, flow, data)
+            self._take(message, flow, self._now(), len(data))
+            self._endpoint.arm()
+
+        return received
+
+    def from_stream(self, item: Request | Response | BadMessage, flow: Flow, now: float) -> None:
+        """Take one message from a stream, or what is wrong with it."""
+        if isinstance(item, BadMessage):
+            self._bad(item, flow, 0)
+            return
+        if self._wire.record is not None:
+            self._endpoint.show(IN, flow, item.to_bytes())
+        self._take(item, flow, now, 0)
+
+    def _take(self, message: Request | Response, flow: Flow, now: float, size: int) -> None:
+        reply_to: Flow | None = None
+        try:
+            check(message)
+            if isinstance(message, Request):
+                via = message.via
+                stamp(message, flow)
+                if not flow.reliable:
+                    if via.rport < 0 or via.params.has("maddr"):
+                        reply_to = self._flows.answering(answer_address(via, flow), flow)
+                elif via.params.has("alias"):
+                    self._note_alias(via, flow)
+            elif message.via.sent_by not in self._flows.sent_by:
+                self._endpoint.count("response_foreign")
+                return
+        except BadMessage as error:
+            self._bad(error, flow, size)
+            return
+        self._endpoint.transactions.receive(message, flow, now, reply_to)
+
+    def _note_alias(self, via: Via, flow: Flow) -> None:
+        """Let requests to the peer's own port use the connection that it opened.
+
+        Only where its verified certificate names the host in its Via: anybody may write a
+        Via, and would otherwise draw another's requests to himself.
+
+        Spec: RFC 5923 §5, §8
+        """
+        connection = flow.connection
+        if (
+            flow.transport == TLS
+            and isinstance(connection, Connection)
+            and names_domain(flow.peer_names, via.host)
+        ):
+            self._endpoint.connections.know(connection, via.port or default_port(TLS))
+
+    def _bad(self, error: BadMessage, flow: Flow, size: int) -> None:
+        """Answer bad input where that is possible and cannot be turned against others.
+
+        Args:
+            size: of a datagram, whose source may be forged; 0 on a stream.
+
+        Spec: RFC 3261 §8.2, §18.3
+        """
+        endpoint = self._endpoint
+        endpoint.count("malformed")
+        now = self._now()
+        if now >= self._log_at:
+            self._log_at = now + LOG_PAUSE
+            _log.info(
+                "{name}: bad SIP from {host}: {why}",
+                name=endpoint.name,
+                host=flow.remote_host,
+                why=error.why,
+            )
+        request = error.request
+        if request is None or request.method == "ACK":
+            return
+        reply_to = flow
+        try:
+            via = request.via
+            if flow.transport == UDP:
+                reply_to = self._flows.answering(answer_address(via, flow), flow) or flow
+            stamp(request, flow)
+            response = error_response(request, error, endpoint.ids.tag())
+            if size and len(response.to_bytes()) > size + MARGIN:
+                response.remove("Warning")
+            data = response.to_bytes()
+        except PeerError:
+            return  # without a good Via there is no way back
+        if not size or len(data) <= size + MARGIN:
+            endpoint.write(reply_to, data)
+        endpoint.arm()
+
+
+def stamp(request: Request, flow: Flow) -> None:
+    """Write into the top Via where the request really came from.
+
+    What a sender claims in "received" is never believed.
+
+    Raises:
+        PeerError: the Via is missing or broken.
+
+    Spec: RFC 3261 §18.2.1; RFC 3581 §4
+    """
+    via = request.via
+    source = flow.remote_host
+    asked = via.rport >= 0
+    if asked or via.host.strip("[]") != source or via.params.has("received"):
+        if asked:
+            via = via.with_param("rport", str(flow.remote_port))
+        via = via.with_param("received", source)
+        request.remove_first("Via")
+        request.prepend("Via", str(via))
+
+
+def answer_address(via: Via, flow: Flow) -> tuple[str, int]:
+    """Return where answers to a request over UDP go; ``via`` is as it came.
+
+    Spec: RFC 3261 §18.2.2; RFC 3581 §4
+    """
+    maddr = via.maddr.strip("[]")
+    if maddr and is_numeric(maddr):
+        return maddr, via.port or default_port(UDP)
+    if via.rport >= 0:
+        return flow.remote_host, flow.remote_port
+    return flow.remote_host, via.port or default_port(UDP)
