@@ -21,6 +21,7 @@ from omaim.grammar import (
     number,
     parse_host,
     parse_host_port,
+    parse_param_list,
     parse_params,
     quote,
     split_header_list,
@@ -63,11 +64,13 @@ __all__ = [
     "canonical_name",
     "date_text",
     "parse_date",
+    "parse_param_list",
     "q_of",
     "split_header_list",
 ]
 
 _tokens: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*").fullmatch
+_needs_brackets: Final = re.compile(r'[?,">]').search
 
 
 @final
@@ -234,7 +237,7 @@ class NameAddr:
         if opened < 0:
             uri_text, semicolon, _ = text.partition(";")
             uri_text = uri_text.rstrip(" \t")
-            if "?" in uri_text or "," in uri_text or '"' in uri_text:
+            if _needs_brackets(uri_text) is not None:
                 raise PeerError("a URI with these characters stands in angle brackets")
             params = parse_params(text[text.index(";") :]) if semicolon else NO_PARAMS
         else:

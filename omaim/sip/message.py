@@ -473,6 +473,8 @@ class Message:
         self._length = size
 
     def _write(self, start: str) -> bytes:
+        if "\r" in start or "\n" in start:
+            start = start.replace("\r", " ").replace("\n", " ")  # no line may hide in it
         size = len(self.body)
         if self._length != size:
             self.set("Content-Length", str(size))
