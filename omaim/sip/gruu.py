@@ -3,7 +3,8 @@
 A public GRUU shows address and instance. A temporary one is the address and an epoch, encrypted:
 it needs no store. All temporary GRUUs of one instance carry the epoch of its registration, which
 can be read from the latest one, kept with the binding; when the registration lapses, or comes
-back under another Call-ID, no binding has that epoch any more and all of them are void.
+back under another Call-ID, no binding has that epoch any more and all of them are void. The epoch
+begins with the CSeq that it began with, which watchers of the registration are told (RFC 5628).
 
 Spec: RFC 5627
 """
@@ -24,7 +25,8 @@ from omaim.sip.bindings import Binding
 from omaim.sip.uri import SipUri, Uri, parse_uri, unescape
 
 _PREFIX: Final = "tgruu."
-_EPOCH: Final = 16  # hex digits
+_CSEQ: Final = 8  # hex digits
+_EPOCH: Final = 24  # hex digits, the CSeq among them
 _NONCE: Final = 12  # octets
 _BLOCK: Final = 16  # octets: the length of a GRUU tells little about the user's name
 _SAFE: Final = "-_.!~*'()[]/:&+$"  # what a URI parameter may hold beside letters and digits
@@ -90,9 +92,17 @@ class Gruus:
         user = urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, None))
         return f"sip:{_PREFIX}{user.decode('ascii').rstrip('=')}@{aor.rpartition('@')[2]};gr"
 
-    def new_epoch(self) -> str:
-        """Return an epoch that no GRUU has yet."""
-        return self._ids.token(_EPOCH)
+    def new_epoch(self, cseq: int) -> str:
+        """Return an epoch that no GRUU has yet, begun by the REGISTER with this CSeq."""
+        return f"{cseq:08x}{self._ids.token(_EPOCH - _CSEQ)}"
+
+    def first_cseq(self, temp_gruu: str) -> int:
+        """Return the CSeq of the REGISTER that made the oldest one valid beside this; 0 unknown.
+
+        Spec: RFC 5628 §5
+        """
+        epoch = self.epoch_of(temp_gruu)
+        return int(epoch[:_CSEQ], 16) if epoch else 0
 
     def epoch_of(self, temp_gruu: str) -> str:
         """Return the epoch of one of our temporary GRUUs; "" for anything else."""

@@ -505,7 +505,9 @@ class _Work:
             if restarted:
                 self._spread("", wish.instance)
             return "" if latest is None or restarted else latest.temp_gruu
-        temp_gruu = gruus.mint(self._aor, gruus.new_epoch() if restarted or not epoch else epoch)
+        if restarted or not epoch:
+            epoch = gruus.new_epoch(self._cseq)
+        temp_gruu = gruus.mint(self._aor, epoch)
         self._spread(temp_gruu, wish.instance)
         return temp_gruu
 

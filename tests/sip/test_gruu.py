@@ -29,25 +29,26 @@ class GruuTests(SynchronousTestCase):
     @given(st.from_regex(r"sip:[a-z0-9.%]{0,0}[a-z0-9]{1,40}@[a-z]{1,30}", fullmatch=True))
     def test_temporary(self, aor: str) -> None:
         """It opens to address and epoch, and never twice looks alike (§5.1)."""
-        epoch = self.gruus.new_epoch()
+        epoch = self.gruus.new_epoch(7)
         one, other = self.gruus.mint(aor, epoch), self.gruus.mint(aor, epoch)
         self.assertNotEqual(one, other)
         target = self.gruus.resolve(parse_uri(one))
         assert target is not None
         self.assertEqual((target.aor, target.instance, target.epoch), (aor, "", epoch))
         self.assertEqual(self.gruus.epoch_of(other), epoch)
+        self.assertEqual((self.gruus.first_cseq(other), self.gruus.first_cseq("x")), (7, 0))
 
     def test_length_hides_name(self) -> None:
-        """Short names give GRUUs of one length, so it tells nothing (§5.4)."""
-        sizes = {len(self.gruus.mint(f"sip:{'a' * n}@h", "0" * 16)) for n in range(1, 11)}
+        """Names of many lengths give GRUUs of one, so it tells little (§5.4)."""
+        sizes = {len(self.gruus.mint(f"sip:{'a' * n}@h", "0" * 24)) for n in range(3, 19)}
         self.assertEqual(len(sizes), 1)
 
     def test_not_ours(self) -> None:
         """No gr is no GRUU; a bare gr that we did not make is 404 (§6.1)."""
         for text in (AOR, "tel:+1555", "urn:x:y"):
             self.assertIsNone(self.gruus.resolve(parse_uri(text)))
-        minted = self.gruus.mint(AOR, "0" * 16)
-        other = Gruus(b"another key of the same length", Ids(3)).mint(AOR, "0" * 16)
+        minted = self.gruus.mint(AOR, "0" * 24)
+        other = Gruus(b"another key of the same length", Ids(3)).mint(AOR, "0" * 24)
         for text in (
             AOR + ";gr",
             "sip:tgruu.@example.com;gr",
@@ -65,7 +66,7 @@ class GruuTests(SynchronousTestCase):
     @given(st.integers(0, 200), st.sampled_from("AZaz09-_"))
     def test_tampered(self, place: int, char: str) -> None:
         """No changed digit opens to another address (§5.1 property 2)."""
-        minted = self.gruus.mint(AOR, "0" * 16)
+        minted = self.gruus.mint(AOR, "0" * 24)
         user, at, rest = minted[10:].partition("@")
         place %= len(user)
         changed = minted[:10] + user[:place] + char + user[place + 1 :] + at + rest
@@ -74,4 +75,4 @@ class GruuTests(SynchronousTestCase):
         except PeerError:
             return
         assert target is not None
-        self.assertEqual((target.aor, target.epoch), (AOR, "0" * 16))
+        self.assertEqual((target.aor, target.epoch), (AOR, "0" * 24))

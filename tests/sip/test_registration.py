@@ -424,6 +424,8 @@ class GruuTests(SynchronousTestCase):
         second = self.register(2).temp_gruu
         self.assertNotEqual(first, second)
         self.assertTrue(self.valid(first) and self.valid(second))
+        self.assertEqual(self.gruus.first_cseq(second), 1)
+        self.assertEqual(self.gruus.first_cseq(self.register(9, "c2").temp_gruu), 9)
 
     def test_call_id_changed(self) -> None:
         """Another Call-ID voids all temporary GRUUs, for good; the public one stays (§5.1)."""
