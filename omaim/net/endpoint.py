@@ -233,6 +233,7 @@ class Endpoint:
         flow: Flow | None = None,
         targets: list[Target] | None = None,
         on_end: Callable[[], object] | None = None,
+        loop: str = "",
     ) -> Exchange:
         """Send a request and report its responses; another target is tried where one fails.
 
@@ -243,8 +244,9 @@ class Endpoint:
             flow: send it by this path and no other.
             targets: send it there; else Route or the Request-URI decide (RFC 3261 §8.1.2).
             on_end: called when nothing more can come.
+            loop: ends the branch, for proxies that look for loops (RFC 3261 §16.6 step 8).
         """
-        exchange = Exchange(self, request, on_response, on_end)
+        exchange = Exchange(self, request, on_response, on_end, loop)
         exchange.start(flow, targets)
         return exchange
 
@@ -315,6 +317,10 @@ class Endpoint:
             response.add("Server", self.software)
         return self.respond(transaction, response)
 
+    def tag_of(self, transaction: ServerTransaction) -> str:
+        """Return the To tag for our answers to this request."""
+        return self.transactions.tag_of(transaction)
+
     # Flows
 
     def describe(self, flow: Flow) -> str:
@@ -377,9 +383,10 @@ class Endpoint:
         flow: Flow,
         on_response: Callable[[Response], None],
         on_end: Callable[[], None] | None,
+        loop: str = "",
     ) -> ClientTransaction:
         """Put our Via on top and begin a transaction."""
-        self._add_via(request, flow)
+        self._add_via(request, flow, loop)
         transaction = self.transactions.start(request, flow, on_response, on_end, self.now())
         self.arm()
         return transaction
@@ -392,8 +399,8 @@ class Endpoint:
         """Count one more ``name``."""
         self.counters[name] += 1
 
-    def _add_via(self, request: Request, flow: Flow) -> None:
-        request.prepend("Via", self.flows.via(flow) + self.ids.branch())
+    def _add_via(self, request: Request, flow: Flow, loop: str = "") -> None:
+        request.prepend("Via", self.flows.via(flow) + self.ids.branch() + loop)
 
     # What comes in
 

@@ -43,6 +43,7 @@ class Exchange:
         "_done",
         "_endpoint",
         "_heard",
+        "_loop",
         "_on_end",
         "_on_response",
         "_spare",
@@ -60,8 +61,10 @@ class Exchange:
         request: Request,
         on_response: Callable[[Response], object],
         on_end: Callable[[], object] | None,
+        loop: str = "",
     ) -> None:
         self.request = request
+        self._loop = loop
         self.transaction: ClientTransaction | None = None
         self.flow: Flow | None = None
         self.target: Target | None = None
@@ -147,7 +150,11 @@ class Exchange:
         self._heard = False
         self.flow = flow
         self.transaction = self._endpoint.start(
-            self.request, flow, self._responded, self._ended if self._on_end else None
+            self.request,
+            flow,
+            self._responded,
+            self._ended if self._on_end else None,
+            self._loop,
         )
 
     def _responded(self, response: Response) -> None:

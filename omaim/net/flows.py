@@ -86,7 +86,10 @@ class Flows:
         self.sent_by.add(listener.sent_by)
         if listener.port == default_port(transport):
             self.sent_by.add(listener.advertised)
-        self._fronts.setdefault(transport, _front(transport, listener.sent_by))
+        front = _front(transport, listener.sent_by)
+        if transport == TLS and self._tls is not None and self._tls.certificate:
+            front = front.replace(";rport", ";alias;rport")  # RFC 5923 §4
+        self._fronts.setdefault(transport, front)
         return listener
 
     def via(self, flow: Flow) -> str:

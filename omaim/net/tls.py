@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -97,7 +98,7 @@ class TlsSettings:
             store = context.get_cert_store()
             assert store is not None
             for authority in _certificates(self.trust):
-                store.add_cert(authority)  # type: ignore[arg-type]
+                store.add_cert(X509.from_cryptography(authority))
         else:
             context.set_default_verify_paths()
         return context

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from omaim.net.endpoint import Endpoint
 from omaim.sip.message import Request
+from omaim.sip.transaction import ServerTransaction
 
 
 def message(uri: str, body: bytes = b"Hello", cseq: int = 1, **extra: str) -> Request:
@@ -42,6 +44,22 @@ def invite(uri: str, cseq: int = 1) -> Request:
         ("Contact", "<sip:alice@127.0.0.1>"),
     ]
     return Request.make("INVITE", uri, headers)
+
+
+class Sink:
+    """Answers 200 to everything, and remembers."""
+
+    def __init__(self, endpoint: Endpoint, status: int = 200) -> None:
+        self.seen: list[ServerTransaction] = []
+        self.bodies: list[bytes] = []
+        self.status = status
+        self.endpoint = endpoint
+        endpoint.on_request = self.serve
+
+    def serve(self, transaction: ServerTransaction) -> None:
+        self.seen.append(transaction)
+        self.bodies.append(transaction.request.body)
+        self.endpoint.reply(transaction, self.status)
 
 
 class Authority:

@@ -12,25 +12,8 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.sip.message import Response
-from omaim.sip.transaction import ServerTransaction
 from omaim.testing.network import Clock, SimulatedNetwork
-from tests.net.support import message
-
-
-class Sink:
-    """Answers 200 to everything, and remembers."""
-
-    def __init__(self, endpoint: Endpoint, status: int = 200) -> None:
-        self.seen: list[ServerTransaction] = []
-        self.bodies: list[bytes] = []
-        self.status = status
-        self.endpoint = endpoint
-        endpoint.on_request = self.serve
-
-    def serve(self, transaction: ServerTransaction) -> None:
-        self.seen.append(transaction)
-        self.bodies.append(transaction.request.body)
-        self.endpoint.reply(transaction, self.status)
+from tests.net.support import Sink, message
 
 
 class Simulated(SynchronousTestCase):
