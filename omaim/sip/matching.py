@@ -42,6 +42,7 @@ from omaim.sip.transitions import (
     TIMED_OUT,
 )
 from omaim.sip.user import TransactionUser
+from omaim.sip.waiting import Lane
 from omaim.timers import Deadlines
 
 MAXIMUM: Final = 250_000  # transactions of each side; 30 s of the traffic that one core carries
@@ -82,6 +83,12 @@ class Transactions:
         "_clients",
         "_deadlines",
         "_ids",
+        "_lane_100",
+        "_lane_b",
+        "_lane_e",
+        "_lane_j",
+        "_lane_k",
+        "_lane_late",
         "_maximum",
         "_send",
         "_servers",
@@ -114,6 +121,13 @@ class Transactions:
         self._claims: dict[str, ServerTransaction] = {}
         # Who loses what when a connection breaks; datagrams break none.
         self._waiting: dict[Flow, dict[str, ClientTransaction]] = {}
+        # One lane for each common wait; the other waits are few and go to the heap.
+        self._lane_100 = Lane(deadlines)
+        self._lane_late = Lane(deadlines)
+        self._lane_j = Lane(deadlines)
+        self._lane_e = Lane(deadlines)
+        self._lane_b = Lane(deadlines)
+        self._lane_k = Lane(deadlines)
         self._act_server: Callable[[ServerTransaction, float], None] = self._woken_server
         self._act_client: Callable[[ClientTransaction, float], None] = self._woken_client
 
@@ -170,7 +184,7 @@ class Transactions:
         if transaction.invite and is_old(key):
             transaction.ack_key = old_ack_key(request)
         self._servers[key] = transaction
-        self._deadlines.arm(transaction)
+        (self._lane_100 if transaction.invite else self._lane_late).put(transaction)
         if method == "CANCEL":
             self._receive_cancel(transaction, request, now)
         elif not self._user_agent or self.claim(transaction, now):
@@ -188,9 +202,8 @@ class Transactions:
             return
         transaction.acknowledged(now)
         out = transaction.take()
-        if out & END:
-            self._forget_server(transaction)
-        elif out & PASS:
+        self._settle_server(transaction, out)
+        if out & PASS:
             self.user.on_ack(request, flow)
 
     def _receive_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
@@ -218,7 +231,9 @@ class Transactions:
             self.user.on_stray_response(response, flow)
             return
         transaction.responded(response.status, now)
-        self._perform(transaction, transaction.take(), response, now)
+        out = transaction.take()
+        if out:
+            self._perform(transaction, out, response, now)
 
     # What goes out.
 
@@ -263,9 +278,11 @@ class Transactions:
             if waiting is None:
                 waiting = self._waiting[flow] = {}
             waiting[key] = transaction
-        self._deadlines.arm(transaction)
         data = request.to_bytes()
-        if not flow.reliable:
+        if flow.reliable:
+            self._lane_b.put(transaction)
+        else:
+            self._lane_e.put(transaction)
             transaction.wire = data
         self._send(flow, data)
         return transaction
@@ -290,21 +307,18 @@ class Transactions:
             already, is gone, or RFC 4320 forbids the response (a 408 or an early 100 to a
             request other than INVITE).
         """
+        deadline = transaction.deadline
         transaction.respond(response.status, now)
         out = transaction.take()
+        if transaction.deadline != deadline:
+            self._settle_server(transaction, out)
         if not out & SEND:
-            if transaction.answered and not transaction.invite and response.status == 408:
-                transaction.wire = b""
             return False
         data = response.to_bytes()
         if transaction.invite:
             self._note_tag(transaction, response)
-        if out & END:
-            self._forget_server(transaction)
-        else:
-            # An accepted INVITE's repeats are swallowed; its user repeats the 2xx.
-            transaction.wire = data if transaction.state <= COMPLETED else b""
-            self._deadlines.arm(transaction)
+        # An accepted INVITE's repeats are swallowed; its user repeats the 2xx.
+        transaction.wire = data if transaction.state <= COMPLETED else b""
         self._send(transaction.reply_to, data)
         return True
 
@@ -373,7 +387,9 @@ class Transactions:
             lost = [client for client in self._clients.values() if _same_peer(client.flow, flow)]
         for transaction in lost:
             transaction.failed(now)
-            self._perform(transaction, transaction.take(), None, now)
+            out = transaction.take()
+            if out:
+                self._perform(transaction, out, None, now)
 
     def undelivered(self, transaction: ServerTransaction, now: float) -> None:
         """No way was found to deliver an answer.
@@ -381,7 +397,11 @@ class Transactions:
         Spec: RFC 3261 §17.2.4; RFC 6026 §7.1
         """
         transaction.failed(now)
-        self._woken_server(transaction, now)
+        out = transaction.take()
+        if out & END:
+            self._forget_server(transaction)
+        if out & BROKEN:
+            self.user.on_failure(transaction, "transport")
 
     # What the machines want done.
 
@@ -392,13 +412,23 @@ class Transactions:
             self._send(transaction.reply_to, transaction.wire)
         elif out & SEND:
             self._send(transaction.reply_to, transaction.wire)
-        if out & END:
-            self._forget_server(transaction)
+        self._settle_server(transaction, out)
         if out & (TIMED_OUT | BROKEN):
             self.user.on_failure(transaction, "timeout" if out & TIMED_OUT else "transport")
 
     def _woken_client(self, transaction: ClientTransaction, now: float) -> None:
         self._perform(transaction, transaction.take(), None, now)
+
+    def _settle_server(self, transaction: ServerTransaction, out: int) -> None:
+        """Let the machine wait where its state says, or forget it."""
+        if out & END:
+            self._forget_server(transaction)
+        elif transaction.answered and not transaction.invite:
+            transaction.wire = b""  # a 100 is repeated no more
+            self._lane_j.put(transaction)
+        else:
+            transaction.leave()
+            self._deadlines.arm(transaction)
 
     def _perform(
         self, transaction: ClientTransaction, out: int, response: Response | None, now: float
@@ -412,13 +442,19 @@ class Transactions:
             if not transaction.ack:
                 transaction.ack = ack_for(transaction.request, response).to_bytes()
             self._send(transaction.flow, transaction.ack)
+        transaction.leave()
         if out & END:
             self._forget_client(transaction)
         elif transaction.answered:
             transaction.let_go()
-        elif transaction.cancelling and not transaction.cancelled and out & PASS:
-            self._send_cancel(transaction, now)
-        self._deadlines.arm(transaction)
+            if transaction.invite:
+                self._deadlines.arm(transaction)
+            else:
+                self._lane_k.put(transaction)
+        else:
+            self._deadlines.arm(transaction)
+            if transaction.cancelling and not transaction.cancelled and out & PASS:
+                self._send_cancel(transaction, now)
         if out & (PASS | TIMED_OUT | BROKEN) and response is not None:
             transaction.on_response(response)
         if out & END and transaction.on_end is not None:
@@ -441,6 +477,7 @@ class Transactions:
             self._acks[transaction.ack_key] = transaction
 
     def _forget_server(self, transaction: ServerTransaction) -> None:
+        transaction.leave()
         transaction.wire = b""
         del self._servers[transaction.key]
         if transaction.claim:

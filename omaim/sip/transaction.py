@@ -45,7 +45,8 @@ from omaim.sip.transitions import (
     kind,
     life,
 )
-from omaim.timers import NEVER, Timed
+from omaim.sip.waiting import Waiting
+from omaim.timers import NEVER
 
 _INVITE_CLIENT: Final = flatten(INVITE_CLIENT)
 _OTHER_CLIENT: Final = flatten(OTHER_CLIENT)
@@ -54,7 +55,7 @@ _OTHER_SERVER: Final = flatten(OTHER_SERVER)
 
 
 @final
-class ServerTransaction(Timed):
+class ServerTransaction(Waiting):
     """One request that came, until no message about it can come any more.
 
     Args:
@@ -116,7 +117,10 @@ class ServerTransaction(Timed):
         act: Callable[[ServerTransaction, float], None],
     ) -> None:
         method = request.method
-        self.armed = NEVER  # what Timed.__init__ would do, at half the price
+        self.armed = NEVER  # what Waiting.__init__ would do, at half the price
+        self.lane = None
+        self.before = None
+        self.after = None
         self.method = method
         self.flow = flow
         self.reply_to = flow
@@ -241,7 +245,7 @@ class ServerTransaction(Timed):
 
 
 @final
-class ClientTransaction(Timed):
+class ClientTransaction(Waiting):
     """One request that was sent, until no answer to it can come any more.
 
     Args:
@@ -304,7 +308,10 @@ class ClientTransaction(Timed):
     ) -> None:
         method = request.method
         branch = request.via.branch
-        self.armed = NEVER  # what Timed.__init__ would do, at half the price
+        self.armed = NEVER  # what Waiting.__init__ would do, at half the price
+        self.lane = None
+        self.before = None
+        self.after = None
         self.method = method
         self.flow = flow
         self.branch = branch
