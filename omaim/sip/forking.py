@@ -383,6 +383,11 @@ class Fork:
         count = min(len(self._waiting), free)
         if count < 1:
             return
+        if not self._invite and self._policy.patience > 0.0:
+            # Later groups may have to be started beside this one: keep one for each target.
+            for group in self._groups:
+                free -= len(group)
+            free = max(free, count)
         share = free // count
         more = free % count
         for place in range(count):

@@ -127,7 +127,7 @@ def loop_part(request: Request) -> str:
     text = request.uri + "\n" + request.call_id + "\n" + str(request.cseq.number)
     if request.has("Route"):
         text += "\n" + "\n".join(request.all("Route"))
-    return f"-{crc32(text.encode('utf-8', 'replace')):08x}"
+    return "-" + hex(crc32(text.encode("utf-8", "replace")))[2:]
 
 
 def validate(
