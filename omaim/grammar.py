@@ -18,8 +18,7 @@ MAX_NUMBER: Final = 4294967295  # 2^32-1, the largest delta-seconds and CSeq we 
 _is_token: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 # What may stand unquoted behind "=": wider than a token, since hosts, URIs, base64 and
 # e-mail-like values are seen there; no separator that could end the value for someone else.
-_is_plain_value: Final = re.compile(r"[!#-+\--:=?-~]*").fullmatch
-_plain_params: Final = re.compile(r"(?:;[A-Za-z0-9\-.!%*_+`'~]+(?:=[!#-+\--:=?-~]+)?)*").fullmatch
+_is_bare: Final = re.compile(r"[!#-+\--:=?-~]+").fullmatch
 _quoted: Final = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
 _is_hostname: Final = re.compile(r"[a-z0-9_][a-z0-9_\-.]*").fullmatch
 _unescape_pair: Final = re.compile(r"\\(.)", re.DOTALL).sub
@@ -29,7 +28,7 @@ _fold: Final = re.compile(r"[ \t]*\r\n[ \t]+").sub
 
 def is_token(text: str) -> bool:
     """Tell whether ``text`` is a token (RFC 3261 §25.1)."""
-    return _is_token(text) is not None
+    return (text.isalnum() and text.isascii()) or _is_token(text) is not None
 
 
 def unfold(text: str) -> str:
@@ -233,22 +232,38 @@ def parse_params(text: str) -> Params:
     """
     if not text:
         return NO_PARAMS
-    if _plain_params(text) is not None:
-        names: list[str] = []
-        raw: list[str | None] = []
-        for piece in text[1:].split(";"):
-            name, equals, value = piece.partition("=")
-            names.append(name.lower())
-            raw.append(value if equals else None)
-        if len(names) > 1 and len(set(names)) != len(names):
-            raise PeerError("a parameter is given twice")
-        return Params(names, raw)
+    if text[0] == ";" and text.isascii():
+        plain = _plain_params(text)
+        if plain is not None:
+            return plain
     text = text.strip(" \t")
     if not text:
         return NO_PARAMS
     if text[0] != ";":
         raise PeerError("parameters begin with a semicolon")
     return _params_of(split_outside(text[1:], ";"))
+
+
+def _plain_params(text: str) -> Params | None:
+    """Read the frequent form, without white space and quotes; ``None`` when it is another."""
+    names: list[str] = []
+    raw: list[str | None] = []
+    for piece in text[1:].split(";"):
+        name, equals, value = piece.partition("=")
+        if not name.isalnum() and _is_token(name) is None:
+            return None
+        if not name.islower():
+            name = name.lower()
+        if name in names:
+            return None
+        names.append(name)
+        if not equals:
+            raw.append(None)
+        elif value.isalnum() or _is_bare(value) is not None:
+            raw.append(value)
+        else:
+            return None
+    return Params(names, raw)
 
 
 def parse_param_list(text: str, separator: str = ",") -> Params:
@@ -274,9 +289,7 @@ def _params_of(pieces: list[str]) -> Params:
         if value[:1] == '"':
             if end_of_quoted(value, 0) != len(value):
                 raise PeerError("text behind a quoted parameter value")
-        elif not value or (
-            _is_plain_value(value) is None and not (value[0] == "<" and value[-1] == ">")
-        ):
+        elif _is_bare(value) is None:
             raise PeerError("a parameter has no good value")
         raw.append(value)
     return Params(names, raw)

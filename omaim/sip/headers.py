@@ -70,6 +70,9 @@ __all__ = [
 ]
 
 _tokens: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*").fullmatch
+_KEPT: Final = 1024  # peers whose part of a Via, all before its parameters, is remembered
+_KEPT_LENGTH: Final = 100
+_fronts: Final[dict[str, tuple[str, str, str, int]]] = {}
 _needs_brackets: Final = re.compile(r'[?,">]').search
 
 
@@ -120,21 +123,15 @@ class Via:
         else:
             front = text[:semicolon]
             params = parse_params(text[semicolon:])
-        if front[:8] == "SIP/2.0/":
-            protocol = "SIP/2.0"
-            transport, _, sent_by = front[8:].strip(" \t").partition(" ")
-        else:
-            name, _, front = front.partition("/")
-            version, _, front = front.partition("/")
-            name, version = name.strip(" \t").upper(), version.strip(" \t")
-            transport, _, sent_by = front.strip(" \t").replace("\t", " ").partition(" ")
-            protocol = name + "/" + version
-            if not is_token(name) or not is_token(version):
-                raise PeerError("a Via has no good protocol")
-        if not is_token(transport):
-            raise PeerError("a Via has no good transport")
-        host, port = parse_host_port(sent_by.strip(" \t"))
-        return Via(transport.upper(), host, port, params, protocol)
+        known = _fronts.get(front)
+        if known is None:
+            known = _front(front)
+            if len(front) <= _KEPT_LENGTH:
+                if len(_fronts) >= _KEPT:
+                    _fronts.clear()
+                _fronts[front] = known
+        protocol, transport, host, port = known
+        return Via(transport, host, port, params, protocol)
 
     @property
     def received(self) -> str:
@@ -185,6 +182,18 @@ class Via:
 
     def __repr__(self) -> str:
         return f"Via({str(self)!r})"
+
+
+def _front(text: str) -> tuple[str, str, str, int]:
+    """Return protocol, transport, host and port of what stands before a Via's parameters."""
+    name, _, rest = text.partition("/")
+    version, _, rest = rest.partition("/")
+    name, version = name.strip(" \t").upper(), version.strip(" \t")
+    transport, _, sent_by = rest.strip(" \t").replace("\t", " ").partition(" ")
+    if not is_token(name) or not is_token(version) or not is_token(transport):
+        raise PeerError("a Via has no good protocol or transport")
+    host, port = parse_host_port(sent_by.strip(" \t"))
+    return name + "/" + version, transport.upper(), host, port
 
 
 @final
