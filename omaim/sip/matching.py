@@ -425,6 +425,7 @@ class Transactions:
             self._forget_server(transaction)
         elif transaction.answered and not transaction.invite:
             transaction.wire = b""  # a 100 is repeated no more
+            transaction.context = None
             self._lane_j.put(transaction)
         else:
             transaction.leave()
@@ -442,6 +443,7 @@ class Transactions:
             if not transaction.ack:
                 transaction.ack = ack_for(transaction.request, response).to_bytes()
             self._send(transaction.flow, transaction.ack)
+        on_response = transaction.on_response
         transaction.leave()
         if out & END:
             self._forget_client(transaction)
@@ -450,13 +452,14 @@ class Transactions:
             if transaction.invite:
                 self._deadlines.arm(transaction)
             else:
+                transaction.on_response = _ignore_response  # let go of all that hangs on it
                 self._lane_k.put(transaction)
         else:
             self._deadlines.arm(transaction)
             if transaction.cancelling and not transaction.cancelled and out & PASS:
                 self._send_cancel(transaction, now)
         if out & (PASS | TIMED_OUT | BROKEN) and response is not None:
-            transaction.on_response(response)
+            on_response(response)
         if out & END and transaction.on_end is not None:
             transaction.on_end()
 

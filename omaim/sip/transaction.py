@@ -72,13 +72,14 @@ class ServerTransaction(Waiting):
         flow: the path the request came by.
         reply_to: the path of the answers; another than ``flow`` only where a Via without
             rport over UDP says so.
-        state: one of the states above.
+        state: one of the states of :mod:`omaim.sip.transitions`.
         wire: the latest response, kept to be repeated.
         tag: the To tag of our answers to an INVITE, "" as long as there is none.
         claim: what :meth:`Transactions.claim <omaim.sip.matching.Transactions.claim>` noted.
         ack_key: where an ACK without RFC 3261's branch finds it; "" for the others. The To
             tag of the answer is its last part, once there is one.
-        context: the user's own; a proxy finds its forks here when CANCEL comes.
+        context: the user's own; a proxy finds its forks here when CANCEL comes. Let go with
+            the final response, but for an INVITE.
 
     Spec: RFC 3261 §17.2; RFC 6026 §7.1; RFC 4320 §4
     Differs: a non-INVITE request that its user leaves without answer is forgotten at 64 × T1 + T4;
@@ -262,7 +263,7 @@ class ClientTransaction(Waiting):
         invite: the request is an INVITE.
         branch: of the top Via.
         key: under which answers are found.
-        state: one of the states above.
+        state: one of the states of :mod:`omaim.sip.transitions`.
         wire: the request as sent, kept to be repeated.
         ack: the ACK for an error response, likewise.
         cancelling: the user wants the request cancelled.
