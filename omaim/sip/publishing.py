@@ -136,6 +136,11 @@ class Publishing(Timed):
         moves, self._moves = self._moves, []
         return moves
 
+    @property
+    def settled(self) -> bool:
+        """No PUBLISH is under way or about to be sent."""
+        return not self._in_flight and not (self._changed and self._wanted)
+
     def next_seq(self) -> int:
         """Return the CSeq number for the PUBLISH at hand sent once more with credentials."""
         self._seq += 1
