@@ -46,10 +46,11 @@ class Driver:
         self._call = self._clock.callLater(max(GRAIN, at - self._clock.seconds()), self._wake)
 
     def stop(self) -> None:
-        """Wake nobody any more, until the next :meth:`arm`."""
+        """Wake nobody any more."""
         if self._call is not None:
             self._call.cancel()
-        self._call, self._at = None, NEVER
+        # Sooner than any deadline, so that no later arm() has an effect.
+        self._call, self._at = None, -NEVER
 
     def _wake(self) -> None:
         self._call, self._at = None, NEVER
