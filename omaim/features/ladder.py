@@ -1,0 +1,315 @@
+"""Ladders: who sent what to whom, drawn from the records of the wire.
+
+:class:`Recorder` collects, :func:`climb` puts both ends' sightings of a message together and
+names who is who, and the sister modules draw: :mod:`~omaim.features.ladder_text` for a
+terminal, :mod:`~omaim.features.ladder_svg` for a browser, :mod:`~omaim.features.pcapng` for
+other tools.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from omaim.errors import UsageError
+from omaim.features.ladder_summary import Summary, summarise
+from omaim.net.wire import IN, OUT, WireRecord
+from omaim.node.directory import Directory, Place
+
+_ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
+_SKEW: Final = 1.0  # seconds by which two clocks may disagree on one message
+_SERVERS: Final = ("core", "im")  # the order of columns; other servers follow, then clients
+
+
+@attrs.frozen
+class Point:
+    """A reference point: between which roles, and how they speak there."""
+
+    name: str  # "IM-1"
+    protocol: str  # "SIP", "MSRP" or "HTTP"
+    roles: frozenset[str]  # of both ends; one role if both are the same
+    across: bool = False  # only between two domains
+
+
+POINTS: Final = (  # the architecture's, as far as both ends exist here
+    Point("IM-1", "SIP", frozenset({"client", "core"})),
+    Point("IM-2", "SIP", frozenset({"im", "core"})),
+    Point("IP-1", "SIP", frozenset({"core"}), across=True),
+    Point("IM-3", "HTTP", frozenset({"im", "im-xdms"})),
+    Point("IM-4", "HTTP", frozenset({"im", "shared-xdms"})),
+    Point("IM-5", "SIP", frozenset({"im-xdms", "core"})),
+    Point("IM-6", "HTTP", frozenset({"im-xdms", "aggregation"})),
+    Point("IM-7", "MSRP", frozenset({"client", "im"})),
+    Point("IM-8", "MSRP", frozenset({"im"}), across=True),
+    Point("IM-9", "MSRP", frozenset({"client"})),
+    Point("GM-3", "HTTP", frozenset({"client", "aggregation"})),
+)
+
+
+@attrs.frozen
+class Party:
+    """One column of a ladder."""
+
+    name: str
+    role: str = ""  # "" for whom the directory does not know
+    domain: str = ""
+
+
+@attrs.frozen
+class Step:
+    """One message from one party to another."""
+
+    time: float  # when it was sent, or first seen
+    source: Party
+    target: Party
+    source_address: tuple[str, int]
+    target_address: tuple[str, int]
+    point: str  # "IM-1"; "" when none is known
+    protocol: str
+    transport: str
+    data: bytes
+    lost: bool  # sent to somebody who records and did not see it
+    again: bool  # the same octets went the same way before
+    summary: Summary
+
+
+@attrs.frozen
+class Ladder:
+    """The whole picture."""
+
+    parties: tuple[Party, ...]  # in the order of columns
+    steps: tuple[Step, ...]  # by time
+
+
+class Recorder:
+    """A wire tap that keeps the last messages.
+
+    Args:
+        most: records to keep; older ones are forgotten.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._records: deque[WireRecord] = deque(maxlen=most)
+
+    def __call__(self, record: WireRecord) -> None:
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def take(self) -> list[WireRecord]:
+        """Return what was seen, oldest first, and forget it."""
+        records = list(self._records)
+        self._records.clear()
+        return records
+
+
+def climb(
+    records: Iterable[WireRecord],
+    directory: Directory,
+    points: Sequence[Point] = POINTS,
+    order: Sequence[str] = (),
+) -> Ladder:
+    """Return the ladder of what was seen.
+
+    Args:
+        records: of any number of entities, in any order.
+        directory: names those that did not record themselves, and everybody's role.
+        points: the reference points; the first that fits names a step.
+        order: names of parties to put first, in this order; they get a column even if
+            they say nothing.
+    """
+    seen = sorted(records, key=lambda record: record.time)
+    known = {place.name: place for place in directory.places()}
+    recording = {record.entity for record in seen}
+    steps: list[Step] = []
+    before: set[tuple[str, str, bytes]] = set()
+    for sent, got in _pairs(seen):
+        one = sent or got
+        assert one is not None
+        source_address = _better(sent.local if sent else None, got.remote if got else None)
+        target_address = _better(sent.remote if sent else None, got.local if got else None)
+        source = _party(sent, source_address, directory, known)
+        target = _party(got, target_address, directory, known)
+        way = (source.name, target.name, one.data)
+        steps.append(
+            Step(
+                time=one.time,
+                source=source,
+                target=target,
+                source_address=source_address,
+                target_address=target_address,
+                point=_point(one.protocol, source, target, points),
+                protocol=one.protocol,
+                transport=one.transport,
+                data=one.data,
+                lost=got is None and target.name in recording,
+                again=way in before,
+                summary=summarise(one.protocol, one.data),
+            )
+        )
+        before.add(way)
+    return Ladder(_columns(steps, order, known), tuple(steps))
+
+
+def _pairs(
+    seen: Sequence[WireRecord],
+) -> list[tuple[WireRecord | None, WireRecord | None]]:
+    """Return (sent, received) for each message, None for an end that did not see it.
+
+    A message is told by its octets and its addresses. Of several that are alike, a
+    receiver gets the last that was sent before: the earlier ones may have been lost.
+    """
+    alike: dict[tuple[object, ...], list[tuple[int, WireRecord]]] = {}
+    for at, record in enumerate(seen):
+        ports = (record.local[1], record.remote[1])
+        way = ports if record.direction == OUT else ports[::-1]
+        key = (record.protocol, record.transport, way, record.data)
+        alike.setdefault(key, []).append((at, record))
+    found: list[tuple[int, WireRecord | None, WireRecord | None]] = []
+    for group in alike.values():
+        waiting = [(at, record) for at, record in group if record.direction == OUT]
+        for at, got in group:
+            if got.direction != IN:
+                continue
+            fitting = [one for one in waiting if _same_way(one[1], got)]
+            earlier = [one for one in fitting if one[1].time <= got.time]
+            later = [one for one in fitting if got.time < one[1].time <= got.time + _SKEW]
+            if earlier or later:
+                match = earlier[-1] if earlier else later[0]
+                waiting.remove(match)
+                found.append((min(at, match[0]), match[1], got))
+            else:
+                found.append((at, None, got))
+        found += [(at, sent, None) for at, sent in waiting]
+    found.sort(key=lambda one: one[0])
+    return [(sent, got) for _, sent, got in found]
+
+
+def _same_way(sent: WireRecord, got: WireRecord) -> bool:
+    return _same_place(sent.local, got.remote) and _same_place(sent.remote, got.local)
+
+
+def _same_place(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    if one[1] != other[1]:
+        return False
+    return one[0] == other[0] or one[0] in _ANYWHERE or other[0] in _ANYWHERE
+
+
+def _better(one: tuple[str, int] | None, other: tuple[str, int] | None) -> tuple[str, int]:
+    """Return the address that says more of two sightings of the same socket."""
+    if one is None or (other is not None and one[0] in _ANYWHERE):
+        assert other is not None
+        return other
+    return one
+
+
+def _party(
+    record: WireRecord | None,
+    address: tuple[str, int],
+    directory: Directory,
+    known: dict[str, Place],
+) -> Party:
+    place = known.get(record.entity) if record else directory.find(*address)
+    if place is not None:
+        return Party(place.name, place.role, place.domain)
+    if record is not None:
+        return Party(record.entity)
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return Party(f"{host}:{address[1]}")
+
+
+def _point(protocol: str, source: Party, target: Party, points: Sequence[Point]) -> str:
+    roles = frozenset({source.role, target.role})
+    for point in points:
+        fits = point.protocol == protocol and point.roles == roles
+        if fits and (not point.across or source.domain != target.domain):
+            return point.name
+    return ""
+
+
+def _columns(
+    steps: Sequence[Step], order: Sequence[str], known: dict[str, Place]
+) -> tuple[Party, ...]:
+    """Return the parties from left to right.
+
+    The clients of the first domain come first, then its servers, then the servers of
+    the other domains, and their clients last: most arrows then run to a neighbour.
+    """
+    parties: dict[str, Party] = {}
+    for name in order:
+        place = known.get(name)
+        parties[name] = Party(name, place.role, place.domain) if place else Party(name)
+    wished = len(parties)
+    for step in steps:
+        parties.setdefault(step.source.name, step.source)
+        parties.setdefault(step.target.name, step.target)
+    every = list(parties.values())
+    domains = list(dict.fromkeys(party.domain for party in every[wished:]))
+    rest = sorted(every[wished:], key=lambda party: _rank(party, domains))
+    return (*every[:wished], *rest)
+
+
+def _rank(party: Party, domains: list[str]) -> tuple[int, int]:
+    domain = domains.index(party.domain)
+    if party.role == "client" or not party.role:
+        return (domain if domain == 0 else 2 * len(domains) - domain, -1 if domain == 0 else 99)
+    servers = _SERVERS.index(party.role) if party.role in _SERVERS else len(_SERVERS)
+    return (domain, servers)
+
+
+def to_line(record: WireRecord) -> str:
+    """Return a record as one line of JSON, for a trace file.
+
+    Octets that are UTF-8 stay readable ("text"); others are base64 ("octets").
+    """
+    fields: dict[str, object] = {
+        "time": record.time,
+        "entity": record.entity,
+        "direction": record.direction,
+        "protocol": record.protocol,
+        "transport": record.transport,
+        "local": list(record.local),
+        "remote": list(record.remote),
+    }
+    try:
+        fields["text"] = record.data.decode()
+    except UnicodeDecodeError:
+        fields["octets"] = b64encode(record.data).decode()
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def from_line(line: str) -> WireRecord:
+    """Return the record that :func:`to_line` wrote.
+
+    Raises:
+        UsageError: the line is no record.
+    """
+    try:
+        fields = json.loads(line)
+        data = fields["text"].encode() if "text" in fields else b64decode(fields["octets"])
+        direction = fields["direction"]
+        if direction not in (IN, OUT):
+            raise ValueError(direction)
+        return WireRecord(
+            time=float(fields["time"]),
+            entity=str(fields["entity"]),
+            direction=direction,
+            protocol=str(fields["protocol"]),
+            transport=str(fields["transport"]),
+            local=_address(fields["local"]),
+            remote=_address(fields["remote"]),
+            data=data,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"not a line of a trace: {error!r}") from None
+
+
+def _address(pair: list[object]) -> tuple[str, int]:
+    host, port = pair
+    return str(host), int(str(port))
