@@ -77,6 +77,12 @@ class Neighbours:
                 return found
         return self._by_address.get(flow.remote_host)
 
-    def trusts(self, domain: str) -> bool:
-        """Tell whether requests for ``domain`` stay inside the trust domain."""
-        return domain in self.domains
+    def knows(self, host: str) -> bool:
+        """Tell whether a request to ``host`` of a URI stays inside the trust domain.
+
+        A host inside a trusted domain is as trusted as the domain.
+        """
+        host = host.strip("[]")
+        if host in self._by_name or host in self._by_address:
+            return True
+        return any(host.endswith(f".{domain}") for domain in self.domains)

@@ -5,7 +5,7 @@ A plugin file holds one line an entity and imports nothing heavier than this mod
     core = EntityMaker("core", "omaim.core.entity", "SIP/IP Core: proxy and registrar.")
 
 The module it names has ``Config`` (an attrs class, see :mod:`omaim.node.config`) and
-``build(node, config)``, which returns an :class:`IEntity`.
+``build(node, config, name)``, which returns an :class:`IEntity`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class IEntityMaker(Interface):
     def config() -> type[Any]:
         """Return the Config class of the entity."""
 
-    def build(node: Any, config: Any) -> Any:
-        """Return the entity, not yet started, as part of ``node``."""
+    def build(node: Any, config: Any, name: str) -> Any:
+        """Return the entity called ``name``, not yet started, as part of ``node``."""
 
 
 @implementer(IPlugin, IServiceMaker, IEntityMaker)
@@ -75,10 +75,10 @@ class EntityMaker:
         found: type[Any] = import_module(self.module).Config
         return found
 
-    def build(self, node: Node, config: Any) -> IEntity:
-        """Return the entity, not yet started, as part of ``node``."""
-        build: Callable[[Node, Any], IEntity] = import_module(self.module).build
-        return build(node, config)
+    def build(self, node: Node, config: Any, name: str) -> IEntity:
+        """Return the entity called ``name``, not yet started, as part of ``node``."""
+        build: Callable[[Node, Any, str], IEntity] = import_module(self.module).build
+        return build(node, config, name)
 
     @property
     def options(self) -> type[usage.Options]:

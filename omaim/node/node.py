@@ -27,7 +27,7 @@ from omaim.node.hooks import Feature, Hooks, IFeature
 from omaim.node.questions import Question
 from omaim.node.taps import Taps
 from omaim.sip.timing import Timing
-from omaim.stores.interfaces import IStores
+from omaim.stores.interfaces import Stores
 from omaim.stores.opening import open_stores
 
 _log = Logger()
@@ -56,7 +56,7 @@ class Node(MultiService):
         config: NodeConfig,
         clock: IReactorTime,
         network: INetwork,
-        stores: IStores,
+        stores: Stores,
         ask: Ask | None = None,
         ids: Ids | None = None,
         timing: Timing | None = None,
@@ -95,7 +95,7 @@ class Node(MultiService):
 
     def add(self, name: str, maker: IEntityMaker, config: Any) -> IEntity:
         """Build an entity into this node; it starts when the node does, or now if it runs."""
-        entity: IEntity = maker.build(self, config)
+        entity: IEntity = maker.build(self, config, name)
         self.entities[name] = entity
         entity.setServiceParent(self)
         return entity

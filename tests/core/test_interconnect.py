@@ -41,9 +41,11 @@ class NeighboursTests(SynchronousTestCase):
         self.assertIsNone(self.neighbours.of(flow("127.0.0.9", "TLS", ("evil.example",))))
 
     def test_domains(self) -> None:
-        """Trust for what leaves goes by domain."""
-        self.assertTrue(self.neighbours.trusts("west.example"))
-        self.assertFalse(self.neighbours.trusts("evil.example"))
+        """Trust for what leaves goes by domain, host inside it, or address."""
+        for host in ("west.example", "core.west.example", "[::1]", "127.0.2.1"):
+            self.assertTrue(self.neighbours.knows(host), host)
+        for host in ("evil.example", "notwest.example", "127.0.2.9"):
+            self.assertFalse(self.neighbours.knows(host), host)
 
     def test_settings(self) -> None:
         """A wrong peer is one clear error."""

@@ -1,0 +1,109 @@
+"""The charging identity of what passes the core.
+
+One ICID for a transaction and for the dialog it begins; the names of both networks; the
+charging functions inside our own domain only.
+
+Spec: RFC 7315 §4.5, §4.6; 3GPP TS 24.229 §5.4.3 (P-Charging-Vector)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from omaim.ids import Ids
+from omaim.sip.charging import (
+    ChargingFunctions,
+    ChargingVector,
+    charging_vector,
+    complete_response,
+)
+from omaim.sip.identity import FUNCTIONS, VECTOR
+from omaim.sip.message import Request, Response
+from omaim.stores.records import User
+
+DIALOGS: Final = 100_000  # dialogs whose ICID is remembered; the oldest is forgotten first
+
+
+class Charging:
+    """Keeps and writes charging identities.
+
+    Args:
+        network: our inter operator identifier: the domain.
+        host: ours, for icid-generated-at.
+        functions: told to services unless the user has its own.
+        ims: whether charging header fields are written at all.
+    """
+
+    def __init__(
+        self, ids: Ids, network: str, host: str, functions: ChargingFunctions, ims: bool
+    ) -> None:
+        self._ids = ids
+        self._network = network
+        self._host = host
+        self._functions = str(functions)
+        self._ims = ims
+        self._dialogs: dict[str, ChargingVector] = {}
+
+    def begin(self, request: Request, ours: bool) -> ChargingVector | None:
+        """Return the vector of a request outside a dialog: its own, or a new one.
+
+        Args:
+            request: what a stranger wrote there is gone already.
+            ours: it originates in our network.
+
+        Raises:
+            PeerError: a trusted neighbour's vector does not parse.
+        """
+        if not self._ims:
+            return None
+        vector = charging_vector(request) if request.has(VECTOR) else None
+        if vector is None:
+            orig = self._network if ours else ""
+            vector = ChargingVector(self._ids.token(32), self._host, orig)
+        elif ours and not vector.orig_ioi:
+            vector = vector.with_origin(self._network)
+        return vector
+
+    def remember(self, call_id: str, vector: ChargingVector | None) -> None:
+        """Keep the vector for the dialog that a request begins."""
+        if vector is None:
+            return
+        if len(self._dialogs) >= DIALOGS:
+            del self._dialogs[next(iter(self._dialogs))]
+        self._dialogs[call_id] = vector
+
+    def recall(self, request: Request) -> ChargingVector | None:
+        """Return the vector of the dialog that a request is in."""
+        if not self._ims:
+            return None
+        known = self._dialogs.get(request.call_id)
+        if request.method == "BYE" and known is not None:
+            del self._dialogs[request.call_id]
+        return charging_vector(request) if request.has(VECTOR) else known
+
+    def to_service(self, copy: Request, vector: ChargingVector | None, user: User) -> None:
+        """Tell an application server of our own."""
+        if vector is None:
+            return
+        copy.set(VECTOR, str(vector))
+        functions = self.functions_of(user)
+        if functions:
+            copy.set(FUNCTIONS, functions)
+
+    def functions_of(self, user: User) -> str:
+        """Return the value of P-Charging-Function-Addresses for a user, empty for none."""
+        if user.ccf or user.ecf:
+            return str(ChargingFunctions(user.ccf, user.ecf))
+        return self._functions
+
+    def to_network(self, copy: Request, vector: ChargingVector | None) -> None:
+        """Tell a trusted network: the vector, not our functions (RFC 7315 §4.5)."""
+        if vector is not None:
+            copy.set(VECTOR, str(vector))
+        copy.remove(FUNCTIONS)
+
+    def answer(self, response: Response, vector: ChargingVector | None, terminating: bool) -> None:
+        """Give a response to a trusted neighbour the vector, and our name when we terminate."""
+        if vector is not None:
+            complete_response(response, vector, self._network if terminating else "")
+        response.remove(FUNCTIONS)

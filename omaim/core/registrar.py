@@ -1,0 +1,384 @@
+"""REGISTER: who may, what it changes, and who is told.
+
+The bindings of all identities that register together are kept under the first of them, the
+default one, so that a user is found the same way by whichever identity.
+
+Spec: RFC 3261 §10.3; 3GPP TS 24.229 §5.4.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.core.authenticator import Authenticator, Challenge
+from omaim.errors import PeerError, Unavailable
+from omaim.ids import Ids
+from omaim.net.endpoint import Endpoint
+from omaim.node.hooks import Hooks, Refuse
+from omaim.node.questions import MayRegister
+from omaim.sip.bindings import Binding, Change, expire, lose_flow, terminate
+from omaim.sip.flow import Flow
+from omaim.sip.gruu import Gruus
+from omaim.sip.message import Request, Response, error_response
+from omaim.sip.outbound import FlowTokens
+from omaim.sip.registration import (
+    ENDED,
+    FETCHED,
+    Outcome,
+    Policy,
+    Refused,
+    Sender,
+    register,
+)
+from omaim.sip.transaction import ServerTransaction
+from omaim.sip.uri import SipUri, canonical_aor
+from omaim.stores.interfaces import Conflict, IBindingStore, IUserStore
+from omaim.stores.records import BindingSet, User
+
+RETRIES: Final = 5  # a store that says Conflict more often than this is not worth waiting for
+RETRY_AFTER: Final = 5  # seconds a client waits when the store cannot answer
+
+_log = Logger()
+
+
+@attrs.frozen
+class Registration:
+    """What changed for one user, for whoever follows registrations."""
+
+    user: User
+    aor: str  # the primary identity, under which bindings are kept
+    bindings: tuple[Binding, ...]  # those that are left
+    changes: tuple[Change, ...]
+    kind: int  # INITIAL, AGAIN or ENDED
+    request: Request | None = None  # the REGISTER, if one caused it
+    response: Response | None = None
+
+
+Follower = Callable[[Registration], None]
+
+
+def primary_of(user: User, aor: str) -> str:
+    """Return the identity under which the bindings of ``aor`` are kept."""
+    together = user.registered_with(aor)
+    return together[0].uri if together else aor
+
+
+class Registrar:
+    """The registrar of one domain.
+
+    Args:
+        endpoint: answers go out through it.
+        users, bindings: the stores.
+        authenticator: ``None`` believes everybody.
+        policies: what is allowed and offered, by the transport a REGISTER came by.
+        serves: tells whether a host is this domain.
+        now: seconds since the epoch.
+        flow_tokens: names the flows that user agents are connected by.
+
+    Attributes:
+        followers: called with every :class:`Registration` once it is durable.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        users: IUserStore,
+        bindings: IBindingStore,
+        authenticator: Authenticator | None,
+        policies: Mapping[str, Policy],
+        hooks: Hooks,
+        domain: str,
+        serves: Callable[[str], bool],
+        now: Callable[[], float],
+        ids: Ids,
+        flow_tokens: FlowTokens,
+        gruus: Gruus,
+    ) -> None:
+        self.followers: list[Follower] = []
+        self._endpoint = endpoint
+        self._users = users
+        self._bindings = bindings
+        self._authenticator = authenticator
+        self._policies = policies
+        self._hooks = hooks
+        self._domain = domain
+        self._serves = serves
+        self._now = now
+        self._ids = ids
+        self._tokens = flow_tokens
+        self._gruus = gruus
+        self._by_flow: dict[str, str] = {}  # flow token: primary identity
+
+    def receive(self, transaction: ServerTransaction) -> None:
+        """Serve a REGISTER.
+
+        Raises:
+            PeerError: to be answered by :meth:`refuse`.
+
+        Spec: RFC 3261 §10.3 steps 1 to 5
+        """
+        request, flow = transaction.request, transaction.flow
+        aor = self._address(request)
+        info = ""
+        if self._authenticator is None:
+            user = self._users.peek_by_identity(aor)
+            if user is None:
+                raise PeerError("nobody has this address here", 404)
+        else:
+            proof = self._authenticator.register(request, flow.remote_host, self._now())
+            if isinstance(proof, Challenge):
+                self._refuse(transaction, proof.status, proof.headers)
+                return
+            user, info = proof.user, proof.info
+            if user.identity(aor) is None:
+                raise PeerError("this address belongs to somebody else", 403)
+        if self._hooks.wanted(MayRegister):
+            Deferred.fromCoroutine(self._ask(transaction, user, aor, info)).addErrback(
+                self._failed, transaction
+            )
+        else:
+            self._commit(transaction, user, aor, info)
+
+    def reachable(self, aor: str, now: float) -> list[Binding]:
+        """Return the live bindings of a primary identity."""
+        found = self._bindings.peek(aor).bindings
+        if len(found) == 1:
+            return [found[0]] if found[0].expires_at > now else []
+        return expire(list(found), now)[0]
+
+    def deregister(
+        self, aor: str, event: str, retry_after: int = 0, contact: str = ""
+    ) -> Deferred[int]:
+        """End registrations by order of the network.
+
+        Args:
+            aor: any identity of the user.
+            event: "deactivated", "probation" or "rejected" (RFC 3680 §5.1).
+            retry_after: seconds, with "probation".
+            contact: the one binding to end; empty for all.
+
+        Returns:
+            How many bindings were ended.
+        """
+
+        def chosen(bindings: list[Binding]) -> tuple[list[Binding], list[Change]]:
+            marked = [one for one in bindings if contact in ("", one.contact)]
+            return terminate(bindings, marked, event, retry_after)
+
+        return Deferred.fromCoroutine(self._change(aor, chosen))
+
+    def flow_closed(self, flow: Flow) -> None:
+        """The connection is gone: so are the outbound bindings that came by it (RFC 5626 §7)."""
+        token = self._tokens.make(flow)
+        aor = self._by_flow.pop(token, None)
+        if aor is not None:
+            Deferred.fromCoroutine(
+                self._change(aor, lambda bindings: lose_flow(bindings, token))
+            ).addErrback(_lost, "ending bindings of a closed flow")
+
+    async def sweep(self) -> int:
+        """Remove bindings that have expired and tell the followers; return how many."""
+        now = self._now()
+        gone = 0
+        for aor in self._bindings.due(now):
+            gone += await self._change(aor, lambda bindings: expire(bindings, now))
+        return gone
+
+    # One REGISTER
+
+    def _address(self, request: Request) -> str:
+        """Return the address of record that is to be registered.
+
+        Spec: RFC 3261 §10.3 steps 1, 5; §10.2 (the Request-URI has no user)
+        """
+        uri = request.request_uri
+        if not isinstance(uri, SipUri):
+            raise PeerError("a registrar is reached by a SIP URI", 416)
+        to = request.to.uri
+        if isinstance(to, SipUri) and not self._serves(to.host):
+            raise PeerError("this address is not of this domain", 404)
+        return canonical_aor(request.to.uri_text)
+
+    async def _ask(self, transaction: ServerTransaction, user: User, aor: str, info: str) -> None:
+        request, flow = transaction.request, transaction.flow
+        question = MayRegister(
+            domain=self._domain,
+            aor=aor,
+            private_identity=user.private_id,
+            contacts=tuple(contact.uri_text for contact in request.contacts),
+            source=f"{flow.transport}:{flow.remote_host}:{flow.remote_port}",
+        )
+        opinion = await self._hooks.ask(question)
+        if isinstance(opinion, Refuse):
+            raise PeerError(opinion.reason, opinion.status)
+        self._commit(transaction, user, aor, info)
+
+    def _commit(
+        self,
+        transaction: ServerTransaction,
+        user: User,
+        aor: str,
+        info: str,
+        tries: int = RETRIES,
+        stored: BindingSet | None = None,
+    ) -> None:
+        """Compute the outcome and store it; answer when it is durable."""
+        request, flow = transaction.request, transaction.flow
+        primary = primary_of(user, aor)
+        if stored is None:
+            stored = self._bindings.peek(primary)
+        sender = self._sender(request, flow, user)
+        outcome = register(
+            request,
+            primary,
+            list(stored.bindings),
+            self._now(),
+            self._policies[flow.transport],
+            self._ids,
+            sender,
+            self._gruus,
+        )
+        if not outcome.changes:
+            self._accept(transaction, user, aor, outcome, info)
+            return
+
+        def written(version: int) -> None:
+            self._accept(transaction, user, aor, outcome, info)
+
+        def not_written(failure: Failure) -> Deferred[None] | None:
+            if not failure.check(Conflict) or tries <= 0:
+                self._failed(failure, transaction)
+                return None
+
+            def again(found: BindingSet) -> None:
+                self._commit(transaction, user, aor, info, tries - 1, found)
+
+            reading: Deferred[None] = self._bindings.get(primary).addCallback(again)
+            return reading.addErrback(self._failed, transaction)
+
+        self._bindings.replace(primary, stored.version, outcome.bindings).addCallbacks(
+            written, not_written
+        ).addErrback(self._failed, transaction)
+
+    def _sender(self, request: Request, flow: Flow, user: User) -> Sender:
+        """Say what the headers cannot prove: by which flow, from behind which address.
+
+        Spec: RFC 5626 §6; RFC 3581 §4
+        """
+        via = request.via
+        direct = request.names.count("Via") == 1 and not request.has("Path")
+        received = ""
+        if direct and via.received:
+            host = f"[{via.received}]" if ":" in via.received else via.received
+            received = f"sip:{host}:{via.rport or via.port or 5060}"
+        return Sender(user.private_id, self._tokens.make(flow) if direct else "", received)
+
+    def _accept(
+        self,
+        transaction: ServerTransaction,
+        user: User,
+        aor: str,
+        outcome: Outcome,
+        info: str,
+    ) -> None:
+        request, flow = transaction.request, transaction.flow
+        primary = primary_of(user, aor)
+        response = request.response(200, None, self._endpoint.tag_of(transaction))
+        for name, value in outcome.headers:
+            response.add(name, value)
+        if outcome.bindings:
+            for identity in user.registered_with(aor):
+                if not identity.barred:
+                    response.add("P-Associated-URI", f"<{identity.uri}>")
+        if info:
+            response.add("Authentication-Info", info)
+        if flow.reliable:
+            if outcome.bindings:
+                flow.identity = primary
+                self._by_flow[self._tokens.make(flow)] = primary
+            elif flow.identity == primary:
+                flow.identity = ""
+        self._endpoint.respond(transaction, response)
+        if outcome.kind != FETCHED and self.followers:
+            self._tell(
+                Registration(
+                    user,
+                    primary,
+                    tuple(outcome.bindings),
+                    tuple(outcome.changes),
+                    outcome.kind,
+                    request,
+                    response,
+                )
+            )
+
+    def _refuse(
+        self,
+        transaction: ServerTransaction,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
+    ) -> None:
+        response = transaction.request.response(status, None, self._endpoint.tag_of(transaction))
+        for name, value in headers:
+            response.add(name, value)
+        self._endpoint.respond(transaction, response)
+
+    def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
+        """Answer a REGISTER that could not be carried out."""
+        error = failure.value
+        if isinstance(error, PeerError):
+            self.refuse(transaction, error)
+        elif isinstance(error, (Unavailable, Conflict)):
+            self._refuse(transaction, 503, (("Retry-After", str(RETRY_AFTER)),))
+        else:
+            _log.failure("a REGISTER failed", failure)
+            self._refuse(transaction, 500, ())
+
+    def refuse(self, transaction: ServerTransaction, error: PeerError) -> None:
+        """Answer a REGISTER with an error and what it says besides."""
+        answer = error_response(transaction.request, error, self._endpoint.tag_of(transaction))
+        if isinstance(error, Refused):
+            for name, value in error.headers:
+                answer.add(name, value)
+        self._endpoint.respond(transaction, answer)
+
+    # Changes by order of the network
+
+    async def _change(
+        self,
+        aor: str,
+        change: Callable[[list[Binding]], tuple[list[Binding], list[Change]]],
+    ) -> int:
+        user = self._users.peek_by_identity(aor)
+        primary = aor if user is None else primary_of(user, aor)
+        for _ in range(RETRIES):
+            stored = await self._bindings.get(primary)
+            left, changes = change(list(stored.bindings))
+            if not changes:
+                return 0
+            try:
+                await self._bindings.replace(primary, stored.version, left)
+            except Conflict:
+                continue
+            if user is not None:
+                kind = FETCHED if left else ENDED
+                self._tell(Registration(user, primary, tuple(left), tuple(changes), kind))
+            return len(changes)
+        raise Unavailable(f"the bindings of {primary} keep changing; try again")
+
+    def _tell(self, registration: Registration) -> None:
+        for follower in self.followers:
+            try:
+                follower(registration)
+            except Exception:
+                _log.failure("a follower of registrations failed")
+
+
+def _lost(failure: Failure, what: str) -> None:
+    _log.failure("{what} failed", failure, what=what)
