@@ -43,8 +43,8 @@ class Cursor(Protocol):
     def executemany(self, statement: str, rows: Sequence[Mapping[str, object]], /) -> object:
         """Run a statement once for each row."""
 
-    def fetchone(self) -> Any:
-        """Return the next row found, or None."""
+    def fetchmany(self, number: int, /) -> Sequence[Any]:
+        """Return the next rows found."""
 
     def fetchall(self) -> list[Any]:
         """Return the remaining rows found."""

@@ -139,6 +139,15 @@ class Database:
 
         return self.read(read)
 
+    def changes(self, statement: str, values: Mapping[str, object]) -> Deferred[int]:
+        """Run a statement in the next commit. Returns: how many rows it changed."""
+
+        def write(batch: Batch) -> int:
+            batch.cursor.execute(statement, values)
+            return batch.cursor.rowcount
+
+        return self.write(write)
+
 
 def compile_for(engine: Engine, statement: ClauseElement) -> str:
     """Return a statement as text; every value in it is a named parameter.

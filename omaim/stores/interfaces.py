@@ -15,12 +15,19 @@ from zope.interface import Interface
 
 from omaim.errors import OmaimError
 from omaim.stores.records import (
+    NEVER,
     Added,
     Binding,
     BindingSet,
+    Conversation,
     DeferredMessage,
+    Document,
+    HistoryEntry,
+    Lease,
+    Publication,
     Quota,
     ServiceEventRecord,
+    SubscriptionRecord,
     Usage,
     User,
 )
@@ -202,6 +209,155 @@ class IOutbox(Interface):
         """Drop what all readers have; all, when there is none. Returns: how many."""
 
 
+class IHistoryStore(Interface):
+    """Recorded conversations.
+
+    ``events`` are appended to the outbox in the same commit as the fact.
+    """
+
+    def record(
+        conversation: Conversation,
+        entries: Sequence[HistoryEntry] = (),
+        events: tuple[ServiceEventRecord, ...] = (),
+    ) -> Deferred[Conversation]:
+        """Begin, extend or change a conversation and append entries to it.
+
+        A conversation of that owner and reference that is there gets the given end, expiry,
+        subject and participants. Returns: it, as it is now.
+        """
+
+    def get(owner: str, reference: str) -> Deferred[Conversation | None]:
+        """Return one conversation."""
+
+    def search(
+        owner: str,
+        peer: str = "",
+        since: float = 0.0,
+        until: float = NEVER,
+        after: int = 0,
+        limit: int = 100,
+    ) -> Deferred[tuple[Conversation, ...]]:
+        """Return conversations that were going on at some time from ``since`` to ``until``.
+
+        Args:
+            peer: only those with this other side.
+            after: only those behind this position.
+        """
+
+    def entries(
+        owner: str, reference: str, after: int = 0, limit: int = 100
+    ) -> Deferred[tuple[HistoryEntry, ...]]:
+        """Return the messages of a conversation in order, those behind ``after``."""
+
+    def delete(
+        owner: str, references: Sequence[str], events: tuple[ServiceEventRecord, ...] = ()
+    ) -> Deferred[int]:
+        """Remove conversations and their entries. Returns: how many; events if any."""
+
+    def usage(owner: str) -> Deferred[Usage]:
+        """Return how many conversations the owner has, and their size."""
+
+    def sweep(now: float) -> Deferred[int]:
+        """Remove what has expired. Returns: how many conversations."""
+
+
+class IPublicationStore(Interface):
+    """Published event state, until it expires."""
+
+    def put(publication: Publication, old_etag: str = "") -> Deferred[None]:
+        """Store a publication in the place of the one with ``old_etag`` ("": it is new).
+
+        Raises:
+            Conflict: there is none with that entity-tag, or it is another's (answer 412).
+        """
+
+    def get(etag: str) -> Deferred[Publication | None]:
+        """Return the publication with that entity-tag."""
+
+    def remove(etag: str) -> Deferred[bool]:
+        """Remove it. Returns: whether it was there."""
+
+    def of(aor: str, package: str, now: float) -> Deferred[tuple[Publication, ...]]:
+        """Return what is published and not expired, the oldest first."""
+
+    def take_expired(now: float, limit: int = 100) -> Deferred[tuple[Publication, ...]]:
+        """Remove expired publications. Returns: them."""
+
+
+class ISubscriptionStore(Interface):
+    """Subscriptions that outlive the process that holds their dialogs."""
+
+    def put(subscription: SubscriptionRecord) -> Deferred[int]:
+        """Store it if the stored version is still ``subscription.version`` (0: is new).
+
+        Returns: the new version.
+        Raises:
+            Conflict: another version is stored.
+        """
+
+    def get(key: str) -> Deferred[SubscriptionRecord | None]:
+        """Return one subscription."""
+
+    def remove(key: str) -> Deferred[bool]:
+        """Remove it. Returns: whether it was there."""
+
+    def to(resource: str, package: str) -> Deferred[tuple[SubscriptionRecord, ...]]:
+        """Return the subscriptions to that resource, by key."""
+
+    def held_by(
+        node: str, after: str = "", limit: int = 1000
+    ) -> Deferred[tuple[SubscriptionRecord, ...]]:
+        """Return the subscriptions that a node holds, by key, those behind ``after``."""
+
+    def expired(now: float, limit: int = 100) -> Deferred[tuple[SubscriptionRecord, ...]]:
+        """Return expired subscriptions, the longest expired first."""
+
+
+class ILeaseStore(Interface):
+    """Who may act for a name: one owner at a time."""
+
+    def acquire(name: str, owner: str, now: float, until: float) -> Deferred[Lease]:
+        """Take or prolong a lease, if it is free, run out, or the owner's already.
+
+        Returns: the lease as it is now: it is yours if its ``owner`` is you.
+        """
+
+    def release(name: str, owner: str) -> Deferred[bool]:
+        """Give a lease back. Returns: whether the owner had it."""
+
+    def get(name: str) -> Deferred[Lease | None]:
+        """Return the lease, run out or not."""
+
+    def held(prefix: str = "") -> Deferred[tuple[Lease, ...]]:
+        """Return the leases whose names begin so, by name; run out or not."""
+
+
+class IDocumentStore(Interface):
+    """Documents by path, changed by compare-and-set on the entity-tag."""
+
+    def get(path: str) -> Deferred[Document | None]:
+        """Return a document."""
+
+    def put(document: Document, old_etag: str = "") -> Deferred[None]:
+        """Store a document in the place of the one with ``old_etag`` ("": none is there).
+
+        Raises:
+            Conflict: what is there has another entity-tag.
+        """
+
+    def remove(path: str, old_etag: str) -> Deferred[None]:
+        """Remove a document.
+
+        Raises:
+            Conflict: what is there has another entity-tag, or nothing is there.
+        """
+
+    def under(
+        prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Deferred[tuple[Document, ...]]:
+        """Return documents without bodies whose paths begin so, by path, behind ``after``."""
+
+
 @attrs.frozen(eq=False)
 class Stores:
     """All stores of one node."""
@@ -210,4 +366,9 @@ class Stores:
     users: IUserStore
     deferred: IDeferredStore
     outbox: IOutbox
+    history: IHistoryStore
+    publications: IPublicationStore
+    subscriptions: ISubscriptionStore
+    leases: ILeaseStore
+    documents: IDocumentStore
     close: Callable[[], Deferred[None]]  # finish what was asked for, then let go of the data

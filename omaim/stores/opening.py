@@ -10,7 +10,14 @@ from omaim.stores.database import Database
 from omaim.stores.interfaces import Stores
 from omaim.stores.memory import memory_stores
 from omaim.stores.sql import SqlBindingStore, SqlUserStore
+from omaim.stores.sql_history import SqlHistoryStore
 from omaim.stores.sql_messages import SqlDeferredStore, SqlOutbox
+from omaim.stores.sql_state import (
+    SqlDocumentStore,
+    SqlLeaseStore,
+    SqlPublicationStore,
+    SqlSubscriptionStore,
+)
 
 
 def open_stores(url: str, clock: IReactorTime, reactor: IReactorThreads) -> Deferred[Stores]:
@@ -34,6 +41,11 @@ def open_stores(url: str, clock: IReactorTime, reactor: IReactorThreads) -> Defe
         users=users,
         deferred=SqlDeferredStore(database),
         outbox=SqlOutbox(database),
+        history=SqlHistoryStore(database),
+        publications=SqlPublicationStore(database),
+        subscriptions=SqlSubscriptionStore(database),
+        leases=SqlLeaseStore(database),
+        documents=SqlDocumentStore(database),
         close=database.close,
     )
 

@@ -182,3 +182,107 @@ class ServiceEventRecord:
     data: bytes = attrs.field(repr=False)  # the event itself, as its writer packs it
     about: str = ""  # the address of record it concerns
     position: int = 0  # rising in the order of commits; given by the store
+
+
+@attrs.frozen(weakref_slot=False)
+class Publication:
+    """State that a user's device has published.
+
+    Spec: RFC 3903 §4, §6
+    """
+
+    aor: str  # whose state it is
+    package: str  # the event package, "presence"
+    etag: str  # the entity-tag given out; unique in the store
+    expires_at: float
+    content_type: str
+    body: bytes = attrs.field(repr=False)
+    publisher: str = ""  # who authenticated
+    published_at: float = 0.0
+
+
+@attrs.frozen(weakref_slot=False)
+class SubscriptionRecord:
+    """One subscription that this domain serves: enough to go on after a restart.
+
+    Spec: RFC 6665 §4.4; RFC 3261 §12 (the dialog)
+    """
+
+    key: str  # names it: Call-ID, tags and event id together, as its owner writes them
+    resource: str  # address of record, or URI of what is watched
+    package: str
+    watcher: str  # address of record of who watches
+    expires_at: float
+    node: str = ""  # the node that holds the dialog
+    state: str = "active"  # "active", "pending", "waiting"
+    event_id: str = ""
+    accept: tuple[str, ...] = ()
+    call_id: str = ""
+    local_tag: str = ""
+    remote_tag: str = ""
+    local_uri: str = ""
+    remote_uri: str = ""
+    remote_target: str = ""
+    route_set: tuple[str, ...] = ()
+    local_cseq: int = 0
+    remote_cseq: int = 0
+    notified: int = 0  # version of the document last sent
+    extra: str = ""  # what the event package keeps
+    version: int = 0  # of the stored record; what writing compares
+
+
+@attrs.frozen(weakref_slot=False)
+class Lease:
+    """Who may act for something, and until when."""
+
+    name: str
+    owner: str
+    until: float
+    version: int  # rises when the owner changes: a late owner's writes can be told
+
+
+@attrs.frozen(weakref_slot=False)
+class Document:
+    """A document by its path."""
+
+    path: str  # "groups/users/sip:alice@one.example/friends"
+    etag: str  # differs after each change
+    content_type: str
+    body: bytes = attrs.field(repr=False)
+    changed_at: float = 0.0
+
+
+@attrs.frozen(weakref_slot=False)
+class Conversation:
+    """One entry in the list of an owner's recorded conversations.
+
+    Spec: OMA IM XDM §5.1 (history-list): metadata only
+    """
+
+    owner: str  # address of record whose history this is
+    reference: str  # names it among the owner's; not guessable
+    kind: str  # "pager", "large", "session", "conference"
+    peer: str  # address of record of the other side, or of the group
+    started_at: float
+    ended_at: float = NEVER  # NEVER while it goes on
+    expires_at: float = NEVER
+    subject: str = ""
+    participants: tuple[str, ...] = ()
+    count: int = 0  # entries; given by the store
+    size: int = 0  # octets of all entries; given by the store
+    position: int = 0  # order of recording, rising; given by the store
+
+
+@attrs.frozen(weakref_slot=False)
+class HistoryEntry:
+    """One message of a recorded conversation."""
+
+    owner: str
+    reference: str  # of the conversation
+    at: float
+    sender: str
+    recipient: str
+    content_type: str
+    body: bytes = attrs.field(repr=False)
+    message_id: str = ""
+    position: int = 0  # order of recording, rising; given by the store

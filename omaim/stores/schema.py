@@ -26,6 +26,9 @@ REVISION: Final = "0001"  # of the migration that makes what is described here
 
 metadata = MetaData()
 
+# Text that is compared by its octets: ranges of it mean the same in both databases.
+Key: Final = Text().with_variant(Text(collation="C"), "postgresql")
+
 counters = Table(
     "counters",
     metadata,
@@ -36,17 +39,15 @@ counters = Table(
 bindings = Table(
     "bindings",
     metadata,
-    Column("aor", Text, primary_key=True),
+    Column("aor", Key, primary_key=True),
     Column("version", BigInteger, nullable=False),
-    Column("expires_at", Double, nullable=False),  # of the first to expire
-    Column("number", Integer, nullable=False),
-    Column("packed", Text, nullable=False),
+    Column("packed", Text, nullable=False),  # JSON
 )
 
 users = Table(
     "users",
     metadata,
-    Column("private_id", Text, primary_key=True),
+    Column("private_id", Key, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("packed", Text, nullable=False),
 )
@@ -55,7 +56,7 @@ identities = Table(
     "identities",
     metadata,
     Column("uri", Text, primary_key=True),
-    Column("private_id", Text, nullable=False, index=True),
+    Column("private_id", Key, nullable=False, index=True),
 )
 
 profiles = Table(
@@ -69,14 +70,14 @@ deferred = Table(
     "deferred",
     metadata,
     Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("recipient", Text, nullable=False),
-    Column("reference", Text, nullable=False),
+    Column("recipient", Key, nullable=False),
+    Column("reference", Key, nullable=False),
     Column("sender", Text, nullable=False),
     Column("message_id", Text),  # NULL is never a duplicate
     Column("content_type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("stored_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),  # of the message
+    Column("expires_at", Double, nullable=False),  # infinite once ended
     Column("sent_at", Double, nullable=False),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -86,12 +87,13 @@ deferred = Table(
     Column("attempt_until", Double, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("keep_until", Double, nullable=False),  # of an ended one
+    Column("keep_until", Double, nullable=False),  # infinite until ended
     UniqueConstraint("recipient", "reference", name="deferred_reference"),
     UniqueConstraint("recipient", "sender", "message_id", name="deferred_message_id"),
 )
 Index("deferred_waiting", deferred.c.recipient, deferred.c.state, deferred.c.position)
-Index("deferred_expiry", deferred.c.state, deferred.c.expires_at)
+Index("deferred_expires_at", deferred.c.expires_at)
+Index("deferred_keep_until", deferred.c.keep_until)
 
 outbox = Table(
     "outbox",
@@ -109,3 +111,83 @@ readers = Table(
     Column("reader", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("etag", Text, primary_key=True),
+    Column("aor", Key, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("content_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("publisher", Text, nullable=False),
+    Column("published_at", Double, nullable=False),
+)
+Index("publications_of", publications.c.aor, publications.c.package)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("node", Key, nullable=False, index=True),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("packed", Text, nullable=False),  # JSON
+)
+Index("subscriptions_to", subscriptions.c.resource, subscriptions.c.package)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("owner", Key, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("path", Key, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("changed_at", Double, nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("owner", Key, nullable=False),
+    Column("reference", Key, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=False),  # infinite while it goes on
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("subject", Text, nullable=False),
+    Column("participants", Text, nullable=False),  # JSON
+    Column("count", BigInteger, nullable=False),  # of entries
+    Column("size", BigInteger, nullable=False),  # octets of all entries
+    UniqueConstraint("owner", "reference", name="conversations_reference"),
+)
+Index("conversations_peer", conversations.c.owner, conversations.c.peer)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("owner", Key, nullable=False),
+    Column("reference", Key, nullable=False),  # of the conversation
+    Column("at", Double, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("entries_of", entries.c.owner, entries.c.reference, entries.c.position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import attrs
 from sqlalchemy import and_, bindparam, select
@@ -39,9 +40,7 @@ class SqlBindingStore:
         self.next_due = self._cache.next_due
         table = schema.bindings
         same = and_(table.c.aor == bindparam("the_aor"), table.c.version == bindparam("old"))
-        self._load = database.text(
-            select(table.c.aor, table.c.version, table.c.expires_at, table.c.number, table.c.packed)
-        )
+        self._load = database.text(select(table.c.aor, table.c.version, table.c.packed))
         self._get = database.text(
             select(table.c.version, table.c.packed).where(table.c.aor == bindparam("the_aor"))
         )
@@ -51,8 +50,6 @@ class SqlBindingStore:
             .where(same)
             .values(
                 version=bindparam("version"),
-                expires_at=bindparam("expires_at"),
-                number=bindparam("number"),
                 packed=bindparam("packed"),
             )
         )
@@ -61,14 +58,13 @@ class SqlBindingStore:
     def load(self, cursor: Cursor) -> None:
         """Read all there is; before the store is used."""
         cursor.execute(self._load)
-        self._cache.load(cursor.fetchall())
+        while rows := cursor.fetchmany(1000):
+            for aor, version, packed in rows:
+                self._cache.set(aor, version, unpack_bindings(aor, packed))
 
     def replace(self, aor: str, old: int, bindings: Sequence[Binding]) -> Deferred[int]:
-        row: dict[str, object] = {"aor": aor, "the_aor": aor, "old": old}
-        if bindings:
-            row["expires_at"] = min(one.expires_at for one in bindings)
-            row["number"] = len(bindings)
-            row["packed"] = pack_bindings(bindings)
+        packed = pack_bindings(bindings)
+        row: dict[str, object] = {"aor": aor, "the_aor": aor, "old": old, "packed": packed}
 
         def write(batch: Batch) -> int:
             cursor = batch.cursor
@@ -131,9 +127,7 @@ class SqlUserStore:
         self.count = self._cache.count
         users, identities, profiles = schema.users, schema.identities, schema.profiles
         mine = users.c.private_id == bindparam("the_id")
-        self._load_users = database.text(
-            select(users.c.private_id, users.c.version, users.c.packed)
-        )
+        self._load_users = database.text(select(users.c.private_id, users.c.packed))
         self._load_identities = database.text(select(identities.c.uri, identities.c.private_id))
         self._load_profiles = database.text(select(profiles.c.digest, profiles.c.content))
         self._get = database.text(select(users.c.version, users.c.packed).where(mine))
@@ -161,7 +155,7 @@ class SqlUserStore:
         self._cache.load(users, cursor.fetchall(), profiles)
 
     def put(self, user: User) -> Deferred[int]:
-        def write(batch: Batch) -> tuple[User, ...]:
+        def write(batch: Batch) -> list[tuple[User, str]]:
             batch.cursor.execute(self._get, {"the_id": user.private_id})
             stored = batch.cursor.fetchall()
             if (stored[0][0] if stored else 0) != user.version:
@@ -173,7 +167,7 @@ class SqlUserStore:
     def put_many(self, users: Iterable[User]) -> Deferred[int]:
         batch_of_users = tuple(users)
 
-        def write(batch: Batch) -> tuple[User, ...]:
+        def write(batch: Batch) -> list[tuple[User, str]]:
             return self._write(batch, batch_of_users)
 
         return self._database.write(write).addCallback(self._written).addCallback(len)
@@ -215,25 +209,25 @@ class SqlUserStore:
         if not rows:
             return None
         cursor.execute(self._load_profiles)
-        version, packed = rows[0]
-        return unpack_user(private_id, version, packed, {"": "", **dict(cursor.fetchall())})
+        return unpack_user(private_id, rows[0][1], {"": "", **dict(cursor.fetchall())})
 
     def _seen(self, user: User | None, private_id: str) -> User | None:
         """Remember what another node may have written."""
         if user is None:
             self._cache.remove(private_id)
         else:
-            self._cache.set(user)
+            self._written(((user, pack_user(user, digest_of(user.profile))),))
         return user
 
-    def _write(self, batch: Batch, users: tuple[User, ...]) -> tuple[User, ...]:
-        """Put users over what is there. Returns: them, with their versions."""
+    def _write(self, batch: Batch, users: tuple[User, ...]) -> list[tuple[User, str]]:
+        """Put users over what is there. Returns: them, with their versions, and packed."""
         first = batch.number("users", len(users) or 1)
-        stored = tuple(
-            attrs.evolve(user, version=version) for version, user in enumerate(users, first)
-        )
+        stored = []
+        for version, user in enumerate(users, first):
+            user = attrs.evolve(user, version=version)
+            stored.append((user, pack_user(user, digest_of(user.profile))))
         cursor = batch.cursor
-        contents = {digest_of(user.profile): user.profile for user in users if user.profile}
+        contents = {digest_of(one): one for one in {user.profile for user in users} if one}
         for digest, content in contents.items():
             cursor.execute(self._profile, {"digest": digest})
             if not cursor.fetchall():
@@ -244,12 +238,8 @@ class SqlUserStore:
         cursor.executemany(
             self._insert,
             [
-                {
-                    "private_id": user.private_id,
-                    "version": user.version,
-                    "packed": pack_user(user, digest_of(user.profile)),
-                }
-                for user in stored
+                {"private_id": user.private_id, "version": user.version, "packed": packed}
+                for user, packed in stored
             ],
         )
         cursor.executemany(
@@ -262,16 +252,18 @@ class SqlUserStore:
         )
         return stored
 
-    def _written(self, stored: tuple[User, ...]) -> tuple[User, ...]:
-        for user in stored:
-            self._cache.set(user)
+    def _written(self, stored: Sequence[tuple[User, str]]) -> Sequence[tuple[User, str]]:
+        for user, packed in stored:
+            self._cache.profiles.setdefault(digest_of(user.profile), user.profile)
+            self._cache.set(user, packed)
         return stored
 
 
+@lru_cache(maxsize=256)
 def digest_of(profile: str) -> str:
     """Return what stands for a service profile in the rows of its users."""
     return hashlib.sha256(profile.encode()).hexdigest()[:32] if profile else ""
 
 
-def _version(stored: tuple[User, ...]) -> int:
-    return stored[0].version
+def _version(stored: Sequence[tuple[User, str]]) -> int:
+    return stored[0][0].version

@@ -14,11 +14,12 @@ from omaim.errors import UsageError
 from omaim.stores import schema
 from omaim.stores.commits import Batch
 from omaim.stores.database import ZERO, Database
-from omaim.stores.interfaces import Conflict, IDeferredStore, IOutbox, QuotaExceeded
-from omaim.stores.memory import make_room, size_of
+from omaim.stores.interfaces import IDeferredStore, IOutbox, QuotaExceeded
+from omaim.stores.memory_messages import make_room, size_of
 from omaim.stores.records import (
     ATTEMPTED,
     DELIVERED,
+    NEVER,
     WAITING,
     Added,
     DeferredMessage,
@@ -177,7 +178,6 @@ class SqlDeferredStore:
                 & (c.message_id == bindparam("the_message_id"))
             )
         )
-        self._taken = text(select(c.position).where(named))
         self._sizes = text(
             select(c.reference, c.size, c.kind).where(of_recipient & live).order_by(c.position)
         )
@@ -216,6 +216,7 @@ class SqlDeferredStore:
             .values(
                 state=bindparam("the_state"),
                 keep_until=bindparam("until"),
+                expires_at=bindparam("never"),
                 body=bindparam("empty"),
             )
         )
@@ -230,7 +231,7 @@ class SqlDeferredStore:
             .limit(bindparam("number"))
             .offset(ZERO)
         )
-        self._sweep = text(table.delete().where(~live & (c.keep_until <= bindparam("now"))))
+        self._sweep = text(table.delete().where(c.keep_until <= bindparam("now")))
 
     def add(
         self,
@@ -254,16 +255,7 @@ class SqlDeferredStore:
                 known = cursor.fetchall()
                 if known:
                     return Added(known[0][0], known[0][1], True)
-            cursor.execute(self._taken, names)
-            if cursor.fetchall():
-                raise Conflict(f"the reference {message.reference} is taken")
-            dropped: tuple[str, ...] = ()
-            if quota is not None:
-                cursor.execute(self._sizes, names)
-                room = make_room(cursor.fetchall(), size_of(message), message.kind, quota)
-                if room is None:
-                    raise QuotaExceeded(f"{message.recipient} has no room for the message")
-                dropped = room
+            dropped = () if quota is None else self._room(batch, message, quota)
             position = batch.number("deferred")
             for reference in dropped:
                 cursor.execute(self._remove, {**names, "the_reference": reference})
@@ -309,7 +301,7 @@ class SqlDeferredStore:
     ) -> Deferred[tuple[str, ...]]:
         if state < DELIVERED:
             return fail(UsageError("finish takes DELIVERED, DELETED or EXPIRED"))
-        values = {"the_state": state, "until": keep_until, "empty": b""}
+        values = {"the_state": state, "until": keep_until, "never": NEVER, "empty": b""}
         return self._change(self._finish, recipient, references, values, events)
 
     def usage(self, recipient: str) -> Deferred[Usage]:
@@ -330,6 +322,23 @@ class SqlDeferredStore:
             return batch.cursor.rowcount
 
         return self._database.write(write)
+
+    def _room(self, batch: Batch, message: DeferredMessage, quota: Quota) -> tuple[str, ...]:
+        """Return the references of reports that must go.
+
+        Raises:
+            QuotaExceeded: even that does not make room.
+        """
+        cursor, size = batch.cursor, size_of(message)
+        cursor.execute(self._usage, {"the_recipient": message.recipient})
+        count, octets = cursor.fetchall()[0]
+        if count < quota.count and octets + size <= quota.size:
+            return ()
+        cursor.execute(self._sizes, {"the_recipient": message.recipient})
+        room = make_room(cursor.fetchall(), size, message.kind, quota)
+        if room is None:
+            raise QuotaExceeded(f"{message.recipient} has no room for the message")
+        return room
 
     def _change(
         self,
@@ -378,7 +387,7 @@ def _row(message: DeferredMessage) -> dict[str, object]:
         "attempt_until": 0.0,
         "attempts": 0,
         "size": size_of(message),
-        "keep_until": 0.0,
+        "keep_until": NEVER,
     }
 
 

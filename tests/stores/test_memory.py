@@ -6,6 +6,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 
 from omaim.stores import Stores, memory_stores
+from omaim.testing.state_contract import (
+    DocumentContract,
+    HistoryContract,
+    LeaseContract,
+    PublicationContract,
+    SubscriptionContract,
+)
 from omaim.testing.store_contract import (
     BindingContract,
     DeferredContract,
@@ -36,3 +43,23 @@ class MemoryDeferredTests(InMemory, DeferredContract, TestCase):
 
 class MemoryOutboxTests(InMemory, OutboxContract, TestCase):
     """The outbox."""
+
+
+class MemoryHistoryTests(InMemory, HistoryContract, TestCase):
+    """Recorded conversations."""
+
+
+class MemoryPublicationTests(InMemory, PublicationContract, TestCase):
+    """Publications."""
+
+
+class MemorySubscriptionTests(InMemory, SubscriptionContract, TestCase):
+    """Subscriptions."""
+
+
+class MemoryLeaseTests(InMemory, LeaseContract, TestCase):
+    """Leases."""
+
+
+class MemoryDocumentTests(InMemory, DocumentContract, TestCase):
+    """Documents."""

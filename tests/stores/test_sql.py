@@ -9,6 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from omaim.stores import Stores, open_stores
+from omaim.testing.state_contract import (
+    DocumentContract,
+    HistoryContract,
+    LeaseContract,
+    PublicationContract,
+    SubscriptionContract,
+)
 from omaim.testing.store_contract import (
     BindingContract,
     DeferredContract,
@@ -44,3 +51,23 @@ class SqliteDeferredTests(InSqlite, DeferredContract, TestCase):
 
 class SqliteOutboxTests(InSqlite, OutboxContract, TestCase):
     """The outbox."""
+
+
+class SqliteHistoryTests(InSqlite, HistoryContract, TestCase):
+    """Recorded conversations."""
+
+
+class SqlitePublicationTests(InSqlite, PublicationContract, TestCase):
+    """Publications."""
+
+
+class SqliteSubscriptionTests(InSqlite, SubscriptionContract, TestCase):
+    """Subscriptions."""
+
+
+class SqliteLeaseTests(InSqlite, LeaseContract, TestCase):
+    """Leases."""
+
+
+class SqliteDocumentTests(InSqlite, DocumentContract, TestCase):
+    """Documents."""
