@@ -17,6 +17,7 @@ from omaim.sip.digest import (
     digest_of,
     encode,
     hash_a1,
+    hash_username,
     parse_credentials,
     parse_parameters,
     quote,
@@ -226,7 +227,7 @@ class Answerer:
         response = compute(credentials, protection.ha1, method, body)
         username = self.username
         if challenge.userhash:
-            username = digest_of(challenge.algorithm, encode(f"{username}:{challenge.realm}"))
+            username = hash_username(challenge.algorithm, username, challenge.realm)
         algorithm = challenge.algorithm + ("-sess" if challenge.session else "")
         value = (
             f"Digest username={quote(username)}, realm={quote(challenge.realm)}, "

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from omaim.errors import PeerError, UsageError
 from omaim.sip.nonces import FRESH, Nonces
+from omaim.sip.uri import parse_uri
 
 MD5: Final = "MD5"
 SHA_256: Final = "SHA-256"
@@ -66,6 +67,14 @@ def hash_a1(algorithm: str, username: str, realm: str, password: bytes) -> str:
     return digest_of(algorithm, encode(f"{username}:{realm}:") + password)
 
 
+def hash_username(algorithm: str, username: str, realm: str) -> str:
+    """Return what stands for a user name when ``userhash`` hides it.
+
+    Spec: RFC 7616 §3.4.4
+    """
+    return digest_of(algorithm, encode(f"{username}:{realm}"))
+
+
 def encode(text: str) -> bytes:
     """Return the octets of header text: UTF-8, foreign octets as they came."""
     return text.encode("utf-8", "surrogateescape")
@@ -75,7 +84,7 @@ def encode(text: str) -> bytes:
 class Secret:
     """What a server keeps of one user's password: a hash for each algorithm.
 
-    Nothing of it is ever shown: ``repr`` tells the algorithms only.
+    Nothing of it is ever shown.
 
     Args:
         md5, sha_256, sha_512_256: H(A1) in hex; "" when this algorithm is not allowed.
@@ -315,6 +324,21 @@ def verify(
     if not nonces.spend(credentials.nonce, credentials.count, now):
         return REPLAYED
     return ACCEPTED
+
+
+def same_target(credentials: Credentials, request_uri: str) -> bool:
+    """Tell whether the client meant the URI that the request has now.
+
+    What to do when not is policy: a proxy on the way may have changed it for good reasons.
+
+    Spec: RFC 8760 §2.6 item 6; RFC 3261 §19.1.4
+    """
+    if credentials.uri == request_uri:
+        return True
+    try:
+        return parse_uri(credentials.uri).equals(parse_uri(request_uri))
+    except PeerError:
+        return False
 
 
 def quote(text: str) -> str:

@@ -83,6 +83,13 @@ class Nonces:
             return EXPIRED
         return FRESH
 
+    def aging(self, nonce: str, now: float) -> bool:
+        """Tell whether a fresh nonce is past half its lifetime: time to send a next one.
+
+        Spec: RFC 7616 §3.5 (nextnonce)
+        """
+        return now - int(nonce[:_STAMP], 16) > self._lifetime / 2
+
     def spend(self, nonce: str, count: int, now: float) -> bool:
         """Note one use of a nonce that :meth:`check` found fresh.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Final, final
 
 from omaim.errors import PeerError
-from omaim.grammar import Params
 from omaim.ids import Ids
 from omaim.sip.bindings import (
     REFRESHED,
@@ -23,104 +22,40 @@ from omaim.sip.bindings import (
     expire,
 )
 from omaim.sip.gruu import Gruus, public_gruu
-from omaim.sip.headers import NameAddr, date_text
+from omaim.sip.headers import date_text
 from omaim.sip.message import Request
-from omaim.sip.uri import SipUri, Uri, parse_uri
+from omaim.sip.registering import (
+    Policy,
+    Refused,
+    Sender,
+    Wish,
+    check_options,
+    means_all,
+    path_of,
+    settle_outbound,
+    wishes_of,
+)
+from omaim.sip.uri import SipUri, parse_uri
+
+__all__ = [
+    "AGAIN",
+    "ENDED",
+    "FETCHED",
+    "INITIAL",
+    "Outcome",
+    "Policy",
+    "Refused",
+    "Sender",
+    "contact_value",
+    "register",
+]
 
 FETCHED: Final = -1  # nothing was asked to change
 INITIAL: Final = 0  # the values of RegistrationType in initial filter criteria
 AGAIN: Final = 1
 ENDED: Final = 2
 
-_WHEN_MALFORMED: Final = 3600  # seconds, RFC 3261 §20.19
-_HOUR: Final = 3600
-_MAX_REG_ID: Final = 2147483647  # RFC 5626 §10
-_MAX_PATH: Final = 20
 _NOT_KEPT: Final = ("expires", "pub-gruu", "temp-gruu")  # the registrar says these itself
-
-
-@final
-class Refused(PeerError):
-    """A REGISTER that must fail, and the header lines that its answer needs.
-
-    Attributes:
-        headers: (name, value) to add to the response.
-    """
-
-    def __init__(self, why: str, status: int, headers: list[tuple[str, str]]) -> None:
-        super().__init__(why, status)
-        self.headers = headers
-
-
-@final
-class Policy:
-    """What a registrar allows and offers.
-
-    Args:
-        default_expires: seconds when the user agent does not say.
-        min_expires: shorter ones are refused with 423; 0 to 3600.
-        max_expires: longer ones are cut to this.
-        max_contacts: bindings that one address may have.
-        service_route: name-addr texts for Service-Route, topmost first.
-        flow_timer: seconds for Flow-Timer on direct flows; 0 says nothing.
-        lenient_path: accept a Path though the user agent does not say that it knows it;
-            otherwise 420, as RFC 3327 recommends.
-        demanded: option tags that every user agent must support (421).
-        known: option tags that a Require may name (else 420).
-    """
-
-    __slots__ = (
-        "default_expires",
-        "demanded",
-        "flow_timer",
-        "known",
-        "lenient_path",
-        "max_contacts",
-        "max_expires",
-        "min_expires",
-        "service_route",
-    )
-
-    def __init__(
-        self,
-        default_expires: int = 3600,
-        min_expires: int = 60,
-        max_expires: int = 7200,
-        max_contacts: int = 10,
-        service_route: tuple[str, ...] = (),
-        flow_timer: int = 0,
-        lenient_path: bool = False,
-        demanded: tuple[str, ...] = (),
-        known: tuple[str, ...] = ("path", "outbound", "gruu"),
-    ) -> None:
-        self.default_expires = default_expires
-        self.min_expires = min(min_expires, _HOUR)
-        self.max_expires = max_expires
-        self.max_contacts = max_contacts
-        self.service_route = service_route
-        self.flow_timer = flow_timer
-        self.lenient_path = lenient_path
-        self.demanded = demanded
-        self.known = known
-
-
-@final
-class Sender:
-    """How a REGISTER came, as its headers cannot prove it.
-
-    Args:
-        private_id: who authenticated.
-        flow_token: names the flow when the user agent is connected to us; "" when the request
-            came through a proxy or the flow cannot be used again.
-        received: where it came from when its Via says otherwise, as a SIP URI; "" none.
-    """
-
-    __slots__ = ("flow_token", "private_id", "received")
-
-    def __init__(self, private_id: str = "", flow_token: str = "", received: str = "") -> None:
-        self.private_id = private_id
-        self.flow_token = flow_token
-        self.received = received
 
 
 @final
@@ -129,7 +64,8 @@ class Outcome:
 
     Attributes:
         bindings: all that are live now, to be stored in place of the old ones.
-        changes: what happened to each, in order; expired ones first.
+        changes: what happened to each, in order; expired ones first, also when the request
+            only fetches.
         kind: :data:`INITIAL`, :data:`AGAIN`, :data:`ENDED` or :data:`FETCHED`, as initial
             filter criteria and third-party REGISTERs want it.
         headers: (name, value) lines of the 200 response, Contact and Date among them.
@@ -148,37 +84,6 @@ class Outcome:
         self.changes = changes
         self.kind = kind
         self.headers = headers
-
-
-@final
-class _Wish:
-    """What one Contact asks for, checked as far as it can be without the bindings."""
-
-    __slots__ = ("address", "instance", "lifetime", "params", "q", "reg_id", "uri")
-
-    def __init__(self, address: NameAddr, lifetime: int) -> None:
-        self.address = address
-        self.lifetime = lifetime
-        self.uri: Uri = address.uri
-        self.q = address.q
-        self.params = address.params
-        instance = self.params.get("+sip.instance") or ""
-        if instance[:1] == "<" and instance[-1:] == ">":
-            instance = instance[1:-1]
-        self.instance = instance
-        self.reg_id = _reg_id(self.params) if instance else 0
-
-
-def _reg_id(params: Params) -> int:
-    text = params.get("reg-id")
-    if text is None:
-        return 0
-    if not text.isdigit() or not text.isascii() or len(text) > 10:
-        raise PeerError("a reg-id is a number from 1 to 2^31-1")
-    number = int(text)
-    if not 1 <= number <= _MAX_REG_ID:
-        raise PeerError("a reg-id is a number from 1 to 2^31-1")
-    return number
 
 
 def register(
@@ -207,21 +112,21 @@ def register(
     Spec: RFC 3261 §10.3 steps 2, 6 to 8; RFC 5626 §6; RFC 5627 §5
     """
     supported = request.supported
-    _check_options(request, supported, policy)
+    check_options(request, supported, policy)
     live, changes = expire(current, now)
     had = len(live)
     kind = FETCHED
     outbound = False
     if request.has("Contact"):
         contacts = request.contacts
-        path = _path_of(request, supported, policy)
+        path = path_of(request, supported, policy)
         wants_gruu = gruus is not None and "gruu" in supported
         work = _Work(request, aor, live, now, ids, sender, path, gruus if wants_gruu else None)
-        if _means_all(contacts, request):
+        if means_all(contacts, request):
             work.remove_all()
         else:
-            wishes = _wishes_of(contacts, request, policy)
-            outbound = _settle_outbound(wishes, supported, sender, path, _is_first_hop(request))
+            wishes = wishes_of(contacts, request, policy)
+            outbound = settle_outbound(wishes, supported, sender, path, request)
             for wish in wishes:
                 work.apply(wish)
             if len(work.live) > policy.max_contacts and len(work.live) > had:
@@ -238,121 +143,6 @@ def register(
         if policy.flow_timer and sender.flow_token:
             headers.append(("Flow-Timer", str(policy.flow_timer)))
     return Outcome(live, changes, kind, headers)
-
-
-def _check_options(request: Request, supported: frozenset[str], policy: Policy) -> None:
-    """Refuse extensions that we do not know, and user agents that lack one we demand."""
-    if request.has("Require"):
-        unknown = [tag for tag in sorted(request.require) if tag not in policy.known]
-        if unknown:
-            tags = ", ".join(unknown)
-            raise Refused("an extension is not supported", 420, [("Unsupported", tags)])
-    for tag in policy.demanded:
-        if tag not in supported:
-            raise Refused(f"the extension {tag} is required", 421, [("Require", tag)])
-
-
-def _is_first_hop(request: Request) -> bool:
-    """Tell whether the user agent itself sent this to us (RFC 5626 §6)."""
-    return len(request.vias) == 1
-
-
-def _path_of(request: Request, supported: frozenset[str], policy: Policy) -> tuple[str, ...]:
-    """Return the path vector, topmost first.
-
-    Spec: RFC 3327 §5.3
-    """
-    if not request.has("Path"):
-        return ()
-    if "path" not in supported and not policy.lenient_path:
-        raise Refused(
-            "a Path for a user agent that does not know it", 420, [("Unsupported", "path")]
-        )
-    path = request.values("Path")
-    if len(path) > _MAX_PATH:
-        raise PeerError("the Path is too long")
-    for text in path:
-        if not isinstance(NameAddr.parse(text).uri, SipUri):
-            raise PeerError("the Path holds what is no SIP URI")
-    return tuple(path)
-
-
-def _means_all(contacts: list[NameAddr], request: Request) -> bool:
-    """Tell whether the Contact is "*", which must stand alone and with Expires: 0.
-
-    Spec: RFC 3261 §10.2.2, §10.3 step 6
-    """
-    for contact in contacts:
-        if contact.uri_text == "*":
-            if len(contacts) > 1 or _expires_header(request) != 0:
-                raise PeerError("Contact: * stands alone and with Expires: 0")
-            return True
-    return False
-
-
-def _expires_header(request: Request) -> int | None:
-    try:
-        return request.expires
-    except PeerError:
-        return _WHEN_MALFORMED
-
-
-def _wishes_of(contacts: list[NameAddr], request: Request, policy: Policy) -> list[_Wish]:
-    """Return what each Contact asks for, lifetimes within the limits.
-
-    Spec: RFC 3261 §10.3 step 7, §20.10, §20.19
-    """
-    if len(contacts) > 2 * policy.max_contacts:
-        raise PeerError("too many contacts in one request", 403)
-    fallback = _expires_header(request)
-    if fallback is None:
-        fallback = policy.default_expires
-    wishes: list[_Wish] = []
-    for contact in contacts:
-        try:
-            asked = contact.expires
-        except PeerError:
-            asked = _WHEN_MALFORMED
-        if asked is None:
-            asked = fallback
-        if 0 < asked < policy.min_expires:
-            least = [("Min-Expires", str(policy.min_expires))]
-            raise Refused("this registration would be too brief", 423, least)
-        wishes.append(_Wish(contact, min(asked, policy.max_expires)))
-    return wishes
-
-
-def _settle_outbound(
-    wishes: list[_Wish],
-    supported: frozenset[str],
-    sender: Sender,
-    path: tuple[str, ...],
-    first_hop: bool,
-) -> bool:
-    """Decide whether reg-ids count, and clear them where not.
-
-    The first hop is ready when it is us, with a flow that we can use again, or when its URI in
-    the path, the last as each proxy puts its own on top, has the "ob" parameter.
-
-    Spec: RFC 5626 §6
-    """
-    flows = [wish for wish in wishes if wish.reg_id]
-    if not flows:
-        return False
-    if len([wish for wish in wishes if wish.lifetime]) > 1:
-        raise PeerError("a reg-id registers one contact at a time")
-    if first_hop:
-        ready = sender.flow_token != ""
-    else:
-        edge = NameAddr.parse(path[-1]).uri if path else None
-        ready = isinstance(edge, SipUri) and edge.ob
-    if not ready and "outbound" in supported:
-        raise Refused("the first hop lacks outbound support", 439, [])
-    if not ready or "outbound" not in supported:
-        for wish in flows:
-            wish.reg_id = 0
-        return False
-    return True
 
 
 @final
@@ -416,7 +206,7 @@ class _Work:
         ):
             raise PeerError("this REGISTER is older than the last one", 500)
 
-    def apply(self, wish: _Wish) -> None:
+    def apply(self, wish: Wish) -> None:
         """Add, refresh or remove the binding of one Contact.
 
         Spec: RFC 3261 §10.3 step 7; RFC 5626 §6; RFC 5627 §5.1
@@ -446,7 +236,7 @@ class _Work:
             self.live[place] = binding
         self._touched.append(binding.contact_id)
 
-    def _find(self, wish: _Wish) -> int:
+    def _find(self, wish: Wish) -> int:
         """Return where the binding that a Contact means stands, -1 for none.
 
         A flow is found by instance and reg-id whatever its URI; everything else by its URI,
@@ -465,7 +255,7 @@ class _Work:
                     by_uri = place
         return by_uri
 
-    def _check_loop(self, wish: _Wish) -> None:
+    def _check_loop(self, wish: Wish) -> None:
         """Refuse a contact that leads back here (RFC 5627 §5.1)."""
         uri = wish.uri
         if not isinstance(uri, SipUri):
@@ -480,7 +270,7 @@ class _Work:
         elif uri.user and not uri.port and uri.aor() == self._aor:
             raise PeerError("a contact cannot be its own address", 403)
 
-    def _temp_gruu(self, wish: _Wish) -> str:
+    def _temp_gruu(self, wish: Wish) -> str:
         """Return the new temporary GRUU of an instance, "" when the sender wants none.
 
         All bindings of the instance get it: it is the latest of all, and by its epoch it
@@ -516,11 +306,10 @@ class _Work:
             if binding.instance == instance and binding.temp_gruu != temp_gruu:
                 self.live[place] = binding.with_temp_gruu(temp_gruu)
 
-    def _make(self, wish: _Wish, contact_id: str, registered_at: float, temp_gruu: str) -> Binding:
+    def _make(self, wish: Wish, contact_id: str, registered_at: float, temp_gruu: str) -> Binding:
         params = wish.params
         for name in _NOT_KEPT:
-            if params.has(name):
-                params = params.without(name)
+            params = params.without(name)
         sender = self._sender
         return Binding(
             self._aor,

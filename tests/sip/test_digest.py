@@ -32,9 +32,11 @@ from omaim.sip.digest import (
     encode,
     find_credentials,
     hash_a1,
+    hash_username,
     parse_credentials,
     parse_parameters,
     quote,
+    same_target,
     secret_of,
     verify,
 )
@@ -112,7 +114,7 @@ class KnownAnswers(SynchronousTestCase):
             f'rspauth="{expected["rspauth"]}"', authentication_info(credentials, ha1, body)
         )
         if "username_hash" in expected:
-            hashed = digest_of(algorithm, encode(f"{vector['username']}:{vector['realm']}"))
+            hashed = hash_username(algorithm, vector["username"], vector["realm"])
             self.assertEqual(hashed, expected["username_hash"])
 
 
@@ -313,6 +315,19 @@ class VerifyTests(SynchronousTestCase):
             self.assertIn("algorithm=SHA-256-sess", answer)
             self.assertEqual(judge(server, answer, 0.0), ACCEPTED)
 
+    def test_target(self) -> None:
+        """The URI of the credentials is compared as a URI (RFC 8760 §2.6 item 6)."""
+        _, answer = login(nonces())
+        found = parse_credentials(answer)
+        assert found is not None
+        for uri, same in (
+            ("sip:example.com", True),
+            ("sip:EXAMPLE.com", True),
+            ("sip:other.com", False),
+            ("junk", False),
+        ):
+            self.assertEqual(same_target(found, uri), same)
+
     def test_nothing_shown(self) -> None:
         """Neither hash nor password appears in any representation."""
         secret = secret_of("alice", REALM, "secret")
@@ -336,6 +351,7 @@ class NoncesTests(SynchronousTestCase):
         self.assertEqual(server.check(nonce, REALM, 1060.5), EXPIRED)
         self.assertEqual(server.check(nonce, REALM, 900.0), EXPIRED)
         self.assertEqual(server.check(nonce, "other", 1000.5), FORGED)
+        self.assertEqual([server.aging(nonce, 1000.0 + t) for t in (30, 31)], [False, True])
         self.assertNotEqual(nonce, server.make(REALM, 1000.5))
         self.assertRaises(UsageError, Nonces, b"short", Ids(1))
 
