@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 _tokens: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*").fullmatch
+_ONLY_TAG: Final = ["tag"]
 _KEPT: Final = 1024  # peers whose part of a Via, all before its parameters, is remembered
 _KEPT_LENGTH: Final = 100
 _fronts: Final[dict[str, tuple[str, str, str, int]]] = {}
@@ -254,7 +255,12 @@ class NameAddr:
             if closed < 0:
                 raise PeerError("an angle bracket is not closed")
             uri_text = text[opened + 1 : closed]
-            params = parse_params(text[closed + 1 :])
+            rest = text[closed + 1 :]
+            tag = rest[5:]
+            if rest[:5] == ";tag=" and tag.isalnum() and tag.isascii():
+                params = Params(_ONLY_TAG, [tag])  # From and To of nearly every message
+            else:
+                params = parse_params(rest)
         if not uri_text or " " in uri_text or "\t" in uri_text:
             raise PeerError("an address has no URI, or one with white space")
         return NameAddr(uri_text, display, params)

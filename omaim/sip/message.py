@@ -17,94 +17,22 @@ from typing import Final, final
 from omaim.errors import PeerError, UsageError
 from omaim.grammar import clamped, number, quote, split_header_list, unfold
 from omaim.sip.headers import ContentType, CSeq, EventHeader, NameAddr, Via
+from omaim.sip.reasons import REASONS, reason_for
 from omaim.sip.uri import Uri, parse_uri
 
-REASONS: Final = {
-    100: "Trying",
-    180: "Ringing",
-    181: "Call Is Being Forwarded",
-    182: "Queued",
-    183: "Session Progress",
-    199: "Early Dialog Terminated",
-    200: "OK",
-    202: "Accepted",
-    204: "No Notification",
-    300: "Multiple Choices",
-    301: "Moved Permanently",
-    302: "Moved Temporarily",
-    305: "Use Proxy",
-    380: "Alternative Service",
-    400: "Bad Request",
-    401: "Unauthorized",
-    402: "Payment Required",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    406: "Not Acceptable",
-    407: "Proxy Authentication Required",
-    408: "Request Timeout",
-    410: "Gone",
-    412: "Conditional Request Failed",
-    413: "Request Entity Too Large",
-    414: "Request-URI Too Long",
-    415: "Unsupported Media Type",
-    416: "Unsupported URI Scheme",
-    417: "Unknown Resource-Priority",
-    420: "Bad Extension",
-    421: "Extension Required",
-    422: "Session Interval Too Small",
-    423: "Interval Too Brief",
-    424: "Bad Location Information",
-    428: "Use Identity Header",
-    429: "Provide Referrer Identity",
-    430: "Flow Failed",
-    433: "Anonymity Disallowed",
-    436: "Bad Identity-Info",
-    437: "Unsupported Certificate",
-    438: "Invalid Identity Header",
-    439: "First Hop Lacks Outbound Support",
-    440: "Max-Breadth Exceeded",
-    469: "Bad Info Package",
-    470: "Consent Needed",
-    480: "Temporarily Unavailable",
-    481: "Call/Transaction Does Not Exist",
-    482: "Loop Detected",
-    483: "Too Many Hops",
-    484: "Address Incomplete",
-    485: "Ambiguous",
-    486: "Busy Here",
-    487: "Request Terminated",
-    488: "Not Acceptable Here",
-    489: "Bad Event",
-    491: "Request Pending",
-    493: "Undecipherable",
-    494: "Security Agreement Required",
-    500: "Server Internal Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Server Time-out",
-    505: "Version Not Supported",
-    513: "Message Too Large",
-    580: "Precondition Failure",
-    600: "Busy Everywhere",
-    603: "Decline",
-    604: "Does Not Exist Anywhere",
-    606: "Not Acceptable",
-}
+__all__ = [
+    "REASONS",
+    "Message",
+    "Request",
+    "Response",
+    "error_response",
+    "reason_for",
+    "value_of",
+]
 
-_CLASSES: Final = ("", "Progress", "OK", "Redirected", "Bad Request", "Server Error", "Failure")
 _KEPT: Final = frozenset(["Via", "From", "To", "Call-ID", "CSeq"])  # kept typed; also echoed
 _MAX_HOPS: Final = 255
 _NO_LENGTH: Final = -1
-
-
-def reason_for(status: int) -> str:
-    """Return the usual reason phrase of a status, or that of its class."""
-    reason = REASONS.get(status)
-    if reason is not None:
-        return reason
-    return _CLASSES[status // 100] if 100 <= status <= 699 else ""
 
 
 def value_of(line: str) -> str:
@@ -185,10 +113,11 @@ class Message:
         return elements
 
     def _only(self, name: str) -> str:
-        names = self.names
-        if name not in names:
+        try:
+            at = self.names.index(name)
+        except ValueError:
             raise PeerError(f"{name} is missing")
-        return value_of(self.lines[names.index(name)])
+        return value_of(self.lines[at])
 
     @property
     def via(self) -> Via:
@@ -252,7 +181,7 @@ class Message:
         call_id = self._call_id
         if call_id is None:
             call_id = self._only("Call-ID")
-            if not call_id or " " in call_id:
+            if not call_id or " " in call_id or "\t" in call_id:
                 raise PeerError("Call-ID is not one word")
             self._call_id = call_id
         return call_id
@@ -453,6 +382,22 @@ class Message:
             del self.lines[at]
         if name in _KEPT:
             self._forget(name)
+
+    def replace_via(self, via: Via) -> None:
+        """Put ``via`` in the place of the topmost Via value, as a receiver does that stamps it.
+
+        Raises:
+            PeerError: there is none, or its line cannot be read.
+
+        Spec: RFC 3261 §18.2.1; RFC 3581 §4
+        """
+        text = str(via)
+        old = self._only("Via")
+        at = self.names.index("Via")
+        if "," in old:
+            text = ", ".join([text, *split_header_list(old)[1:]])
+        self.lines[at] = "Via: " + text
+        self._via = via
 
     def _drop(self, name: str, start: int) -> None:
         for at in range(len(self.names) - 1, start - 1, -1):

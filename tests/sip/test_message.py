@@ -145,6 +145,17 @@ class WritingTests(SynchronousTestCase):
         message.remove_first("Via")
         self.assertRaises(PeerError, lambda: message.via)
 
+    def test_replace_via(self) -> None:
+        """Only the topmost Via value is replaced, and kept typed (RFC 3261 §18.2.1)."""
+        message = plain()
+        via = message.via.with_param("received", "192.0.2.1")
+        message.replace_via(via)
+        self.assertIs(message.via, via)
+        self.assertEqual([one.received for one in message.vias], ["192.0.2.1", "", ""])
+        self.assertEqual(len(message.all("Via")), 2)
+        message.remove("Via")
+        self.assertRaises(PeerError, message.replace_via, via)
+
     def test_copy_is_own(self) -> None:
         """A changed copy leaves the original alone."""
         message = plain()
