@@ -133,6 +133,14 @@ class Gruus:
             raise PeerError("no such GRUU", 404)
         return self._open(uri.user[len(_PREFIX) :], uri.host)
 
+    def owner(self, uri: Uri) -> str:
+        """Return the address of record that one of our GRUUs belongs to; "" for anything else."""
+        try:
+            target = self.resolve(uri)
+        except PeerError:
+            return ""
+        return "" if target is None else target.aor
+
     def _open(self, text: str, host: str) -> GruuTarget:
         try:
             octets = urlsafe_b64decode(text + "=" * (-len(text) % 4))

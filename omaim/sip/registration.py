@@ -120,8 +120,8 @@ def register(
     if request.has("Contact"):
         contacts = request.contacts
         path = path_of(request, supported, policy)
-        wants_gruu = gruus is not None and "gruu" in supported
-        work = _Work(request, aor, live, now, ids, sender, path, gruus if wants_gruu else None)
+        mints = gruus is not None and "gruu" in supported
+        work = _Work(request, aor, live, now, ids, sender, path, gruus, mints)
         if means_all(contacts, request):
             work.remove_all()
         else:
@@ -155,6 +155,7 @@ class _Work:
         "_cseq",
         "_gruus",
         "_ids",
+        "_mints",
         "_now",
         "_path",
         "_sender",
@@ -174,6 +175,7 @@ class _Work:
         sender: Sender,
         path: tuple[str, ...],
         gruus: Gruus | None,
+        mints: bool,
     ) -> None:
         self._aor = aor
         self._call_id = request.call_id
@@ -184,6 +186,7 @@ class _Work:
         self._sender = sender
         self._path = path
         self._gruus = gruus
+        self._mints = mints
         self._touched: list[str] = []  # contact ids that this very request made or changed
         self.live = live[:]
         self.changes: list[Change] = []
@@ -264,8 +267,7 @@ class _Work:
             return
         if uri.gr is not None:
             gruus = self._gruus
-            target = gruus.resolve(uri) if gruus is not None else None
-            if uri.aor() == self._aor or (target is not None and target.aor == self._aor):
+            if uri.aor() == self._aor or (gruus is not None and gruus.owner(uri) == self._aor):
                 raise PeerError("a contact cannot be a GRUU of its own address", 403)
         elif uri.user and not uri.port and uri.aor() == self._aor:
             raise PeerError("a contact cannot be its own address", 403)
@@ -291,7 +293,7 @@ class _Work:
             ):
                 latest = binding
         restarted = latest is not None and latest.call_id != self._call_id
-        if gruus is None:
+        if gruus is None or not self._mints:
             if restarted:
                 self._spread("", wish.instance)
             return "" if latest is None or restarted else latest.temp_gruu

@@ -474,6 +474,9 @@ class GruuTests(SynchronousTestCase):
         """A GRUU of the same address as contact would loop: 403 (§5.1)."""
         binding = self.register(1)
         for gruu in (binding.pub_gruu, binding.temp_gruu):
-            request = a_register(f"<{gruu}>;{OTHER_INSTANCE}", cseq=2, Supported="gruu")
-            error = self.assertRaises(PeerError, self.registrar, request)
-            self.assertEqual(error.status, 403)
+            for supported in ("gruu", "path"):
+                request = a_register(f"<{gruu}>;{OTHER_INSTANCE}", cseq=2, Supported=supported)
+                error = self.assertRaises(PeerError, self.registrar, request)
+                self.assertEqual(error.status, 403)
+        self.registrar(a_register("<sip:x@other.example;gr>", cseq=2))
+        self.assertEqual(len(self.registrar.bindings), 2)
