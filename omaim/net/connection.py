@@ -307,6 +307,7 @@ class Connection(Timed):
             self.send(data)
         self._last = self._owner.now()
         self._schedule()
+        self._owner.on_batch()
 
     def received(self, data: bytes) -> None:
         owner, flow = self._owner, self.flow
