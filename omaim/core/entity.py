@@ -40,7 +40,7 @@ from omaim.sip.proxying import OwnAddresses
 from omaim.sip.registration import ENDED, INITIAL
 from omaim.sip.registration import Policy as RegisterPolicy
 from omaim.sip.transaction import ServerTransaction
-from omaim.sip.uri import SipUri
+from omaim.sip.uri import SipUri, canonical_aor
 from omaim.stores.records import User
 
 SWEEP = 1.0  # seconds between two looks for expired bindings
@@ -88,6 +88,9 @@ class Config:
     )
     im_server: str = setting(
         "", "SIP URI of the IM Server in the default service profile; empty: no IM service"
+    )
+    psis: tuple[str, ...] = setting(
+        (), "addresses of services: sip:NAME@DOMAIN=URI sends what is for the first to the second"
     )
     default_expires: int = setting(3600, "seconds a binding lives when its client does not say")
     min_expires: int = setting(60, "shortest binding, else 423")
@@ -241,6 +244,7 @@ class Core(Service):
             key,
             config.authenticate,
             config.strangers,
+            _service_addresses(config.psis),
             config.profile == "ims",
             config.record_route,
         )
@@ -328,6 +332,17 @@ class Core(Service):
             await self.registrar.sweep()
         except OmaimError as error:
             _log.error("expired bindings were not removed: {why}", why=str(error))
+
+
+def _service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
+    """Return where each public service identity is served (3GPP TS 23.228 §5.4.12)."""
+    found = {}
+    for text in psis:
+        address, _, server = text.partition("=sip:")
+        if not server:
+            raise UsageError(f"{text}: write sip:NAME@DOMAIN=sip:SERVER")
+        found[canonical_aor(address)] = f"sip:{server}"
+    return found
 
 
 def build(node: Node, config: Config, name: str = "core") -> Core:

@@ -9,7 +9,7 @@ Spec: RFC 3261 §16; 3GPP TS 24.229 §5.4.3 (request routing)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Final
@@ -143,6 +143,7 @@ class Router:
         serves: tells whether a host is this domain.
         authenticate: "always", "flow" or "never".
         strangers: whether requests from unknown networks reach our users.
+        psis: the server of each public service identity.
         profile_of: the service profile of an identity of a user.
         key: a secret of this core.
     """
@@ -169,6 +170,7 @@ class Router:
         key: bytes,
         authenticate: str = "always",
         strangers: bool = False,
+        psis: Mapping[str, str] | None = None,
         ims: bool = True,
         record_routing: bool = True,
     ) -> None:
@@ -192,6 +194,7 @@ class Router:
         self._key = blake2b(b"dialogs", key=key[:64], digest_size=32).digest()
         self._authenticate = authenticate
         self._strangers = strangers
+        self._psis = psis or {}
         self._ims = ims
         self._record_routing = record_routing
         self._preferences = PreferenceReader()
@@ -473,6 +476,10 @@ class Router:
         """Send the request to the domain of its Request-URI: ours, or another."""
         request = job.request
         uri = request.request_uri
+        service = self._psis.get(canonical_aor(request.uri)) if self._psis else None
+        if service is not None:
+            self._forward(job, request.uri, [f"{service};lr"], None)
+            return
         served = self._callee(request)
         if served is not None:
             self._terminate(job, served, -1)

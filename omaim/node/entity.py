@@ -30,7 +30,7 @@ if typing.TYPE_CHECKING:
     from omaim.node.node import Node
 
 
-class IEntity(IService):  # type: ignore[misc]
+class IEntity(IService):
     """A functional entity that runs in a node.
 
     ``startService`` and ``stopService`` are Twisted's; an entity is of use once
@@ -94,7 +94,7 @@ class EntityMaker:
         from omaim.node.node import node_service
 
         try:
-            node_config, config = options.configs()
+            node_config, config = _configs(self, options)
             return node_service(node_config, [(self, config)])
         except OmaimError as error:
             sys.stderr.write(f"{self.tapname}: {error}\n")
@@ -133,10 +133,6 @@ def options_for(maker: EntityMaker) -> type[usage.Options]:
                 for field in (*own, *shared)
             ),
         ]
-
-        def configs(self) -> tuple[Any, Any]:
-            """Return the node's and the entity's Config."""
-            return _configs(maker, self)
 
     return Options
 

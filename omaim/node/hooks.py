@@ -119,7 +119,7 @@ class Hooks:
         """
         for _, name, act in self._hooks.get(type(question), ()):
             try:
-                opinion = await act(question)
+                opinion: object | None = await act(question)
             except Exception:
                 _log.failure(
                     "feature {name} failed on {question}",

@@ -135,7 +135,7 @@ def use_features(node: Node, config: NodeConfig) -> None:
     """
     if not config.features:
         return
-    found: dict[str, Feature] = {one.name: one for one in getPlugins(IFeature)}
+    found: dict[str, Any] = {one.name: one for one in getPlugins(IFeature)}
     for name in config.features:
         if name not in found:
             there = ", ".join(sorted(found)) or "none"
