@@ -13,6 +13,7 @@ from typing import Final, final
 
 from omaim.errors import PeerError
 
+MAX_PARAMS: Final = 128  # parameters of one value; nobody needs as many
 MAX_NUMBER: Final = 4294967295  # 2^32-1, the largest delta-seconds and CSeq we keep
 
 _is_token: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
@@ -23,7 +24,6 @@ _quoted: Final = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
 _is_hostname: Final = re.compile(r"[a-z0-9_][a-z0-9_\-.]*").fullmatch
 _unescape_pair: Final = re.compile(r"\\(.)", re.DOTALL).sub
 _must_escape: Final = re.compile(r'(["\\])').sub
-_fold: Final = re.compile(r"[ \t]*\r\n[ \t]+").sub
 
 
 def is_token(text: str) -> bool:
@@ -33,7 +33,7 @@ def is_token(text: str) -> bool:
 
 def unfold(text: str) -> str:
     """Join the lines of a folded value with one space each (RFC 3261 §7.3.1)."""
-    return _fold(" ", text)
+    return " ".join([line.strip(" \t") for line in text.split("\r\n")])
 
 
 def number(text: str, largest: int = MAX_NUMBER) -> int:
@@ -248,7 +248,10 @@ def _plain_params(text: str) -> Params | None:
     """Read the frequent form, without white space and quotes; ``None`` when it is another."""
     names: list[str] = []
     raw: list[str | None] = []
-    for piece in text[1:].split(";"):
+    pieces = text[1:].split(";")
+    if len(pieces) > MAX_PARAMS:
+        return None
+    for piece in pieces:
         name, equals, value = piece.partition("=")
         if not name.isalnum() and _is_token(name) is None:
             return None
@@ -272,6 +275,8 @@ def parse_param_list(text: str, separator: str = ",") -> Params:
 
 
 def _params_of(pieces: list[str]) -> Params:
+    if len(pieces) > MAX_PARAMS:
+        raise PeerError("there are too many parameters")
     names: list[str] = []
     raw: list[str | None] = []
     for piece in pieces:

@@ -50,8 +50,9 @@ _ONCE: Final = (
     "Event",
     "Max-Breadth",
 )
+_CR: Final = 13
+_FOLDS: Final = 4  # lines per header field that are borne, on average
 _END: Final = b"\r\n\r\n"
-_request_like: Final = re.compile(r"[ \t]*(\S+)[ \t]+(.*?)[ \t]+SIP/[0-9.]+[ \t]*", re.I).fullmatch
 _is_version: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.I).fullmatch
 
 
@@ -206,6 +207,9 @@ def _read_head(data: bytes, limits: Limits) -> tuple[Request | Response | None, 
         lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
         why = "a line end is not CRLF"
     start = lines.pop(0)
+    if len(lines) > _FOLDS * limits.headers:
+        lines = lines[: limits.headers]
+        why, status = "there are too many header lines", 513
     names: list[str] = []
     for line in lines:
         name = NAMES.get(line[: line.find(":")])
@@ -214,7 +218,8 @@ def _read_head(data: bytes, limits: Limits) -> tuple[Request | Response | None, 
         names.append(name)
     if len(names) != len(lines):
         names, lines, wrong = _read_lines(lines)
-        why = why or wrong
+        if not why:
+            why = wrong
     if len(lines) > limits.headers:
         why, status = "there are too many header fields", 513
     elif len(data) > limits.header_line:
@@ -232,17 +237,13 @@ def _read_head(data: bytes, limits: Limits) -> tuple[Request | Response | None, 
         if len(parts) == 3 and parts[2] == "SIP/2.0" and parts[1] and is_token(parts[0]):
             message = Request(parts[0], parts[1], names, lines)
         else:
-            found = _request_like(start) if len(start) <= limits.start_line else None
-            if found is None and len(parts) < 3:
+            method, _, rest = start.strip(" \t").partition(" ")
+            uri, _, version = rest.rpartition(" ")
+            if _is_version(version) is None:
                 return None, BadMessage("not SIP")
-            if found is None:
-                message = Request(parts[0], parts[1], names, lines)
-            else:
-                message = Request(found.group(1), found.group(2), names, lines)
+            message = Request(method, uri.strip(" \t"), names, lines)
             if len(parts) != 3 or not parts[1] or not is_token(parts[0]):
                 why = "not a good request line"
-            elif _is_version(parts[2]) is None:
-                return None, BadMessage("not SIP")
             elif parts[2].upper() != "SIP/2.0":
                 why, status = "only SIP/2.0 is understood", 505
         if len(start) > limits.start_line:
@@ -369,7 +370,7 @@ class StreamParser:
             else:
                 self._half = True
             return position + 2
-        if position == len(data) or data[position:] == b"\r":
+        if position == len(data) or (position + 1 == len(data) and data[position] == _CR):
             return -1
         end = data.find(_END, position)
         size = (end if end >= 0 else len(data)) - position

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, final
 
 from omaim.errors import PeerError
 from omaim.grammar import (
+    MAX_PARAMS,
     NO_PARAMS,
     Params,
     parse_host_port,
@@ -507,6 +508,8 @@ def _parse_sip(scheme: str, rest: str) -> SipUri:
 def _uri_params(text: str) -> Params:
     names: list[str] = []
     raw: list[str | None] = []
+    if text.count(";") >= MAX_PARAMS:
+        raise PeerError("a URI has too many parameters")
     for piece in text.split(";"):
         name, equals, value = piece.partition("=")
         name = name.lower()

@@ -1,9 +1,12 @@
 """omaim.sip.parser: datagrams, streams, limits, and what every message must have."""
 
+from time import process_time
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.errors import PeerError
 from omaim.sip.message import Request, Response
 from omaim.sip.parser import (
     PONG,
@@ -305,3 +308,38 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(parser.unfinished)
         parser.feed(GOOD[-4:])
         self.assertFalse(parser.unfinished)
+
+
+class CostTests(SynchronousTestCase):
+    def test_no_long_look(self) -> None:
+        """No message of allowed size keeps us busy: each takes a moment."""
+        spaces = b" " * 16000
+        hostile = (
+            b"A" + b" " * 8000 + b"x",
+            b"A" + b" " * 4000 + b"x" + b" " * 4000 + b"SIP/2.0",
+            with_line(b"Subject: " + spaces + b"x\r\n " + spaces),
+            with_line(b"X:\r\n" + b" \r\n" * 15000 + b" y"),
+            with_line(b"\r\n".join([b"X: y"] * 12000)),
+            GOOD.replace(b"a@h>", b"a@h>" + b"".join(b";p%d" % i for i in range(3000))),
+            GOOD.replace(b"b@h>", b"b@h" + b"".join(b";p%d" % i for i in range(3000)) + b">"),
+            GOOD.replace(b"<sip:a", b'"' + b"\\" * 15999 + b"<sip:a"),
+            GOOD.replace(b"<sip:a", b"<" * 16000 + b"sip:a"),
+            GOOD.replace(b"TCP h", b"TCP " + b"a-" * 8000),
+            GOOD.replace(b"TCP h", b"TCP [" + b":" * 8000 + b"]"),
+            GOOD.replace(b"sip:b", b"tel:+" + b"1" * 8000 + b"x", 1),
+            GOOD.replace(b"sip:b", b"sip:" + b"%41" * 2500, 1),
+            with_line(b"Contact: " + b'"a"<sip:a>,' * 1400 + b"<sip:b>"),
+            with_line(b"Contact: " + b'"' * 15999),
+        )
+        for data in hostile:
+            start = process_time()
+            try:
+                message = parse_datagram(data)
+                assert message is not None
+                message.first("Subject")
+                check(message)
+                for address in (message.from_, message.to, *message.contacts):
+                    address.uri.aor()
+            except PeerError:
+                pass
+            self.assertLess(process_time() - start, 0.5, data[:60])
