@@ -20,17 +20,21 @@ def draw_text(ladder: Ladder, width: int = 100) -> str:
     With very many parties the lines get longer rather than unreadable. A message that did
     not arrive ends in ╳; one that was sent before is marked ↻.
     """
+    start = ladder.steps[0].time if ladder.steps else 0.0
+    span = ladder.steps[-1].time - start if ladder.steps else 0.0
+    margin = max(_TIME, len(f"{span:.3f}") + 2)
     count = max(len(ladder.parties), 1)
-    gap = max(_NARROWEST, min(_WIDEST, (width - _TIME - _WORDS) // count))
+    gap = max(_NARROWEST, min(_WIDEST, (width - margin - _WORDS) // count))
     at = {party.name: index * gap for index, party in enumerate(ladder.parties)}
     columns = list(at.values())
-    lines = _heads([printable(party.name, 30) for party in ladder.parties], columns)
-    start = ladder.steps[0].time if ladder.steps else 0.0
-    room = max(width - _TIME - count * gap, 20)
+    heads = _heads([printable(party.name, 30) for party in ladder.parties], columns)
+    lines = [" " * margin + head for head in heads]
+    room = max(width - margin - count * gap, 20)
     for step in ladder.steps:
         arrow = _arrow(at[step.source.name], at[step.target.name], columns, step.lost)
         words = cut(_words(step), room)
-        lines.append(f"{step.time - start:7.3f}  {arrow.ljust(count * gap)}{words}")
+        time = f"{step.time - start:.3f}".rjust(margin - 2)
+        lines.append(f"{time}  {arrow.ljust(count * gap)}{words}")
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
@@ -55,7 +59,7 @@ def _heads(names: list[str], columns: list[int]) -> list[str]:
                 continue  # a name above runs over this column
             line += " " * (column - used) + text
             used = column + _columns_of(text)
-        lines.append(" " * _TIME + line)
+        lines.append(line)
     return lines
 
 

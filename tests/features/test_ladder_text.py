@@ -45,7 +45,7 @@ class TextTests(SynchronousTestCase):
         self.assertIn("│╳──────────┤", lines[1])
         self.assertIn("│◀──────────┤", lines[2])
         self.assertIn("IM-1 ↻ MESSAGE", lines[2])
-        self.assertIn("│           │↺", lines[3])
+        self.assertIn("│↺          │", lines[3])
 
     def test_nothing(self) -> None:
         self.assertEqual(draw_text(Ladder((), ())), "")
