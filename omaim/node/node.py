@@ -100,6 +100,10 @@ class Node(MultiService):
         entity.setServiceParent(self)
         return entity
 
+    def ask_dns(self, servers: list[tuple[str, int]]) -> None:
+        """Ask these DNS servers from now on; endpoints made before keep their own."""
+        self.resolver = Resolver(self.clock, Dns(self.clock, servers).ask, self.ids)
+
     def ready(self) -> Deferred[Any]:
         """Return a Deferred that fires when every entity is of use, or fails with the first
         reason why one is not."""

@@ -7,4 +7,5 @@ core = EntityMaker(
 )
 im = EntityMaker("im", "omaim.im.entity", "IM Server: pager mode, lists, deferred messages.")
 client = EntityMaker("client", "omaim.client.entity", "IM Client as a bot that answers.")
+dns = EntityMaker("dns", "omaim.lab.dns", "The DNS of a lab, for names under .example.")
 lab = EntityMaker("lab", "omaim.lab.entity", "A whole network of two domains in one process.")

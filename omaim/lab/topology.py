@@ -1,0 +1,200 @@
+"""The default network: two domains, each with a core and an IM Server, and their people.
+
+It is made as the contents of a topology file (see :mod:`omaim.node.config`), so that what runs
+in one process and what :func:`split` writes for many are the same text.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from omaim.errors import UsageError
+from omaim.lab.certificates import write_certificates
+from omaim.lab.people import NORTH, SOUTH, Person, people_file
+
+SIP = 5060
+SIPS = 5061
+
+
+@attrs.frozen
+class Home:
+    """One domain of the lab and where its servers are."""
+
+    short: str  # "north"
+    domain: str  # "north.example"
+    core: str  # address
+    im: str
+    people: tuple[Person, ...]
+
+
+@attrs.frozen
+class Plan:
+    """Where everything of a lab is.
+
+    Args:
+        folder: of state, certificates and configuration.
+        base: first two numbers of the loopback addresses to use.
+        port: SIP port of every server; TLS is one above.
+        dns_port: port of the DNS.
+    """
+
+    folder: Path
+    base: str = "127.0"
+    port: int = SIP
+    dns_port: int = 5300
+
+    @property
+    def homes(self) -> tuple[Home, ...]:
+        """The domains."""
+        return tuple(
+            Home(
+                short,
+                f"{short}.example",
+                f"{self.base}.{number}.1",
+                f"{self.base}.{number}.2",
+                tuple(Person(name, f"{short}.example") for name in names),
+            )
+            for number, (short, names) in enumerate((("north", NORTH), ("south", SOUTH)), 1)
+        )
+
+    @property
+    def dns(self) -> str:
+        """Where the DNS answers."""
+        return f"{self.base}.0.10:{self.dns_port}"
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody."""
+        return tuple(person for home in self.homes for person in home.people)
+
+    def listen(self, address: str) -> list[str]:
+        """Return what a server at ``address`` listens on."""
+        return [
+            f"udp:{address}:{self.port}",
+            f"tcp:{address}:{self.port}",
+            f"tls:{address}:{self.port + 1}",
+        ]
+
+
+def network(plan: Plan) -> dict[str, Any]:
+    """Return the contents of the topology file."""
+    entities: dict[str, Any] = {
+        "dns": {
+            "kind": "dns",
+            "listen": plan.dns,
+            "servers": [
+                f"{kind}.{home.domain}={'+'.join(plan.listen(address))}"
+                for home in plan.homes
+                for kind, address in (("core", home.core), ("im", home.im))
+            ],
+        }
+    }
+    for home in plan.homes:
+        others = [other for other in plan.homes if other is not home]
+        entities[f"core-{home.short}"] = {
+            "kind": "core",
+            "domain": home.domain,
+            "listen": plan.listen(home.core),
+            "certificate": str(plan.folder / f"core-{home.short}.pem"),
+            "ca": str(plan.folder / "ca.pem"),
+            "people": str(plan.folder / f"people-{home.short}.toml"),
+            "services": [home.im],
+            "peers": [f"{other.domain}={other.core}" for other in others],
+            "im_server": f"sip:im.{home.domain}:{plan.port}",
+            "psis": [
+                f"sip:{name}@{home.domain}=sip:im.{home.domain}:{plan.port}"
+                for name in ("exploder", "deferred", "deferred-delete")
+            ],
+        }
+        entities[f"im-{home.short}"] = {
+            "kind": "im",
+            "domain": home.domain,
+            "listen": plan.listen(home.im),
+            "certificate": str(plan.folder / f"im-{home.short}.pem"),
+            "ca": str(plan.folder / "ca.pem"),
+            "core": f"sip:core.{home.domain}:{plan.port}",
+            "trusted": [home.core],
+        }
+    return {
+        "node": {"state": f"sqlite:///{plan.folder}/lab.db", "dns": [plan.dns]},
+        "entities": entities,
+    }
+
+
+def lay_out(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
+    """Write what the network needs beside its configuration; return the configuration.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_certificates(
+            plan.folder,
+            {
+                f"{kind}-{home.short}": ((home.domain, f"{kind}.{home.domain}"), address)
+                for home in plan.homes
+                for kind, address in (("core", home.core), ("im", home.im))
+            },
+            now,
+        )
+        for home in plan.homes:
+            path = plan.folder / f"people-{home.short}.toml"
+            path.touch(mode=0o600)
+            path.write_text(people_file(home.people), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from None
+    return network(plan)
+
+
+def split(plan: Plan, now: datetime.datetime) -> list[tuple[str, str]]:
+    """Write one topology file that many processes share, each with state of its own.
+
+    Returns:
+        The name and kind of each entity, in the order to start them.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    contents = lay_out(plan, now)
+    for name, entity in contents["entities"].items():
+        entity["node"] = {"state": f"sqlite:///{plan.folder}/{name}.db"}
+    (plan.folder / "network.toml").write_text(to_toml(contents), encoding="utf-8")
+    return [(name, entity["kind"]) for name, entity in contents["entities"].items()]
+
+
+def to_toml(contents: dict[str, Any], path: str = "") -> str:
+    """Return tables of text, numbers, lists of text and further tables as TOML."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for key, value in contents.items():
+        inner = f"{path}.{_key(key)}" if path else _key(key)
+        if isinstance(value, dict):
+            body = to_toml(value, inner)
+            own = any(not isinstance(one, dict) for one in value.values())
+            tables.append(f"\n[{inner}]\n{body}" if own else body)
+        else:
+            lines.append(f"{_key(key)} = {_value(value)}\n")
+    return "".join(lines) + "".join(tables)
+
+
+def _key(key: str) -> str:
+    plain = key.replace("-", "").replace("_", "").isalnum() and key.isascii()
+    return key if plain else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    items = [_value(item) for item in value]
+    text = f"[{', '.join(items)}]"
+    return text if len(text) < 80 else "[\n    " + ",\n    ".join(items) + ",\n]"
