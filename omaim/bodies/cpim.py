@@ -12,7 +12,7 @@ import re
 from typing import Final, final
 
 from omaim.bodies.mime import BadMime, Part
-from omaim.errors import PeerError
+from omaim.errors import PeerError, UsageError
 
 MEDIA_TYPE: Final = "message/cpim"
 CORE: Final = "urn:ietf:params:cpim-headers:"  # RFC 3862 §4
@@ -138,7 +138,10 @@ class Address:
         return Address(unescape(name), uri)
 
     def __str__(self) -> str:
+        """Return the value of a header; UsageError if the URI cannot stand in one."""
         name = self.name
+        if _URI.fullmatch(self.uri) is None:
+            raise UsageError(f"{self.uri[:60]!r} is no absolute URI")
         if not name:
             return f"<{self.uri}>"
         # Plain tokens need no quotes; all else is a quoted string.
@@ -155,7 +158,7 @@ class Address:
         return hash((self.name, self.uri))
 
     def __repr__(self) -> str:
-        return f"<Address {self}>"
+        return f"<Address {self.name!r} {self.uri}>"
 
 
 @final
@@ -208,16 +211,16 @@ class Header:
             lang: an RFC 3066 tag, or "".
 
         Raises:
-            ValueError: it cannot be written: a defect of the caller.
+            UsageError: it cannot be written: a defect of the caller.
         """
         value = value.strip(" ")
         params = f";lang={lang}" if lang else ""
         line = f"{name}:{params} {value}"
         if _FORBIDDEN.search(line) is not None:
-            raise ValueError(f"CPIM header {name!r} holds a control character")
+            raise UsageError(f"CPIM header {name!r} holds a control character")
         found = _LINE.fullmatch(line)
         if found is None or found.group(1) != name or found.group(2) != params:
-            raise ValueError(f"CPIM header {line[:60]!r} cannot be written")
+            raise UsageError(f"CPIM header {line[:60]!r} cannot be written")
         return Header(line, name, params, value)
 
     @property

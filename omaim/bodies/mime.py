@@ -12,7 +12,7 @@ import re
 from binascii import Error, a2b_base64, a2b_qp
 from typing import Final, final
 
-from omaim.errors import PeerError
+from omaim.errors import PeerError, UsageError
 
 HEAD_SIZE: Final = 16_384  # octets of the headers of one entity
 HEADERS: Final = 100  # of one entity
@@ -223,14 +223,14 @@ class Part:
         """Return the entity; headers that came from the wire and were not changed, as they came.
 
         Raises:
-            ValueError: a header cannot be written: a defect of who made it.
+            UsageError: a header cannot be written: a defect of who made it.
         """
         head = self._head
         if head is None:
             lines: list[str] = []
             for name, value in self.headers:
                 if _FORBIDDEN.search(value) is not None or _NAME.fullmatch(name) is None:
-                    raise ValueError(f"MIME header {name!r} cannot be written")
+                    raise UsageError(f"MIME header {name!r} cannot be written")
                 lines.append(f"{name}: {value}\r\n")
             head = "".join(lines).encode()
         return head + b"\r\n" + self.content

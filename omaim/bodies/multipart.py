@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final, final
 
 from omaim.bodies.mime import BadMime, Part, parse_params, write_params
+from omaim.errors import UsageError
 
 PARTS: Final = 500  # in one multipart
 NESTING: Final = 5  # multiparts inside one another
@@ -89,18 +90,18 @@ class Multipart:
             boundary: one that no part holds; made from the content when empty.
 
         Raises:
-            ValueError: no parts, or a boundary that a part holds or that cannot be written.
+            UsageError: no parts, or a boundary that a part holds or that cannot be written.
 
         Spec: RFC 2046 §5.1.1
         """
         if not self.parts:
-            raise ValueError("a multipart needs a part")
+            raise UsageError("a multipart needs a part")
         written = [part.to_bytes() for part in self.parts]
         if not boundary:
             boundary = _free_boundary(written)
-        mark = b"--" + boundary.encode("ascii")
+        mark = b"--" + boundary.encode()
         if _BOUNDARY.fullmatch(boundary) is None or any(mark in one for one in written):
-            raise ValueError(f"boundary {boundary!r} cannot be used")
+            raise UsageError(f"boundary {boundary!r} cannot be used")
         pieces: list[bytes] = []
         for one in written:
             pieces += (mark, b"\r\n", one, b"\r\n")

@@ -9,6 +9,7 @@ other tools.
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -107,6 +108,40 @@ class Recorder:
         records = list(self._records)
         self._records.clear()
         return records
+
+
+class Trace:
+    """A wire tap that appends each message to a file, as a line that :func:`from_line` reads.
+
+    Args:
+        path: the file; it is made when it is not there, for its owner's eyes only.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115
+
+    def __call__(self, record: WireRecord) -> None:
+        self._file.write(to_line(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def read_trace(path: str) -> list[WireRecord]:
+    """Return the records of a trace file.
+
+    Raises:
+        UsageError: a line is no record.
+        OSError: the file cannot be read.
+    """
+    with open(path, encoding="utf-8") as lines:
+        return [from_line(line) for line in lines if line.strip()]
 
 
 def climb(

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.cpim import CORE, IMDN, Address, BadCpim, Cpim, Header, escape, unescape
 from omaim.bodies.mime import Part
-from omaim.errors import PeerError
+from omaim.errors import PeerError, UsageError
 
 # RFC 3862 §5.1
 EEYORE = b"\r\n".join(
@@ -260,6 +260,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_our_own_defects(self) -> None:
         """Line breaks and bad names cannot be written."""
-        self.assertRaises(ValueError, Header.make, "A", "b\r\nC: d")
-        self.assertRaises(ValueError, Header.make, "A B", "c")
-        self.assertRaises(ValueError, Header.make, "A", "b", "en us")
+        self.assertRaises(UsageError, Header.make, "A", "b\r\nC: d")
+        self.assertRaises(UsageError, Header.make, "A B", "c")
+        self.assertRaises(UsageError, Header.make, "A", "b", "en us")
+        self.assertRaises(UsageError, str, Address("", "im:a> <im:b"))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.mime import HEADERS, BadMime, Part, parse_params, write_params
-from omaim.errors import PeerError
+from omaim.errors import PeerError, UsageError
 
 tokens = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 values = st.text(st.characters(min_codepoint=0x20, exclude_characters="\x7f", codec="utf-8")).map(
@@ -99,8 +99,8 @@ class PartTests(SynchronousTestCase):
 
     def test_our_own_defects(self) -> None:
         """A line break cannot be smuggled into a header."""
-        self.assertRaises(ValueError, Part([("A", "b\r\nC: d")], b"").to_bytes)
-        self.assertRaises(ValueError, Part([("A B", "b")], b"").to_bytes)
+        self.assertRaises(UsageError, Part([("A", "b\r\nC: d")], b"").to_bytes)
+        self.assertRaises(UsageError, Part([("A B", "b")], b"").to_bytes)
 
 
 class ParamsTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import BadMultipart, Multipart, is_multipart, leaves, parse_multipart
-from omaim.errors import PeerError
+from omaim.errors import PeerError, UsageError
 from tests.bodies.test_mime import parts
 
 multiparts = st.builds(
@@ -103,6 +103,7 @@ class MultipartTests(SynchronousTestCase):
     def test_our_own_defects(self) -> None:
         """A boundary that a part holds, or an empty multipart, is not written."""
         part = Part([], b"--x")
-        self.assertRaises(ValueError, Multipart("mixed", [part]).write, "x")
-        self.assertRaises(ValueError, Multipart("mixed", [part]).write, "\r")
-        self.assertRaises(ValueError, Multipart("mixed", []).write)
+        self.assertRaises(UsageError, Multipart("mixed", [part]).write, "x")
+        self.assertRaises(UsageError, Multipart("mixed", [part]).write, "\r")
+        self.assertRaises(UsageError, Multipart("mixed", [part]).write, "é")
+        self.assertRaises(UsageError, Multipart("mixed", []).write)

@@ -1,5 +1,6 @@
 """omaim/features/ladder.py: what was seen becomes who spoke to whom."""
 
+import os
 from itertools import pairwise
 
 from hypothesis import given
@@ -7,7 +8,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.errors import UsageError
-from omaim.features.ladder import Party, Point, Recorder, climb, from_line, to_line
+from omaim.features.ladder import (
+    Party,
+    Point,
+    Recorder,
+    Trace,
+    climb,
+    from_line,
+    read_trace,
+    to_line,
+)
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory
 from tests.features.ladders import (
@@ -130,6 +140,16 @@ class TraceTests(SynchronousTestCase):
         line = to_line(record)
         self.assertNotIn("\n", line)
         self.assertEqual(from_line(line), record)
+
+    def test_file(self) -> None:
+        """A trace goes on where it stopped, and nobody else may read it."""
+        path = self.mktemp()
+        for record in (sent(0.0, "alice", "bob", b"x\r\n"), sent(1.0, "bob", "alice", b"\xff")):
+            trace = Trace(path)
+            trace(record)
+            trace.close()
+        self.assertEqual([record.data for record in read_trace(path)], [b"x\r\n", b"\xff"])
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
 
     def test_not_a_trace(self) -> None:
         good = to_line(sent(0.0, "alice", "bob", b"x"))
