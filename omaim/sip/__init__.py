@@ -1,6 +1,81 @@
 """SIP without I/O: octets in, decisions and octets out; no clock, no socket.
 
-Reading order: :mod:`~omaim.sip.uri`, :mod:`~omaim.sip.headers` (with
-:mod:`~omaim.sip.names` and :mod:`~omaim.sip.values` behind it), :mod:`~omaim.sip.message` (with
-:mod:`~omaim.sip.reasons`), :mod:`~omaim.sip.parser`.
+Reading order:
+
+1. Formats: :mod:`~omaim.sip.uri`, :mod:`~omaim.sip.headers` (behind it
+   :mod:`~omaim.sip.names` and :mod:`~omaim.sip.values`), :mod:`~omaim.sip.message` (behind it
+   :mod:`~omaim.sip.reasons`), :mod:`~omaim.sip.parser`. Their names are here, too.
+2. Transactions: :mod:`~omaim.sip.timing`, :mod:`~omaim.sip.flow`,
+   :mod:`~omaim.sip.transitions`, :mod:`~omaim.sip.transaction`, :mod:`~omaim.sip.hop`,
+   :mod:`~omaim.sip.user`, :mod:`~omaim.sip.matching`.
+3. What is built on them: :mod:`~omaim.sip.dialog`; :mod:`~omaim.sip.proxying` and
+   :mod:`~omaim.sip.forking`; :mod:`~omaim.sip.locating`.
+4. Services: :mod:`~omaim.sip.registration` and :mod:`~omaim.sip.bindings`,
+   :mod:`~omaim.sip.outbound`, :mod:`~omaim.sip.gruu`, :mod:`~omaim.sip.preferences`;
+   :mod:`~omaim.sip.subscription` and :mod:`~omaim.sip.subscribing`;
+   :mod:`~omaim.sip.publication` and :mod:`~omaim.sip.publishing`.
+5. Trust: :mod:`~omaim.sip.digest`, :mod:`~omaim.sip.nonces`, :mod:`~omaim.sip.answering`,
+   :mod:`~omaim.sip.identity`, :mod:`~omaim.sip.charging`.
+
+To read a message and to answer it:
+
+>>> from omaim.sip import parse_datagram
+>>> request = parse_datagram(
+...     b"OPTIONS sip:example.com SIP/2.0\\r\\n"
+...     b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK7\\r\\n"
+...     b"From: <sip:alice@example.com>;tag=1\\r\\nTo: <sip:example.com>\\r\\n"
+...     b"Call-ID: 8\\r\\nCSeq: 1 OPTIONS\\r\\n\\r\\n"
+... )
+>>> request.from_.uri.aor(), request.cseq.method
+('sip:alice@example.com', 'OPTIONS')
+>>> request.response(200, to_tag="2").to.tag
+'2'
 """
+
+from omaim.sip.headers import (
+    AcceptItem,
+    Challenge,
+    ContentType,
+    Credentials,
+    CSeq,
+    EventHeader,
+    NameAddr,
+    ParamValue,
+    RAck,
+    RetryAfter,
+    SubscriptionState,
+    Via,
+)
+from omaim.sip.message import Message, Request, Response, error_response
+from omaim.sip.parser import BadMessage, Limits, StreamParser, check, parse_datagram
+from omaim.sip.uri import OtherUri, SipUri, TelUri, Uri, canonical_aor, parse_uri
+
+__all__ = [
+    "AcceptItem",
+    "BadMessage",
+    "CSeq",
+    "Challenge",
+    "ContentType",
+    "Credentials",
+    "EventHeader",
+    "Limits",
+    "Message",
+    "NameAddr",
+    "OtherUri",
+    "ParamValue",
+    "RAck",
+    "Request",
+    "Response",
+    "RetryAfter",
+    "SipUri",
+    "StreamParser",
+    "SubscriptionState",
+    "TelUri",
+    "Uri",
+    "Via",
+    "canonical_aor",
+    "check",
+    "error_response",
+    "parse_datagram",
+    "parse_uri",
+]

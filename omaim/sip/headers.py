@@ -169,6 +169,26 @@ class Via:
             self.transport, self.host, self.port, self.params.with_(name, value), self.protocol
         )
 
+    def stamped(self, host: str, port: int) -> Via:
+        """Return the same Via with where it really came from.
+
+        Args:
+            host: written as received; IPv6 without brackets.
+            port: written as rport when that parameter is there.
+
+        Spec: RFC 3261 §18.2.1; RFC 3581 §4
+        """
+        names = self.params.names
+        raw = self.params.raw[:]
+        if "rport" in names:
+            raw[names.index("rport")] = str(port)
+        if "received" in names:
+            raw[names.index("received")] = host
+        else:
+            names = [*names, "received"]
+            raw.append(host)
+        return Via(self.transport, self.host, self.port, Params(names, raw), self.protocol)
+
     def __str__(self) -> str:
         text = self.protocol + "/" + self.transport + " " + self.host
         if self.port:

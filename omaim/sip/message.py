@@ -391,11 +391,12 @@ class Message:
 
         Spec: RFC 3261 §18.2.1; RFC 3581 §4
         """
+        if "Via" not in self.names:
+            raise PeerError("Via is missing")
         text = str(via)
-        old = self._only("Via")
         at = self.names.index("Via")
-        if "," in old:
-            text = ", ".join([text, *split_header_list(old)[1:]])
+        if "," in self.lines[at]:
+            text = ", ".join([text, *split_header_list(value_of(self.lines[at]))[1:]])
         self.lines[at] = "Via: " + text
         self._via = via
 

@@ -138,6 +138,17 @@ class ViaTests(SynchronousTestCase):
         self.assertEqual(via.rport, 0)
         self.assertRaises(PeerError, lambda: via.with_param("rport", "x").rport)
 
+    def test_stamped(self) -> None:
+        """received is always written, rport only where asked for (RFC 3581 §4)."""
+        for text, wanted in (
+            ("SIP/2.0/UDP h;rport;branch=a", "SIP/2.0/UDP h;rport=9;branch=a;received=::1"),
+            ("SIP/2.0/UDP h;branch=a", "SIP/2.0/UDP h;branch=a;received=::1"),
+            ("SIP/2.0/UDP h;received=1.2.3.4;rport=1", "SIP/2.0/UDP h;received=::1;rport=9"),
+        ):
+            via = Via.parse(text)
+            self.assertEqual(str(via.stamped("::1", 9)), wanted)
+            self.assertEqual(str(via), text)
+
     def test_refused(self) -> None:
         """What breaks the grammar is refused (RFC 4475 §3.1.2.1)."""
         for text in ("", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/2.0/ h", "SIP/2.0 h", "UDP h",
