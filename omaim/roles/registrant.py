@@ -18,10 +18,7 @@ from twisted.python.failure import Failure
 from omaim.errors import PeerError
 from omaim.net.exchange import Exchange
 from omaim.roles.user_agent import UserAgent
-from omaim.sip.flow import Flow
-from omaim.sip.headers import NameAddr
-from omaim.sip.message import Response
-from omaim.sip.registering import (
+from omaim.sip.client_registration import (
     FAILED,
     IDLE,
     REGISTERED,
@@ -30,6 +27,9 @@ from omaim.sip.registering import (
     Registering,
     Wanted,
 )
+from omaim.sip.flow import Flow
+from omaim.sip.headers import NameAddr
+from omaim.sip.message import Response
 from omaim.sip.uri import SipUri
 from omaim.timers import NEVER, Alarm
 
@@ -104,7 +104,7 @@ class Registrant:
 
     @property
     def state(self) -> int:
-        """One of the constants of :mod:`omaim.sip.registering`."""
+        """One of the constants of :mod:`omaim.sip.client_registration`."""
         return self._machine.state
 
     @property
