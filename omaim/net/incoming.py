@@ -164,11 +164,7 @@ def stamp(request: Request, flow: Flow) -> None:
     source = flow.remote_host
     asked = via.rport >= 0
     if asked or via.host.strip("[]") != source or via.params.has("received"):
-        if asked:
-            via = via.with_param("rport", str(flow.remote_port))
-        via = via.with_param("received", source)
-        request.remove_first("Via")
-        request.prepend("Via", str(via))
+        request.replace_via(via.stamped(source, flow.remote_port))
 
 
 def answer_address(via: Via, flow: Flow) -> tuple[str, int]:
