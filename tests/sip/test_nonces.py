@@ -77,6 +77,30 @@ class NoncesTests(SynchronousTestCase):
                 seen.add((index, count))
             self.assertLessEqual(len(server), 3)
 
+    def test_room_for_all(self) -> None:
+        """As long as there is room, using one nonce makes no other stale."""
+        server = nonces(lifetime=50.0, capacity=10)
+        made = [server.make(REALM, float(second)) for second in range(10)]
+        for nonce in made:
+            self.assertTrue(server.spend(nonce, 1, 10.0))
+        self.assertEqual({server.check(nonce, REALM, 50.0) for nonce in made}, {FRESH})
+        self.assertTrue(server.spend(server.make(REALM, 50.0), 1, 50.0))
+        self.assertEqual([server.check(made[n], REALM, 50.0) for n in (0, 1)], [EXPIRED, FRESH])
+
+    def test_far_ahead(self) -> None:
+        """A count may jump; what is 30 or more behind the highest is refused."""
+        server = nonces()
+        nonce = server.make(REALM, 0.0)
+        for count, new in (
+            (1, True),
+            (100, True),
+            (71, True),
+            (70, False),
+            (99, True),
+            (71, False),
+        ):
+            self.assertEqual(server.spend(nonce, count, 0.0), new)
+
     def test_expired_are_dropped(self) -> None:
         """Used nonces are forgotten after their lifetime."""
         server = nonces(lifetime=10.0)

@@ -221,12 +221,21 @@ class BasicTests(SynchronousTestCase):
         self.registrar(a_register("<sip:a@192.0.2.2>;expires=0", "<sip:c@192.0.2.2>", cseq=2))
         self.assertEqual(self.registrar.contacts(), ["sip:b@192.0.2.2", "sip:c@192.0.2.2"])
 
+    def test_bounds_lowered(self) -> None:
+        """An address that has more than are allowed now can still refresh them."""
+        self.registrar(a_register("<sip:a@192.0.2.2>", "<sip:b@192.0.2.2>"))
+        self.registrar.policy = Policy(max_contacts=1)
+        self.registrar(a_register("<sip:a@192.0.2.2>", "<sip:b@192.0.2.2>", cseq=2))
+        self.assertEqual(len(self.registrar.bindings), 2)
+        self.refused(403, a_register("<sip:c@192.0.2.2>", cseq=3))
+
     def test_bad_contacts(self) -> None:
         """What is no contact deserves 400, a loop 403 (RFC 5627 §5.1)."""
         self.refused(400, a_register("<nonsense>"))
         self.refused(400, a_register(HOME + ";q=2"))
         self.refused(400, a_register(HOME + f";{INSTANCE};reg-id=0"))
-        self.refused(400, a_register(HOME + f";{INSTANCE};reg-id=2147483648"))
+        for reg_id in ("2147483648", "99999999999999", "x", "-1", '"١"'):
+            self.refused(400, a_register(HOME + f";{INSTANCE};reg-id={reg_id}"))
         self.refused(403, a_register("<sip:ALICE@example.com>".lower()))
         self.refused(403, a_register(f"<mailto:alice@example.com>;{INSTANCE}"))
         self.registrar(a_register("<mailto:alice@example.com>"))
@@ -305,6 +314,9 @@ class PathTests(SynchronousTestCase):
             request = a_register(HOME, Path=path, Supported="path")
             error = self.assertRaises(PeerError, Registrar(), request)
             self.assertEqual(error.status, 400)
+        path = ", ".join(["<sip:p;lr>"] * 20)
+        [binding] = Registrar()(a_register(HOME, Path=path, Supported="path")).bindings
+        self.assertEqual(len(binding.path), 20)
 
 
 class OutboundTests(SynchronousTestCase):
@@ -358,6 +370,29 @@ class OutboundTests(SynchronousTestCase):
         outcome = Registrar()(self.flow(1, vias="2", Supported="path"))
         self.assertEqual(outcome.bindings[0].reg_id, 0)
         self.assertEqual(lines(outcome, "Require"), [])
+
+    def test_not_supported_by_agent(self) -> None:
+        """Without Supported: outbound a reg-id counts for nothing, even on a flow (§6)."""
+        outcome = Registrar(Policy(flow_timer=60))(self.flow(1, Supported="path"), flow="f1")
+        self.assertEqual(outcome.bindings[0].reg_id, 0)
+        self.assertEqual(lines(outcome, "Require") + lines(outcome, "Flow-Timer"), [])
+
+    def test_no_flow_timer(self) -> None:
+        """Flow-Timer is said only when there is something to say."""
+        outcome = Registrar()(self.flow(1), flow="f1")
+        self.assertEqual(lines(outcome, "Flow-Timer"), [])
+
+    def test_beside_plain_contacts(self) -> None:
+        """The same URI with and without reg-id are two bindings; either can be removed (§6)."""
+        registrar = Registrar()
+        registrar(self.flow(1), flow="f1")
+        plain = "<sip:alice@192.0.2.1>"
+        registrar(a_register(plain, cseq=2))
+        self.assertEqual([binding.reg_id for binding in registrar.bindings], [1, 0])
+        registrar(a_register(plain + ";expires=0", cseq=3))
+        self.assertEqual([binding.reg_id for binding in registrar.bindings], [1])
+        registrar(a_register(plain + ";expires=0", cseq=4))
+        self.assertEqual(registrar.bindings, [])
 
     def test_without_instance(self) -> None:
         """A reg-id without instance is ignored (§6)."""
@@ -469,6 +504,32 @@ class GruuTests(SynchronousTestCase):
         one, two = self.registrar.bindings
         self.assertEqual(one.temp_gruu, two.temp_gruu)
         self.assertTrue(self.valid(one.temp_gruu))
+
+    def test_not_asked_for(self) -> None:
+        """A client that does not know GRUUs gets none (§5.2); brackets may be missing."""
+        contact = '<sip:alice@192.0.2.1>;+sip.instance="urn:x:y"'
+        outcome = self.registrar(a_register(contact))
+        [binding] = outcome.bindings
+        self.assertEqual((binding.temp_gruu, binding.instance), ("", "urn:x:y"))
+        self.assertNotIn("gruu", lines(outcome, "Contact")[0])
+
+    def test_flows_with_own_call_ids(self) -> None:
+        """Only a flow that comes back under another Call-ID voids GRUUs (§5.1)."""
+
+        def flow(reg_id: int, call_id: str, now: float) -> str:
+            contact = f"<sip:alice@192.0.2.1>;{INSTANCE};reg-id={reg_id}"
+            request = a_register(
+                contact, cseq=int(now), call_id=call_id, Supported="gruu, outbound"
+            )
+            self.registrar(request, now, f"f{reg_id}")
+            return self.registrar.bindings[0].temp_gruu
+
+        first = flow(1, "c1", 1.0)
+        flow(2, "c2", 2.0)
+        flow(1, "c1", 3.0)
+        self.assertTrue(self.valid(first))
+        flow(2, "c3", 4.0)
+        self.assertFalse(self.valid(first))
 
     def test_own_gruu_as_contact(self) -> None:
         """A GRUU of the same address as contact would loop: 403 (§5.1)."""
