@@ -43,10 +43,8 @@ class BadExtension(PeerError):
     Spec: RFC 3261 §16.3 item 5, §21.4.15
     """
 
-    status = 420
-
     def __init__(self, tags: list[str]) -> None:
-        super().__init__("Proxy-Require names what this proxy does not know")
+        super().__init__("Proxy-Require names what this proxy does not know", 420)
         self.tags = tags
 
 
@@ -56,10 +54,8 @@ class ExtensionRequired(PeerError):
     Spec: RFC 3261 §21.4.16
     """
 
-    status = 421
-
     def __init__(self, tag: str) -> None:
-        super().__init__(f"support for {tag} is required")
+        super().__init__(f"support for {tag} is required", 421)
         self.tag = tag
 
 
