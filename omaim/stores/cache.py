@@ -118,6 +118,11 @@ def unpack_user(private_id: str, packed: str, profiles: dict[str, str]) -> User:
     )
 
 
+def profile_of(packed: str) -> str:
+    """Return what stands for the service profile in a packed user."""
+    return str(json.loads(packed)[5])
+
+
 class _Entry:
     """The bindings of one address, and when to look at them."""
 

@@ -228,24 +228,28 @@ class Commits:
     def _commit(self, jobs: list[_Job[Any]]) -> None:
         """Do the jobs in one transaction, or leave an error in those that have failed."""
         try:
-            self._together(jobs)
+            cursor = self._cursor()
+            try:
+                self._together(cursor, jobs)
+            except Exception as error:
+                if len(jobs) == 1:
+                    raise
+                self._undo()
+                if self._connection is None:
+                    raise Unavailable(f"the store is gone: {error}") from error
+                self._apart(cursor, jobs)
+            # Not tried again when it fails: perhaps it was only its confirmation that got lost.
+            cursor.execute("COMMIT")
         except Exception as error:
             self._undo()
-            if len(jobs) == 1:
-                jobs[0].error = self._dialect.blame(error)
-                return
-            try:
-                self._apart(jobs)
-            except Exception as again:
-                self._undo()
-                for job in jobs:
-                    job.error = job.error or self._dialect.blame(again)
-        self.commits += 1
-        self.writes += len(jobs)
+            for job in jobs:
+                job.error = job.error or self._dialect.blame(error)
+        else:
+            self.commits += 1
+            self.writes += len(jobs)
 
-    def _together(self, jobs: list[_Job[Any]]) -> None:
-        """The usual case: none fails."""
-        cursor = self._cursor()
+    def _together(self, cursor: Cursor, jobs: list[_Job[Any]]) -> None:
+        """The usual case: the database refuses none."""
         batch = Batch(cursor, self._dialect)
         cursor.execute(self._dialect.begin)
         for job in jobs:
@@ -254,11 +258,9 @@ class Commits:
             except OmaimError as error:
                 job.error = error
         batch.flush()
-        cursor.execute("COMMIT")
 
-    def _apart(self, jobs: list[_Job[Any]]) -> None:
-        """At least one fails: a savepoint around each."""
-        cursor = self._cursor()
+    def _apart(self, cursor: Cursor, jobs: list[_Job[Any]]) -> None:
+        """It refuses at least one: a savepoint around each."""
         batch = Batch(cursor, self._dialect)
         cursor.execute(self._dialect.begin)
         for job in jobs:
@@ -272,7 +274,6 @@ class Commits:
                 batch.drop()
                 cursor.execute("ROLLBACK TO SAVEPOINT one")
             cursor.execute("RELEASE SAVEPOINT one")
-        cursor.execute("COMMIT")
 
     def _cursor(self) -> Cursor:
         if self._connection is None:

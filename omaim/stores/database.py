@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import ColumnElement, bindparam, create_engine, event, inspect, literal_column, text
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -28,6 +28,7 @@ ZERO: Final[ColumnElement[Any]] = literal_column(
 )  # SQLite wants an offset beside a limit, and not as a value
 
 _READERS: Final = 3  # threads that read
+_OPENING: Final = 5061  # names the lock of whoever brings the schema up to date
 _BUSY: Final = 5000  # milliseconds to wait for a lock that another process holds
 
 
@@ -72,8 +73,10 @@ class Database:
             with self.engine.begin() as connection:
                 bring_up_to_date(connection)
         except UsageError:
+            self.engine.dispose()
             raise
         except Exception as error:
+            self.engine.dispose()
             name = self.engine.url.render_as_string(hide_password=True)
             raise Unavailable(f"cannot open {name}: {error}") from error
 
@@ -94,7 +97,7 @@ class Database:
 
     def text(self, statement: ClauseElement) -> str:
         """Return a statement as the driver wants it, its values by name."""
-        return compile_for(self.engine, statement)
+        return compile_for(self.engine.dialect, statement)
 
     def connect(self) -> Any:
         """Return the writer's own connection."""
@@ -114,6 +117,8 @@ class Database:
 
     def read(self, read: Callable[[Cursor], T]) -> Deferred[T]:
         """Run a reading function in a thread of its own."""
+        if self._pool.joined:
+            return fail(Unavailable("the store is closed"))
         return deferToThreadPool(self._reactor, self._pool, self.read_now, read)
 
     def read_now(self, read: Callable[[Cursor], T]) -> T:
@@ -149,7 +154,7 @@ class Database:
         return self.write(write)
 
 
-def compile_for(engine: Engine, statement: ClauseElement) -> str:
+def compile_for(dialect: Dialect, statement: ClauseElement) -> str:
     """Return a statement as text; every value in it is a named parameter.
 
     Raises:
@@ -158,7 +163,7 @@ def compile_for(engine: Engine, statement: ClauseElement) -> str:
     columns = None
     if isinstance(statement, Insert):
         columns = [column.name for column in statement.table.columns]
-    compiled = cast(SQLCompiler, statement.compile(engine, column_keys=columns))
+    compiled = cast(SQLCompiler, statement.compile(dialect=dialect, column_keys=columns))
     fixed = [name for name, bind in compiled.binds.items() if not bind.required]
     if fixed:
         raise UsageError(f"use bindparam for {', '.join(fixed)}")
@@ -207,6 +212,8 @@ def bring_up_to_date(connection: Connection) -> None:
     Raises:
         UsageError: it has seen one that we do not know.
     """
+    if connection.dialect.name == "postgresql":  # other nodes may be starting too
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_OPENING})"))
     revision = None
     if inspect(connection).has_table("alembic_version"):
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -18,6 +18,7 @@ from omaim.stores.cache import (
     UserCache,
     pack_bindings,
     pack_user,
+    profile_of,
     unpack_bindings,
     unpack_user,
 )
@@ -141,7 +142,9 @@ class SqlUserStore:
             identities.delete().where(identities.c.private_id == bindparam("the_id"))
         )
         self._profile = database.text(
-            select(profiles.c.digest).where(profiles.c.digest == bindparam("digest"))
+            select(profiles.c.digest, profiles.c.content).where(
+                profiles.c.digest == bindparam("the_digest")
+            )
         )
         self._insert_profile = database.text(profiles.insert())
 
@@ -208,8 +211,13 @@ class SqlUserStore:
         rows = cursor.fetchall()
         if not rows:
             return None
-        cursor.execute(self._load_profiles)
-        return unpack_user(private_id, rows[0][1], {"": "", **dict(cursor.fetchall())})
+        packed = rows[0][1]
+        profiles = self._cache.profiles
+        digest = profile_of(packed)
+        if digest not in profiles:
+            cursor.execute(self._profile, {"the_digest": digest})
+            profiles = dict(cursor.fetchall())
+        return unpack_user(private_id, packed, profiles)
 
     def _seen(self, user: User | None, private_id: str) -> User | None:
         """Remember what another node may have written."""
@@ -229,7 +237,7 @@ class SqlUserStore:
         cursor = batch.cursor
         contents = {digest_of(one): one for one in {user.profile for user in users} if one}
         for digest, content in contents.items():
-            cursor.execute(self._profile, {"digest": digest})
+            cursor.execute(self._profile, {"the_digest": digest})
             if not cursor.fetchall():
                 cursor.execute(self._insert_profile, {"digest": digest, "content": content})
         ids = [{"the_id": user.private_id} for user in users]
