@@ -163,7 +163,7 @@ class Registrant:
         if 200 <= response.status < 300 and self._exchange is not None:
             self.flow = self._exchange.flow
         machine.answered(response, self._ua.now())
-        if 200 <= response.status < 300 and machine.state == REGISTERED:
+        if 200 <= response.status < 300 and machine.state == REGISTERED and machine.kept:
             self._use(machine.granted)
             waiting, self._waiting = self._waiting, []
             for done in waiting:

@@ -173,6 +173,11 @@ class Registering(Timed):
         return moves
 
     @property
+    def kept(self) -> bool:
+        """The binding is wanted: started, and neither stopped nor refused since."""
+        return self._wanted_on
+
+    @property
     def settled(self) -> bool:
         """No REGISTER is under way."""
         return not self._in_flight
