@@ -250,9 +250,12 @@ def _party(
     directory: Directory,
     known: dict[str, Place],
 ) -> Party:
-    place = known.get(record.entity) if record else directory.find(*address)
+    place = known.get(record.entity) if record else None
+    if place is None:
+        place = directory.find(*address)
     if place is not None:
-        return Party(place.name, place.role, place.domain)
+        # Whoever recorded knows its own name; the directory adds the role.
+        return Party(record.entity if record else place.name, place.role, place.domain)
     if record is not None:
         return Party(record.entity)
     host = f"[{address[0]}]" if ":" in address[0] else address[0]

@@ -1,14 +1,13 @@
 """omaim/bodies/cpim.py: RFC 3862, and the headers of RFC 5438."""
 
-import re
-
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.bodies.cpim import CORE, IMDN, Address, BadCpim, Cpim, Header, escape, unescape
+from omaim.bodies.cpim import CORE, IMDN, Address, BadCpim, Cpim, Header, escape
 from omaim.bodies.mime import Part
-from omaim.errors import PeerError, UsageError
+from omaim.errors import PeerError
+from tests.bodies.test_cpim_header import any_text
 
 # RFC 3862 §5.1
 EEYORE = b"\r\n".join(
@@ -33,7 +32,6 @@ EEYORE = b"\r\n".join(
 )
 FEATURES = "mid:MessageFeatures@id.foo.com"
 
-any_text = st.text(st.characters(codec="utf-8"), max_size=20)
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9!#$%&'*+^_`|~-]{0,8}", fullmatch=True)
 langs = st.sampled_from(["", "en", "fr-CA"])
 headers = st.builds(Header.make, names, any_text.map(escape), langs).filter(
@@ -45,51 +43,6 @@ messages = st.builds(Cpim, st.lists(headers, min_size=1, max_size=6), content)
 
 def message(*lines: str) -> Cpim:
     return Cpim.parse("\r\n".join([*lines, "", "Content-Type: text/plain", "", "hi"]).encode())
-
-
-class EscapeTests(SynchronousTestCase):
-    @given(text=any_text)
-    def test_round_trip(self, text: str) -> None:
-        """Every text survives, and nothing but printable characters is written."""
-        written = escape(text)
-        self.assertEqual(unescape(written), text)
-        self.assertIsNone(re.search(r"[\x00-\x1f\x7f]", written))
-
-    def test_sequences(self) -> None:
-        r"""All sequences of RFC 3862 §2.3 are read; \x stands for x, a last \ for nothing."""
-        self.assertEqual(unescape(r"\\\"\'\b\t\n\r\x" + "\\"), "\\\"'\b\t\n\rx")
-        self.assertEqual(unescape(r"\u00e9\u0041\uD83D\uDE00"), "éA😀")
-        self.assertEqual(unescape(r"a\ud83db"), "a\ufffdb")
-
-    def test_only_what_must_be(self) -> None:
-        r"""Control characters use \u, five have short forms, others none (§2.3.1)."""
-        self.assertEqual(escape("\b\t\n\r\\\x00\x7f\"'é"), r"\b\t\n\r\\\u0000\u007f" + "\"'é")
-
-
-class AddressTests(SynchronousTestCase):
-    @given(name=any_text.map(str.strip).filter(lambda name: name.isprintable()))
-    def test_round_trip(self, name: str) -> None:
-        """Any name survives, quoted when it is no row of tokens (RFC 3862 §3.6)."""
-        address = Address(name, "im:a@b")
-        header = Header.make("From", str(address))
-        self.assertEqual(Address.parse(Header.parse(header.line).value), address)
-
-    def test_examples(self) -> None:
-        self.assertEqual(
-            Address.parse("Winnie the Pooh <im:pooh@100akerwood.com>"),
-            Address("Winnie the Pooh", "im:pooh@100akerwood.com"),
-        )
-        self.assertEqual(Address.parse('"a <b> \\"c\\"" <sip:x@y;z=1>').name, 'a <b> "c"')
-        self.assertEqual(str(Address("", "im:a@b")), "<im:a@b>")
-        self.assertEqual(str(Address("Bob, Jr", "im:a@b")), '"Bob, Jr" <im:a@b>')
-
-    def test_refused(self) -> None:
-        for value in ("", "im:a@b", "<a@b>", "<im:a b>", "<im:a@b> x", "<im:é@b>", "A <im:a@b"):
-            self.assertRaises(BadCpim, Address.parse, value)
-
-    def test_many_spaces(self) -> None:
-        """Spaces without end are refused in no time."""
-        self.assertRaises(BadCpim, Address.parse, "a" + " " * 16_000 + "x>")
 
 
 class FormatTests(SynchronousTestCase):
@@ -257,10 +210,3 @@ class ChangeTests(SynchronousTestCase):
         other = found.copy()
         other.add("Subject", "x")
         self.assertEqual((len(found.headers), len(other.headers)), (1, 2))
-
-    def test_our_own_defects(self) -> None:
-        """Line breaks and bad names cannot be written."""
-        self.assertRaises(UsageError, Header.make, "A", "b\r\nC: d")
-        self.assertRaises(UsageError, Header.make, "A B", "c")
-        self.assertRaises(UsageError, Header.make, "A", "b", "en us")
-        self.assertRaises(UsageError, str, Address("", "im:a> <im:b"))
