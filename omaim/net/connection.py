@@ -21,6 +21,7 @@ from omaim.timers import NEVER, Deadlines, Timed
 
 if TYPE_CHECKING:
     from omaim.net.network import Stream
+    from omaim.net.ports import Front
     from omaim.sip.message import Request, Response
     from omaim.sip.parser import BadMessage
 
@@ -99,7 +100,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._all)
 
-    def accept(self, flow: Flow) -> Connection | None:
+    def accept(self, flow: Flow, front: Front) -> Connection | None:
         """Return who will serve an accepted stream; ``None`` when there are too many."""
         if len(self._all) >= self.limits.total:
             self.count("refused_total")
@@ -107,16 +108,17 @@ class Connections:
         if self._per_host.get(flow.remote_host, 0) >= self.limits.per_host:
             self.count("refused_per_host")
             return None
-        return self.add(flow, "", False)
+        return self.add(flow, front, "", False)
 
-    def add(self, flow: Flow, domain: str, ours: bool) -> Connection:
+    def add(self, flow: Flow, front: Front, domain: str, ours: bool) -> Connection:
         """Return a new connection for ``flow``.
 
         Args:
+            front: our Via for requests by it.
             domain: whom a TLS server must prove to be.
             ours: we opened it, and so believe that SIP is spoken there.
         """
-        connection = Connection(self, flow, domain, ours)
+        connection = Connection(self, flow, front, domain, ours)
         flow.connection = connection
         self._streams.add(connection)
         self._all[flow.serial] = connection
@@ -200,6 +202,7 @@ class Connection(Timed):
 
     Attributes:
         flow: the flow it is.
+        front: our Via for requests by it.
         domain: whom the peer had to prove to be, for those that we opened under TLS.
         keys: what it is known under to its :class:`Connections`.
         give_up: ends the attempt to connect, for those that we opened.
@@ -218,12 +221,16 @@ class Connection(Timed):
         "_stream",
         "domain",
         "flow",
+        "front",
         "give_up",
         "keys",
     )
 
-    def __init__(self, owner: Connections, flow: Flow, domain: str, ours: bool) -> None:
+    def __init__(
+        self, owner: Connections, flow: Flow, front: Front, domain: str, ours: bool
+    ) -> None:
         super().__init__()
+        self.front = front
         self.flow = flow
         self.domain = domain
         self.keys: list[tuple[str, str, int]] = []

@@ -400,7 +400,9 @@ class Endpoint:
         self.counters[name] += 1
 
     def _add_via(self, request: Request, flow: Flow, loop: str = "") -> None:
-        request.prepend("Via", self.flows.via(flow) + self.ids.branch() + loop)
+        path: Any = flow.connection
+        branch = self.ids.branch() + loop
+        request.push_via(path.front.via(branch), path.front.text + branch)
 
     # What comes in
 

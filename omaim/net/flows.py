@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from omaim.net.connection import Connection, Connections
-from omaim.net.ports import DatagramPaths, Listener, StreamPort, bracketed
+from omaim.net.connection import Connections
+from omaim.net.ports import DatagramPaths, Front, Listener, StreamPort, bracketed
 from omaim.net.tls import TlsSettings
 from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.locating import Target, default_port
 from omaim.sip.uri import SipUri
 
 _ANY: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # wildcard: somebody outside
-
-DatagramReceiver = Callable[[DatagramPaths], Callable[[bytes, Any], None]]
 
 
 class Flows:
@@ -42,7 +40,6 @@ class Flows:
         self._connections = connections
         self._tls = tls
         self._datagrams: list[DatagramPaths] = []
-        self._fronts: dict[str, str] = {}  # by transport: our Via up to the branch
         self._serial = 0
 
     def listen_datagram(
@@ -76,7 +73,9 @@ class Flows:
         accepting = StreamPort(transport, self._connections, self._next_serial)
         socket = self._network.listen_stream(host, port, accepting.accept, settings)
         self._tls = self._tls or settings
-        return self._add(transport, advertise, socket)
+        listener = self._add(transport, advertise, socket)
+        accepting.front = listener.front()
+        return listener
 
     def _add(self, transport: str, advertise: str, socket: Any) -> Listener:
         if socket.host in _ANY and not advertise:
@@ -86,24 +85,22 @@ class Flows:
         self.sent_by.add(listener.sent_by)
         if listener.port == default_port(transport):
             self.sent_by.add(listener.advertised)
-        front = _front(transport, listener.sent_by)
-        if transport == TLS and self._tls is not None and self._tls.certificate:
-            front = front.replace(";rport", ";alias;rport")  # RFC 5923 §4
-        self._fronts.setdefault(transport, front)
         return listener
 
-    def via(self, flow: Flow) -> str:
-        """Return our Via for a request on ``flow``, up to the value of the branch."""
-        return self._fronts.get(flow.transport) or self._other_via(flow)
-
-    def _other_via(self, flow: Flow) -> str:
-        """The same for a transport on which we do not listen."""
-        if self.listeners:
-            sent_by = self.listeners[0].advertised
+    def _front(self, transport: str, remote_host: str, local_host: str) -> Front:
+        """Return our Via for a connection that we open."""
+        alias = transport == TLS and self._tls is not None and bool(self._tls.certificate)
+        ipv6 = ":" in remote_host
+        alike = [one for one in self.listeners if (":" in one.host) == ipv6] or self.listeners
+        for listener in alike:
+            if listener.transport == transport:
+                return listener.front(alias)
+        if alike:
+            host = alike[0].advertised
         else:
-            sent_by = bracketed(flow.local_host or self._network.source_for(flow.remote_host))
-        self.sent_by.add(sent_by)
-        return _front(flow.transport, sent_by)
+            host = bracketed(local_host or self._network.source_for(remote_host))
+        self.sent_by.add(host)
+        return Front(transport, host, 0)
 
     def to(self, target: Target) -> Flow | None:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
@@ -174,12 +171,13 @@ class Flows:
         if target.transport == TLS:
             tls = self._tls = self._tls or TlsSettings()
         flow = Flow(target.transport, "", 0, target.host, target.port, None, self._next_serial())
-        connection: Connection = self._connections.add(flow, domain if tls else "", True)
         local = ""
         for listener in self.listeners:
             if (":" in listener.host) == (":" in target.host) and listener.host not in _ANY:
                 local = listener.host
                 break
+        front = self._front(target.transport, target.host, local)
+        connection = self._connections.add(flow, front, domain if tls else "", True)
         connection.give_up = self._network.connect_stream(
             target.host,
             target.port,
@@ -194,7 +192,3 @@ class Flows:
     def _next_serial(self) -> int:
         self._serial += 1
         return self._serial
-
-
-def _front(transport: str, sent_by: str) -> str:
-    return f"SIP/2.0/{transport} {sent_by};rport;branch="

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
+from omaim.grammar import Params
 from omaim.sip.flow import UDP, Flow
+from omaim.sip.headers import Via
 
 if TYPE_CHECKING:
     from omaim.net.connection import Connection, Connections
@@ -16,8 +18,46 @@ if TYPE_CHECKING:
 FLOWS: Final = 65536  # datagram peers remembered; forgetting one costs a little time, no more
 
 
+class Front:
+    """Our Via for one transport and address, all but its branch.
+
+    Args:
+        transport: "UDP", "TCP" or "TLS".
+        host: as it stands in a Via.
+        port: 0 for none.
+        alias: ask the peer to send its requests by this connection too (RFC 5923 §4).
+
+    Attributes:
+        text: the Via up to the value of the branch, which comes last.
+    """
+
+    __slots__ = ("_host", "_names", "_port", "_transport", "text")
+
+    def __init__(self, transport: str, host: str, port: int, alias: bool = False) -> None:
+        self._transport = transport
+        self._host = host
+        self._port = port
+        self._names = ["alias", "rport", "branch"] if alias else ["rport", "branch"]
+        at = f"{host}:{port}" if port else host
+        flags = ";".join(self._names)
+        self.text = f"SIP/2.0/{transport} {at};{flags}="
+
+    def via(self, branch: str) -> Via:
+        """Return the Via with this branch."""
+        names = self._names
+        values: list[str | None] = [None] * (len(names) - 1)
+        values.append(branch)
+        return Via(self._transport, self._host, self._port, Params(names, values))
+
+
 class Path(Protocol):
-    """What stands in ``Flow.connection``."""
+    """What stands in ``Flow.connection``.
+
+    Attributes:
+        front: the beginning of our Via for requests by this path.
+    """
+
+    front: Front
 
     def send(self, data: bytes) -> bool:
         """Write one message; False when it cannot be delivered."""
@@ -42,6 +82,10 @@ class Listener:
         self.sent_by = f"{self.advertised}:{socket.port}"
         self.socket = socket
 
+    def front(self, alias: bool = False) -> Front:
+        """Return our Via for requests from here."""
+        return Front(self.transport, self.advertised, self.port, alias)
+
     def close(self) -> Deferred[None]:
         """Listen no more."""
         return self.socket.close()
@@ -63,10 +107,12 @@ class DatagramPaths:
         self._host = ""
         self._port = 0
         self._socket: Any = None
+        self._front = Front(UDP, "localhost", 0)
         self._flows: dict[Any, Flow] = {}
 
     def bind(self, listener: Listener) -> None:
         """Take the socket; nothing works before."""
+        self._front = listener.front()
         self._host, self._port, self._socket = listener.host, listener.port, listener.socket
         self.ipv6 = ":" in listener.host
 
@@ -84,7 +130,7 @@ class DatagramPaths:
         if flow is None:
             if len(self._flows) >= FLOWS:
                 self._flows.clear()
-            path = DatagramPath(self._socket, address)
+            path = DatagramPath(self._socket, address, self._front)
             flow = Flow(UDP, self._host, self._port, address[0], address[1], path, self._serial())
             self._flows[address] = flow
         return flow
@@ -93,9 +139,10 @@ class DatagramPaths:
 class DatagramPath:
     """The way to one UDP peer."""
 
-    __slots__ = ("_address", "_send")
+    __slots__ = ("_address", "_send", "front")
 
-    def __init__(self, socket: Any, address: Any) -> None:
+    def __init__(self, socket: Any, address: Any, front: Front) -> None:
+        self.front = front
         self._send = socket.send
         self._address = address
 
@@ -104,9 +151,14 @@ class DatagramPath:
 
 
 class StreamPort:
-    """One listening stream socket: makes a connection of each stream that arrives."""
+    """One listening stream socket: makes a connection of each stream that arrives.
+
+    Attributes:
+        front: our Via for requests by these connections; set once the port is known.
+    """
 
     def __init__(self, transport: str, connections: Connections, serial: Callable[[], int]) -> None:
+        self.front = Front(transport, "localhost", 0)
         self._transport = transport
         self._connections = connections
         self._serial = serial
@@ -114,7 +166,7 @@ class StreamPort:
     def accept(self, host: str, port: int) -> Connection | None:
         """Return who serves a new stream; see ``omaim.net.network.Accept``."""
         flow = Flow(self._transport, "", 0, host, port, None, self._serial())
-        return self._connections.accept(flow)
+        return self._connections.accept(flow, self.front)
 
 
 def bracketed(host: str) -> str:

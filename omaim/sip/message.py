@@ -355,6 +355,11 @@ class Message:
         if name in _KEPT:
             self._forget(name)
 
+    def push_via(self, via: Via, text: str = "") -> None:
+        """Put a Via on top; ``text`` is how it reads, where the caller knows."""
+        self.prepend("Via", text or str(via))
+        self._via = via
+
     def remove(self, name: str) -> None:
         """Take away all lines of this name."""
         if name in self.names:
