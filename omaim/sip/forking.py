@@ -16,6 +16,7 @@ from typing import Final, final
 
 from omaim.errors import PeerError
 from omaim.ids import Ids
+from omaim.sip.features import Features
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
 from omaim.sip.preferences import (
@@ -23,7 +24,6 @@ from omaim.sip.preferences import (
     NO_FORK,
     NO_RECURSE,
     RECURSE,
-    Features,
     Preferences,
     Target,
     arrange,
@@ -245,11 +245,17 @@ class Fork:
         else:
             self._forward(self._own(480))
 
-    def add(self, targets: list[Target], now: float) -> bool:
+    def add(self, targets: list[Target], now: float, compare: bool = True) -> bool:
         """Take in more targets, to be tried after all others.
 
         A flow's failure (430) is met so: add another way to the same device, then feed the
         response.
+
+        Args:
+            targets: tried at once, as one group.
+            now: monotonic seconds.
+            compare: leave out those whose URI was tried; another flow to the same device has
+                the same URI, and is not to be compared.
 
         Returns:
             Whether one of them is new and may still be tried.
@@ -258,6 +264,9 @@ class Fork:
         """
         if self._stopped or self.answered or not self._responsible:
             return False
+        if not compare and len(self.branches) < TARGETS:
+            self._groups.append(targets)
+            return True
         return self._add(targets)
 
     def respond(self, branch: Branch, response: Response, now: float) -> None:

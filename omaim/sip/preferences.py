@@ -1,22 +1,18 @@
-"""What devices can do, what callers want of them, and the order in which to try them.
+"""What callers want of the device they reach, and the order in which to try several.
 
-A registered contact says with feature parameters what it can do; a request says with
-Accept-Contact, Reject-Contact and Request-Disposition what it would like to reach and how.
-Both become sets of values per feature tag, and a set that the two have in common is a match.
+A request says with Accept-Contact, Reject-Contact and Request-Disposition what it would like
+to reach and how; :mod:`omaim.sip.features` has the other side, what devices say of themselves.
 
-Differs: values of different kinds (token, string, number) never match, negated or not; a
-malformed feature of a registered contact counts as absent, one of a request is refused.
-
-Spec: RFC 3840 §5, §9; RFC 3841 §7, §8, §9; RFC 2533 (what a match is)
+Spec: RFC 3841 §7, §8, §9
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final, final
 
 from omaim.errors import PeerError
-from omaim.grammar import Params, parse_params, split_outside
+from omaim.grammar import parse_params, split_outside
+from omaim.sip.features import TERMS, TOKEN, Features, Filter, feature_tag, meet, parse_filters
 from omaim.sip.message import Request
 
 # Request-Disposition, as bits; the absent half of each pair is the default.
@@ -31,22 +27,7 @@ QUEUE: Final = 128
 NO_QUEUE: Final = 256
 
 PREDICATES: Final = 20  # values of Accept-Contact and Reject-Contact together
-TERMS: Final = 40  # feature parameters of one of them, or of one contact
-VALUES: Final = 40  # values of one feature parameter
 
-_TOKEN: Final = 0
-_STRING: Final = 1
-_NUMBER: Final = 2
-_INFINITY: Final = float("inf")
-
-_is_number: Final = re.compile(r"[+-]?[0-9]{1,64}(?:\.[0-9]{0,64})?").fullmatch
-_IN_SIP_TREE: Final = frozenset(
-    (
-        "audio", "automata", "class", "duplex", "data", "control", "mobility", "description",
-        "events", "priority", "methods", "schemes", "application", "video", "actor", "isfocus",
-        "extensions", "text",
-    )
-)  # fmt: skip
 # What a directive sets, and the bits of its type: the first one of a type counts.
 _DIRECTIVES: Final = {
     "proxy": (0, REDIRECT),
@@ -62,139 +43,6 @@ _DIRECTIVES: Final = {
     "queue": (QUEUE, QUEUE | NO_QUEUE),
     "no-queue": (NO_QUEUE, QUEUE | NO_QUEUE),
 }
-
-
-@final
-class Filter:
-    """The values that one element of a feature parameter allows."""
-
-    __slots__ = ("high", "kind", "low", "negated", "text")
-
-    def __init__(self, kind: int, negated: bool, text: str, low: float, high: float) -> None:
-        self.kind = kind
-        self.negated = negated
-        self.text = text  # lower case for a token
-        self.low = low  # a number is a range, both ends included
-        self.high = high
-
-    def meets(self, other: Filter) -> bool:
-        """Return whether some value is allowed by both."""
-        if self.kind != other.kind:
-            return False
-        if self.kind != _NUMBER:
-            if self.negated and other.negated:
-                return True
-            return (self.text == other.text) != (self.negated or other.negated)
-        low = max(self.low, other.low)
-        high = min(self.high, other.high)
-        if not self.negated and not other.negated:
-            return low <= high
-        if self.negated and other.negated:
-            # Nothing is left only if the two ranges together are all numbers.
-            lowest = min(self.low, other.low)
-            highest = max(self.high, other.high)
-            return lowest > -_INFINITY or highest < _INFINITY or low > high
-        inner, outer = (other, self) if self.negated else (self, other)
-        return inner.low < outer.low or inner.high > outer.high
-
-
-def feature_tag(name: str) -> str:
-    """Return the feature tag that a parameter name means; "" when it means none.
-
-    Args:
-        name: lower case.
-
-    Spec: RFC 3840 §5, §9; RFC 3841 §8
-    """
-    if name[:1] == "+":
-        return name[1:].replace("!", ":").replace("'", "/")
-    if name in _IN_SIP_TREE:
-        return "sip." + name
-    if name == "language" or name == "type":
-        return name
-    return ""
-
-
-def parse_filters(value: str) -> list[Filter]:
-    """Return what a feature parameter's value, without its quotes, allows: any one of these.
-
-    Raises:
-        PeerError: a bad number, an empty value or too many values.
-
-    Spec: RFC 3840 §9 (tag-value-list, string-value)
-    """
-    if value[:1] == "<":
-        if value[-1] != ">" or len(value) < 2:
-            raise PeerError("a feature has a string that does not end")
-        return [Filter(_STRING, False, value[1:-1], 0.0, 0.0)]
-    pieces = value.split(",")
-    if len(pieces) > VALUES:
-        raise PeerError(f"a feature has more than {VALUES} values")
-    filters: list[Filter] = []
-    for piece in pieces:
-        text = piece.strip(" \t")
-        negated = text[:1] == "!"
-        if negated:
-            text = text[1:]
-        if not text:
-            raise PeerError("a feature has an empty value")
-        if text[0] == "#":
-            low, high = _range(text[1:])
-            filters.append(Filter(_NUMBER, negated, "", low, high))
-        else:
-            filters.append(Filter(_TOKEN, negated, text.lower(), 0.0, 0.0))
-    return filters
-
-
-def _range(text: str) -> tuple[float, float]:
-    if text[:2] == ">=":
-        return _number(text[2:]), _INFINITY
-    if text[:2] == "<=":
-        return -_INFINITY, _number(text[2:])
-    if text[:1] == "=":
-        value = _number(text[1:])
-        return value, value
-    low, colon, high = text.partition(":")
-    if not colon:
-        raise PeerError("a feature has a number without a comparison")
-    return _number(low), _number(high)
-
-
-def _number(text: str) -> float:
-    if _is_number(text) is None:
-        raise PeerError("a feature has a bad number")
-    return float(text)
-
-
-@final
-class Features:
-    """What a contact can do: for each feature tag the values it has.
-
-    Attributes:
-        terms: by feature tag; empty when the contact says nothing of itself.
-
-    Spec: RFC 3840 §5; RFC 3841 §7.2.3
-    """
-
-    __slots__ = ("terms",)
-
-    def __init__(self, terms: dict[str, list[Filter]]) -> None:
-        self.terms = terms
-
-    @staticmethod
-    def of(params: Params) -> Features:
-        """Return what the parameters of a Contact say; the malformed is left out."""
-        terms: dict[str, list[Filter]] = {}
-        names = params.names
-        for name in names:
-            tag = feature_tag(name)
-            if tag and (name[0] != "+" or name[1:] not in names) and len(terms) < TERMS:
-                value = params.get(name)
-                try:
-                    terms[tag] = parse_filters("TRUE" if value is None else value)
-                except PeerError:
-                    continue
-        return Features(terms)
 
 
 @final
@@ -265,18 +113,10 @@ class Predicate:
         for place, tag in enumerate(self.tags):
             own = features.terms.get(tag)
             if own is not None:
-                if not _meet(own, self.filters[place]):
+                if not meet(own, self.filters[place]):
                     return -1.0
                 found += 1
         return found / len(self.tags) if self.tags else 1.0
-
-
-def _meet(some: list[Filter], others: list[Filter]) -> bool:
-    for one in some:
-        for other in others:
-            if one.meets(other):
-                return True
-    return False
 
 
 @final
@@ -453,9 +293,9 @@ def _predicates(lines: list[str]) -> list[Predicate]:
 def _implicit(key: str) -> Preferences:
     method, _, event = key.partition(" ")
     predicate = Predicate(True, False)
-    predicate.add("sip.methods", [Filter(_TOKEN, False, method.lower(), 0.0, 0.0)])
+    predicate.add("sip.methods", [Filter(TOKEN, False, method.lower(), 0.0, 0.0)])
     if event:
-        predicate.add("sip.events", [Filter(_TOKEN, False, event.lower(), 0.0, 0.0)])
+        predicate.add("sip.events", [Filter(TOKEN, False, event.lower(), 0.0, 0.0)])
     return Preferences([predicate], [], False)
 
 

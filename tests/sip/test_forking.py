@@ -471,6 +471,15 @@ class RecursionTests(SynchronousTestCase):
         owner.answer(1, 200)
         self.assertFalse(owner.fork.add([Target(C)], 1.0))
 
+    def test_another_flow(self) -> None:
+        """Another flow to the same device is tried though its URI is the same (RFC 5626 §5.3)."""
+        owner = Owner(request("MESSAGE"), [[A]])
+        self.assertTrue(owner.fork.add([Target(A)], 1.0, compare=False))
+        owner.answer(0, 430)
+        self.assertEqual(owner.uris, [A, A])
+        owner.answer(1, 430)
+        self.assertEqual(owner.statuses, [430])
+
 
 FINALS = [200, 202, 300, 401, 404, 407, 408, 415, 430, 480, 482, 486, 487, 500, 503, 600, 603]
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.errors import PeerError
 from omaim.grammar import parse_params
+from omaim.sip.features import Features, Filter, feature_tag, parse_filters
 from omaim.sip.message import Request
 from omaim.sip.preferences import (
     NO_CANCEL,
@@ -19,15 +20,11 @@ from omaim.sip.preferences import (
     RECURSE,
     REDIRECT,
     SEQUENTIAL,
-    Features,
-    Filter,
     Predicate,
     PreferenceReader,
     Target,
     arrange,
     disposition,
-    feature_tag,
-    parse_filters,
     redirection,
 )
 
