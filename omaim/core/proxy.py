@@ -664,7 +664,7 @@ class Router:
             binding = rest[0]
             path = [_bare(text) for text in binding.path]
             made = Target(binding.contact, int(binding.q * 1000), None, path, rest)
-            fork.add([made], self._now())
+            fork.add([made], self._now(), compare=False)  # one device, one URI
 
     # On the way
 
