@@ -32,6 +32,7 @@ from omaim.bodies.resource_lists import (
 from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.message import Request
+from omaim.sip.names import canonical_name
 from omaim.sip.uri import SipUri, canonical_aor, parse_uri
 from omaim.sip.values import Credentials
 
@@ -165,12 +166,13 @@ def explode(
             raise Refused("recipients did not consent", 470, (("Permission-Missing", named),))
     common = _common_headers(request, realm)
     shown = history(mail.people)
+    last = [_history_part(shown)] if shown.items else []
+    alike = not (readdress and any(part.media_type == cpim.MEDIA_TYPE for part in mail.parts))
+    content = _content([*mail.parts, *last]) if alike else None
     copies: list[Request] = []
     for one in mail.people:
-        parts = [_readdressed(part, one) for part in mail.parts] if readdress else list(mail.parts)
-        if shown.items:
-            parts.append(_history_part(shown))
-        copies.append(_copy(request, one, common, parts, ids))
+        own = content or _content([*(_readdressed(part, one) for part in mail.parts), *last])
+        copies.append(_copy(request, one, common, own, ids))
     return copies
 
 
@@ -215,15 +217,19 @@ def _realm(value: str) -> str:
 
 
 def _copy(
-    request: Request, one: Entry, common: list[tuple[str, str]], parts: list[Part], ids: Ids
+    request: Request,
+    one: Entry,
+    common: list[tuple[str, str]],
+    content: tuple[list[tuple[str, str]], bytes],
+    ids: Ids,
 ) -> Request:
     parsed = parse_uri(one.uri)
     asked: list[tuple[str, str]] = []
     if isinstance(parsed, SipUri):
         asked = [
-            (name, value)
+            (canonical_name(name), value)
             for name, value in parsed.header_items()
-            if name in _FROM_URI and value.isprintable()
+            if canonical_name(name) in _FROM_URI and value.isprintable()
         ]
     uri = _target(one.uri)
     sender = request.from_.without_param("tag").with_param("tag", ids.tag())
@@ -240,15 +246,22 @@ def _copy(
     given = {name for name, _ in asked}
     headers += [(name, value) for name, value in common if name not in given]
     headers += asked
-    if len(parts) == 1:
-        content_type, body = parts[0].content_type, parts[0].decoded()
-        for name in _OF_THE_BODY:
-            if parts[0].first(name):
-                headers.append((name, parts[0].first(name)))
-    else:
+    of_content, body = content
+    return Request.make("MESSAGE", uri, headers + of_content, body)
+
+
+def _content(parts: list[Part]) -> tuple[list[tuple[str, str]], bytes]:
+    """Return the body that the parts make, and the headers that describe it.
+
+    A single part goes without a multipart around it (RFC 5365 §7.3).
+    """
+    if len(parts) > 1:
         content_type, body = Multipart("mixed", parts).write()
-    headers.append(("Content-Type", content_type))
-    return Request.make("MESSAGE", uri, headers, body)
+        return [("Content-Type", content_type)], body
+    (part,) = parts
+    headers = [(name, part.first(name)) for name in _OF_THE_BODY if part.first(name)]
+    headers.append(("Content-Type", part.content_type))
+    return headers, part.decoded()
 
 
 def _target(uri: str) -> str:

@@ -156,7 +156,7 @@ class ExplodeTests(SynchronousTestCase):
         (copy,) = explode(
             to_people(
                 Entry(
-                    "sip:bob@example.com;method=BYE?Accept-Contact=*%3bmobility%3d%22mobile%22"
+                    "sip:bob@example.com;method=BYE?accept-contact=*%3bmobility%3d%22mobile%22"
                     "&From=sip:eve%40x&Route=%3csip:x%3e&Subject=a%0d%0aEvil:%20b&body=no"
                 )
             ),
