@@ -72,6 +72,14 @@ class AnswererTests(SynchronousTestCase):
             client.take("WWW-Authenticate", challenges(REALM, server, 2001.0, stale=True), 2)
         )
 
+    def test_patience_ends(self) -> None:
+        """However many new realms challenge one request, it is given up at last."""
+        server = nonces()
+        client = Answerer("alice", "secret", Ids(2))
+        for tries in range(6):
+            offered = challenges(f"r{tries}", server, 0.0)
+            self.assertEqual(client.take("Proxy-Authenticate", offered, tries), tries < 4)
+
     def test_counts(self) -> None:
         """The nonce is kept for later requests and each use counted (RFC 7616 §3.6)."""
         client, first = login(nonces())
