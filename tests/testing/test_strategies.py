@@ -1,0 +1,28 @@
+"""omaim.testing.strategies: what they yield is what they say."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from omaim.grammar import is_token, parse_host
+from omaim.sip.parser import METHODS
+from omaim.testing import strategies
+
+
+class StrategyTests(SynchronousTestCase):
+    @given(data=st.binary(max_size=40), more=st.data())
+    def test_splits(self, data: bytes, more: st.DataObject) -> None:
+        """The pieces of a split make the whole again."""
+        self.assertEqual(b"".join(more.draw(strategies.splits(data))), data)
+
+    @given(token=strategies.tokens(), host=strategies.hosts(), method=strategies.methods())
+    def test_words(self, token: str, host: str, method: str) -> None:
+        """Tokens are tokens and hosts hosts in canonical case."""
+        self.assertTrue(is_token(token))
+        self.assertTrue(method in METHODS or is_token(method))
+        self.assertEqual(parse_host(host), host)
+
+    @given(data=strategies.mutated([b"abc", b"xyz"]))
+    def test_mutated(self, data: bytes) -> None:
+        """A mutated message stays small: harms are bounded."""
+        self.assertLessEqual(len(data), 3 + 6 * 100)
