@@ -327,7 +327,9 @@ class Router:
                 self._challenge(job, proof)
                 return
             user = proof.user
+            # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
             request.remove("Proxy-Authorization")
+            request.remove("Authorization")
         served = self._identify(user, request, claimed)
         if not user.im_service and request.method in IM_METHODS:
             response = request.response(403, None, self._endpoint.tag_of(job.transaction))
@@ -495,7 +497,9 @@ class Router:
     def _callee(self, request: Request) -> Served | None:
         """Return the user of this domain whom the Request-URI means, if it does."""
         uri = request.request_uri
-        if isinstance(uri, SipUri) and uri.gr is not None and self._serves(uri.host):
+        if isinstance(uri, SipUri) and not self._serves(uri.host):
+            return None  # another core of this process may have such a user
+        if isinstance(uri, SipUri) and uri.gr is not None:
             target = self._gruus.resolve(uri)
             aor = target.aor if target is not None else uri.aor()
         else:
