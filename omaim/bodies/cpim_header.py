@@ -178,7 +178,9 @@ class Header:
         """
         colon = line.find(": ")
         name = line[:colon]
-        if name in _USUAL:  # spares the expression, which costs more than all else here
+        if (
+            colon > 0 and name in _USUAL
+        ):  # spares the expression, which costs more than all else here
             return Header(line, name, "", line[colon + 2 :].strip(" "))
         found = _LINE.fullmatch(line)
         if found is None:

@@ -23,6 +23,7 @@ from omaim.bodies.resource_lists import (
     RECIPIENT_LIST_HISTORY,
     Entry,
     ResourceList,
+    entries,
     history,
     parse_lists,
     recipients,
@@ -92,7 +93,7 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
     Args:
         request: the MESSAGE, from an authenticated sender.
         understood: option tags known here besides :data:`OPTION`.
-        most: recipients.
+        most: entries in the lists.
 
     Raises:
         Refused: 420 with Unsupported; 415 when the list is in another format; 413 when it is
@@ -119,11 +120,12 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
     if any(True for one in lists for _ in references(one)):
         # To leave them out would tell the sender 202 and leave somebody without the message.
         raise Refused("the recipient list refers to entries elsewhere", 400)
+    # Counted with its doubles: to find these costs more than to send.
+    if sum(1 for one in lists for _ in entries(one)) > most:
+        raise Refused(f"the recipient list has more than {most} entries", 413)
     people = recipients(lists, _key, _equal)
     if not people:
         raise Refused("the recipient list is empty", 400)
-    if len(people) > most:
-        raise Refused(f"the recipient list has more than {most} entries", 413)
     if not parts:
         raise Refused("there is no message beside the recipient list", 400)
     return ListMail(people, tuple(parts))
@@ -147,7 +149,7 @@ def explode(
         consents: whether the person with this canonical address agreed to get the sender's
             list messages; everybody did when not given.
         understood: option tags known here besides :data:`OPTION`.
-        most: recipients.
+        most: entries in the lists.
         realm: of this server's own challenges: answers to these are not passed on.
         readdress: whether the To of a CPIM message becomes the recipient.
 
