@@ -1,7 +1,8 @@
-"""How fast the stores are: ``python benchmarks/stores.py [rows]``.
+"""How fast the stores are: ``python benchmarks/stores.py [rows] [url of an empty database]``.
 
 Prints durable writes per second, alone and beside a busy reactor, how long a start with
-100,000 users takes, and the resident memory of a user with a binding.
+100,000 users takes, and the resident memory of a user with a binding. With a URL it measures
+writing to that database only; else SQLite in a temporary directory.
 """
 
 from __future__ import annotations
@@ -218,8 +219,13 @@ async def memory() -> None:
     print(f"{'memory of a binding and its user':42} {used:9.0f} octets")
 
 
-async def measure(rows: int) -> None:
-    """Measure everything."""
+async def measure(rows: int, url: str) -> None:
+    """Measure everything, or writing to that database."""
+    if url:
+        stores = await open_stores(url, reactor, reactor)
+        await writes(stores, rows)
+        await stores.close()
+        return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_DIR")) as folder:
         stores = await open_stores(f"sqlite:///{folder}/writes.db", reactor, reactor)
         await writes(stores, rows)
@@ -231,7 +237,8 @@ async def measure(rows: int) -> None:
 def main() -> None:
     """Run it under the reactor."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    task.react(lambda _: ensureDeferred(measure(rows)))
+    url = sys.argv[2] if len(sys.argv) > 2 else ""
+    task.react(lambda _: ensureDeferred(measure(rows, url)))
 
 
 if __name__ == "__main__":

@@ -159,18 +159,22 @@ class Commits:
         self._stopping = False
         self._stopped: Deferred[None] = Deferred()
         self._connection: Any = None  # writer thread only
-        self.commits = 0  # how many transactions were committed
-        self.writes = 0  # how many writes they held
+        self._commits = 0  # how many transactions were committed
+        self._writes = 0  # how many writes they held
         self._thread = threading.Thread(target=self._run, name="omaim-commits", daemon=True)
 
     def start(self) -> None:
         """Start the writer."""
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """How many writes have not been acknowledged."""
-        return len(self._unacknowledged)
+    def gauges(self) -> dict[str, float]:
+        """Return how much waits, and what has been done since the start."""
+        return {
+            "writes_waiting": len(self._unacknowledged),
+            "octets_waiting": self._octets,
+            "commits": self._commits,
+            "writes": self._writes,
+        }
 
     def submit(self, write: Callable[[Batch], T], size: int = 0) -> Deferred[T]:
         """Run a write in the next transaction.
@@ -245,8 +249,8 @@ class Commits:
             for job in jobs:
                 job.error = job.error or self._dialect.blame(error)
         else:
-            self.commits += 1
-            self.writes += len(jobs)
+            self._commits += 1
+            self._writes += len(jobs)
 
     def _together(self, cursor: Cursor, jobs: list[_Job[Any]]) -> None:
         """The usual case: the database refuses none."""

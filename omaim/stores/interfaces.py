@@ -88,6 +88,8 @@ class IUserStore(Interface):
     def put_many(users: Iterable[User]) -> Deferred[int]:
         """Store all or none, over whatever is there. Returns: how many.
 
+        Other writes wait meanwhile: some thousands at a time do well.
+
         Raises:
             Conflict: an identity is another user's.
         """
@@ -371,4 +373,5 @@ class Stores:
     subscriptions: ISubscriptionStore
     leases: ILeaseStore
     documents: IDocumentStore
+    gauges: Callable[[], dict[str, float]]  # what a metrics page shows, by name
     close: Callable[[], Deferred[None]]  # finish what was asked for, then let go of the data

@@ -97,10 +97,10 @@ class MemoryUserStore:
 
 def memory_stores() -> Stores:
     """Return empty stores that are gone with the process."""
-    outbox = MemoryOutbox()
+    bindings, users, outbox = MemoryBindingStore(), MemoryUserStore(), MemoryOutbox()
     return Stores(
-        bindings=MemoryBindingStore(),
-        users=MemoryUserStore(),
+        bindings=bindings,
+        users=users,
         deferred=MemoryDeferredStore(outbox),
         outbox=outbox,
         history=MemoryHistoryStore(outbox),
@@ -108,5 +108,6 @@ def memory_stores() -> Stores:
         subscriptions=MemorySubscriptionStore(),
         leases=MemoryLeaseStore(),
         documents=MemoryDocumentStore(),
+        gauges=lambda: {"bindings": bindings.count(), "users": users.count()},
         close=lambda: succeed(None),
     )

@@ -46,6 +46,11 @@ def open_stores(url: str, clock: IReactorTime, reactor: IReactorThreads) -> Defe
         subscriptions=SqlSubscriptionStore(database),
         leases=SqlLeaseStore(database),
         documents=SqlDocumentStore(database),
+        gauges=lambda: {
+            "bindings": bindings.count(),
+            "users": users.count(),
+            **database.commits.gauges(),
+        },
         close=database.close,
     )
 

@@ -148,7 +148,7 @@ class UserCacheTests(SynchronousTestCase):
     def test_packed(self) -> None:
         """Packed users are as good as others, however many are asked for."""
         cache = UserCache()
-        names = [f"u{number}" for number in range(9000)]
+        names = [f"u{number}" for number in range(17000)]
         given = [user(name, identities=(PublicIdentity(f"sip:{name}@x"),)) for name in names]
         cache.load(
             [(one.private_id, pack_user(one, "p")) for one in given],
@@ -157,7 +157,7 @@ class UserCacheTests(SynchronousTestCase):
         )
         for one in given:
             self.assertEqual(cache.peek_by_identity(one.identities[0].uri), one)
-        self.assertLess(len(cache._unpacked), 8193)
+        self.assertLess(len(cache._unpacked), 16385)
         self.assertTrue(cache.remove(given[0].private_id))
         self.assertIsNone(cache.peek_by_identity("sip:u0@x"))
         changed = attrs.evolve(given[1], im_service=False, version=9)

@@ -99,15 +99,16 @@ class CommitsTests(TestCase):
             asked = [
                 self.commits.submit(self.insert(name)).addCallback(fired.append) for name in "cab"
             ]
-            self.assertEqual(self.commits.waiting, 4)
+            self.assertEqual(self.commits.gauges()["writes_waiting"], 4)
             go.set()
             self.assertEqual(await held, "held")
             await DeferredList(asked)
             self.assertEqual(fired, ["c", "a", "b"])
-            self.assertEqual((self.commits.commits, self.commits.writes), (2, 4))
             events = self.lite.rows("SELECT position, kind FROM outbox ORDER BY position")
             self.assertEqual([kind for _, kind in events], ["c", "a", "b"])
-            self.assertEqual(self.commits.waiting, 0)
+            gauges = self.commits.gauges()
+            self.assertEqual((gauges["commits"], gauges["writes"]), (2, 4))
+            self.assertEqual((gauges["writes_waiting"], gauges["octets_waiting"]), (0, 0))
 
         return ensureDeferred(test())
 

@@ -65,6 +65,8 @@ class OpeningTests(TestCase):
             (kept,) = await stores.deferred.waiting("sip:bob@two.example", 0.0)
             self.assertEqual(kept.body, message("a").body)
             self.assertEqual(len(await stores.outbox.read(0)), 1)
+            gauges = stores.gauges()
+            self.assertEqual((gauges["bindings"], gauges["users"], gauges["writes"]), (2, 2, 0))
             self.assertGreater(await stores.bindings.replace(ALICE, version, ()), -1)
             newer = await stores.bindings.replace(ALICE, 0, (binding(),))
             self.assertGreater(newer, version)
