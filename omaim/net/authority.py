@@ -42,7 +42,7 @@ class _Zone(FileAuthority):
     def __init__(self, origin: str, records: dict[bytes, list[Any]]) -> None:
         self.soa = (origin.encode(), records[origin.encode()][0])  # type: ignore[assignment]
         self.records = records  # type: ignore[assignment]
-        super().__init__(None)  # type: ignore[no-untyped-call]
+        super().__init__(None)
 
     def loadFile(self, filename: object) -> None:
         """There is no file."""
