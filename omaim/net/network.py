@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface, implementer
 
 from omaim.errors import Unavailable
-from omaim.net.stream import ReactorConnector, ReactorListener
+from omaim.net.stream import ReactorConnector, ReactorListener, Turn
 from omaim.net.tls import TlsSettings
 from omaim.net.udp import DatagramSocket
 
@@ -177,14 +177,15 @@ class ReactorNetwork:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._turn = Turn(reactor)
 
     def listen_datagram(self, host: str, port: int, received: Received) -> Datagrams:
-        return DatagramSocket(self._reactor, host, port, received)
+        return DatagramSocket(self._reactor, host, port, received, self._turn)
 
     def listen_stream(
         self, host: str, port: int, accept: Accept, tls: TlsSettings | None = None
     ) -> Listening:
-        return ReactorListener(self._reactor, host, port, accept, tls)
+        return ReactorListener(self._reactor, self._turn, host, port, accept, tls)
 
     def connect_stream(
         self,
@@ -197,7 +198,7 @@ class ReactorNetwork:
         timeout: float = 10.0,
     ) -> Callable[[], None]:
         connector = ReactorConnector(receiver, tls, domain or host)
-        connector.connect(self._reactor, host, port, local_host, timeout)
+        connector.connect(self._reactor, self._turn, host, port, local_host, timeout)
         return connector.abort
 
     def source_for(self, host: str) -> str:

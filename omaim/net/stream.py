@@ -1,7 +1,8 @@
 """Byte streams on a reactor: TCP, and TLS over it.
 
-Twisted's transports do the work; here are the limits they leave to us: what a peer that does
-not read may make us keep, and who the peer of a TLS stream is.
+Twisted's transports do the work; here is what they leave to us: writes of one turn leave
+together and at once, what a peer that does not read makes us keep is counted, and the peer of
+a TLS stream is verified.
 """
 
 from __future__ import annotations
@@ -26,6 +27,49 @@ if TYPE_CHECKING:
 HANDSHAKE: Final = 10.0  # seconds a peer may take over its TLS handshake
 LINGER: Final = 10.0  # seconds a peer may take to read what is left after close()
 BACKLOG: Final = 1024
+MOST_A_TURN: Final = 65536  # octets kept for the end of the turn; with more, it is now
+
+
+class Turn:
+    """The streams of one network that were written to in this turn of the reactor.
+
+    A read that brings forty requests ends in one write per peer, without waiting for the
+    reactor to say that the peer can be written to: it nearly always can.
+    """
+
+    __slots__ = ("_depth", "_reactor", "_scheduled", "_written")
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._written: list[ReactorStream] = []
+        self._depth = 0
+        self._scheduled = False
+
+    def begin(self) -> None:
+        """Something is being read."""
+        self._depth += 1
+
+    def end(self) -> None:
+        """It has been dealt with."""
+        self._depth -= 1
+        if self._written and not self._depth:
+            self._flush()
+
+    def note(self, stream: ReactorStream) -> None:
+        """``stream`` has something to send."""
+        self._written.append(stream)
+        if not self._depth and not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._late)
+
+    def _late(self) -> None:
+        self._scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
+        written, self._written = self._written, []
+        for stream in written:
+            stream.flush()
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -34,43 +78,77 @@ class ReactorStream(Protocol):
 
     Args:
         reactor: for the time limits on handshake and goodbye.
+        turn: of the network.
         receiver: who is told.
         secure: TLS lies below.
         domain: whom a server's certificate must name; "" for accepted streams.
     """
 
-    def __init__(self, reactor: Any, receiver: Receiver, secure: bool, domain: str) -> None:
+    def __init__(
+        self, reactor: Any, turn: Turn, receiver: Receiver, secure: bool, domain: str
+    ) -> None:
         self.local: tuple[str, int] = ("", 0)
         self.remote: tuple[str, int] = ("", 0)
         self.secure = secure
         self.peer_names: tuple[str, ...] = ()
         self._reactor = reactor
+        self._turn = turn
         self._receiver = receiver
         self._domain = domain
-        self._pending: list[bytes] = []
-        self._pending_size = 0
+        self._wire: Any = None  # Twisted's transport, while there is one
+        self._out: list[bytes] = []
+        self._size = 0  # octets in there
+        self._handed = 0  # octets that the transport has from us, to send when it can
+        self._noted = False
         self._full = False
         self._up = False
+        self._closing = False
         self._why = ""
         self._limit: Any = None
 
     @property
     def buffered(self) -> int:
-        return self._pending_size
+        return self._size + self._handed
 
     def write(self, data: bytes) -> None:
+        if self._wire is None or self._closing:
+            return
+        self._out.append(data)
+        self._size += len(data)
         if self._full:
-            self._pending.append(data)
-            self._pending_size += len(data)
-        else:
+            return
+        if self._size > MOST_A_TURN:
+            self.flush()
+        elif not self._noted:
+            self._noted = True
+            self._turn.note(self)
+
+    def flush(self) -> None:
+        """Send what was written, as far as the system takes it."""
+        self._noted = False
+        if not self._out or self._full or self._wire is None:
+            return
+        data = self._take()
+        if self.secure:
             self._wire.write(data)
+            return
+        try:
+            sent = self._wire.socket.send(data)
+        except OSError:
+            sent = 0  # busy, or broken: the transport will find out
+        if sent < len(data):
+            self._full = True
+            self._hand_over(data[sent:])
+            self._wire.registerProducer(self, False)
 
     def close(self) -> None:
-        if self._wire is None:
+        if self._wire is None or self._closing:
             return
+        self.flush()
+        self._closing = True
         self._wire.unregisterProducer()
-        self._full = False
-        self._release()
+        if self._out:
+            self._wire.write(self._take())
         self._wire.loseConnection()
         self._arm(LINGER)
 
@@ -103,45 +181,66 @@ class ReactorStream(Protocol):
             self._why = f"the certificate does not name {self._domain}"
             self._wire.abortConnection()
         else:
+            self._wire.registerProducer(self, True)
             self._start()
 
     def dataReceived(self, data: bytes) -> None:
         if self._up:
-            self._receiver.received(data)
+            turn = self._turn
+            turn.begin()
+            try:
+                self._receiver.received(data)
+            finally:
+                turn.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
         self._wire = None
-        self._pending.clear()
-        self._pending_size = 0
+        self._out.clear()
+        self._size = self._handed = 0
         self._receiver.closed(self._why or _plain(reason))
 
     def pauseProducing(self) -> None:
-        """The system takes no more for now."""
+        """The system takes no more for now (TLS only; for TCP we know by ourselves)."""
         self._full = True
 
     def resumeProducing(self) -> None:
-        """The system has taken all."""
+        """The transport has nothing left; also called once when we hand something over."""
+        if self._closing or self._wire is None:
+            return
+        if self._handed and not self.secure and self._first:
+            self._first = False
+            return
+        self._handed = 0
+        if self._out and not self.secure:
+            self._hand_over(self._take())
+            self._first = False
+            return
         self._full = False
-        self._release()
+        if not self.secure:
+            self._wire.unregisterProducer()
+        self.flush()
         if not self._full and self._up:
             self._receiver.drained()
 
     def stopProducing(self) -> None:
         """The stream is going; ``connectionLost`` follows."""
 
-    _wire: Any = None
+    _first = False  # the call that registerProducer makes at once is still to come
 
     def _start(self) -> None:
         self._disarm()
         self._up = True
-        self._wire.registerProducer(self, True)
         self._receiver.connected(self)
 
-    def _release(self) -> None:
-        pending, self._pending, self._pending_size = self._pending, [], 0
-        if pending:
-            self._wire.write(b"".join(pending))
+    def _take(self) -> bytes:
+        out, self._out, self._size = self._out, [], 0
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _hand_over(self, data: bytes) -> None:
+        self._handed = len(data)
+        self._first = True
+        self._wire.write(data)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -165,9 +264,15 @@ class ReactorListener:
     """
 
     def __init__(
-        self, reactor: Any, host: str, port: int, accept: Accept, tls: TlsSettings | None
+        self,
+        reactor: Any,
+        turn: Turn,
+        host: str,
+        port: int,
+        accept: Accept,
+        tls: TlsSettings | None,
     ) -> None:
-        factory = _Acceptor(reactor, accept, tls)
+        factory = _Acceptor(reactor, turn, accept, tls)
         try:
             self._port = reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
         except CannotListenError as error:
@@ -183,8 +288,9 @@ class ReactorListener:
 class _Acceptor(Factory):
     noisy = False
 
-    def __init__(self, reactor: Any, accept: Accept, tls: TlsSettings | None) -> None:
+    def __init__(self, reactor: Any, turn: Turn, accept: Accept, tls: TlsSettings | None) -> None:
         self._reactor = reactor
+        self._turn = turn
         self._accept = accept
         self._tls = None if tls is None else TLSMemoryBIOFactory(tls.server(), False, self)
 
@@ -192,7 +298,7 @@ class _Acceptor(Factory):
         receiver = self._accept(address.host, address.port)
         if receiver is None:
             return None
-        stream = ReactorStream(self._reactor, receiver, self._tls is not None, "")
+        stream = ReactorStream(self._reactor, self._turn, receiver, self._tls is not None, "")
         return stream if self._tls is None else TLSMemoryBIOProtocol(self._tls, stream)
 
 
@@ -208,10 +314,12 @@ class ReactorConnector(ClientFactory):
         self._attempt: Any = None
         self._stream: ReactorStream | None = None
 
-    def connect(self, reactor: Any, host: str, port: int, local_host: str, timeout: float) -> None:
+    def connect(
+        self, reactor: Any, turn: Turn, host: str, port: int, local_host: str, timeout: float
+    ) -> None:
         """Begin; the receiver hears the rest."""
         domain = self._domain if self._tls is not None and self._tls.verify else ""
-        self._stream = ReactorStream(reactor, self._receiver, self._tls is not None, domain)
+        self._stream = ReactorStream(reactor, turn, self._receiver, self._tls is not None, domain)
         factory: Any = self
         if self._tls is not None:
             factory = TLSMemoryBIOFactory(self._tls.client(self._domain), True, self)

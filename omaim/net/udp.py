@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from omaim.errors import Unavailable
+from omaim.net.stream import Turn
 
 BATCH: Final = 64  # datagrams taken before other descriptors have their turn
 LARGEST: Final = 65535
@@ -35,13 +36,19 @@ class DatagramSocket:
         host: numeric address to bind, IPv6 without brackets.
         port: port to bind, 0 for a free one.
         received: called with each datagram and its source; what it raises is logged.
+        turn: of the network, whose streams may be written to meanwhile.
 
     Raises:
         Unavailable: the address is not ours or in use.
     """
 
     def __init__(
-        self, reactor: Any, host: str, port: int, received: Callable[[bytes, Any], None]
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        received: Callable[[bytes, Any], None],
+        turn: Turn | None = None,
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -59,6 +66,7 @@ class DatagramSocket:
         self.port: int = self._socket.getsockname()[1]
         self._reactor = reactor
         self._received = received
+        self._turn = turn or Turn(reactor)
         self._waiting: deque[tuple[bytes, Any]] = deque()
         self._closed = False
         reactor.addReader(self)
@@ -93,6 +101,13 @@ class DatagramSocket:
         return True
 
     def doRead(self) -> None:
+        self._turn.begin()
+        try:
+            self._read()
+        finally:
+            self._turn.end()
+
+    def _read(self) -> None:
         receive = self._socket.recvfrom
         received = self._received
         for _ in range(BATCH):
