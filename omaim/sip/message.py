@@ -529,7 +529,7 @@ class Request(Message):
         self._copy_to(response)
         response._length = _NO_LENGTH
         if to_tag and to_at >= 0 and self._lacks_tag():
-            lines[to_at] = lines[to_at].rstrip(" \t") + ";tag=" + to_tag
+            lines[to_at] = lines[to_at].rstrip(" \t\r\n") + ";tag=" + to_tag
             response._to = None
         return response
 

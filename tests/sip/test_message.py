@@ -241,6 +241,13 @@ class AnswerTests(SynchronousTestCase):
         message.set("To", "<sip:b@h")
         self.assertEqual(message.response(400, None, "new").first("To"), "<sip:b@h")
 
+    def test_tag_behind_fold(self) -> None:
+        """A To whose last fold is blank takes the tag on the line before (RFC 3261 §7.3.1)."""
+        message = parse_datagram(PLAIN.replace(b"bob@example.com\r\nc", b"bob@h\r\n \r\n\t\r\nc"))
+        assert isinstance(message, Request)
+        data = message.response(200, None, "new").to_bytes()
+        self.assertIn(b"\r\nTO:   sip:bob@h;tag=new\r\ncall-id", data)
+
     def test_error(self) -> None:
         """An error is answered with its status and a Warning; a bare request too."""
         response = error_response(plain(), PeerError('bad "thing"', 483), "t")
