@@ -62,6 +62,9 @@ class Incoming:
             return
         if response.status >= 200:
             self.answered = True
+        software = self._endpoint.software
+        if software and not response.has("Server"):
+            response.add("Server", software)
         self._endpoint.respond(self.transaction, response)
 
     def reply(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:

@@ -20,6 +20,7 @@ from omaim.roles.incoming import Incoming
 from omaim.roles.packages import IEventPackage, Served, State, choose_type, watcher_of
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.dialog import DialogId, establish, incoming_id
+from omaim.sip.flow import Flow
 from omaim.sip.message import Response
 from omaim.sip.subscription import PENDING, TERMINATED, Due, Subscription
 from omaim.timers import Alarm
@@ -32,16 +33,23 @@ _log = Logger()
 class _Usage:
     """One subscription with its timer."""
 
-    __slots__ = ("alarm", "notifier", "served")
+    __slots__ = ("alarm", "flow", "notifier", "served")
 
-    def __init__(self, notifier: Notifier, served: Served) -> None:
+    def __init__(self, notifier: Notifier, served: Served, flow: Flow) -> None:
         self.notifier = notifier
         self.served = served
+        self.flow = flow
         self.alarm = Alarm(self.woken)
 
     def woken(self, now: float) -> None:
         self.served.machine.wake(now)
         self.notifier._pump(self)
+
+    def path(self) -> Flow | None:
+        """Return the connection of a neighbour, which may be behind a NAT; else ``None``."""
+        flow = self.flow
+        direct = flow.reliable and flow.open and not self.served.machine.dialog.routes
+        return flow if direct else None
 
     def answered(self, response: Response) -> None:
         self.served.machine.answered(response, self.notifier._ua.now())
@@ -147,6 +155,7 @@ class Notifier:
             raise PeerError("no such subscription", 481)
         machine = usage.served.machine
         machine.refresh(incoming.request, self._ua.now())
+        usage.flow = incoming.flow
         incoming.reply(
             200, [("Expires", str(machine.granted)), ("Contact", self._contact(incoming))]
         )
@@ -177,7 +186,7 @@ class Notifier:
         )
         context = package.begin(incoming, resource)
         served = Served(package, resource, watcher, kind, machine, context)
-        usage = _Usage(self, served)
+        usage = _Usage(self, served, incoming.flow)
         self._usages[machine.dialog.id] = usage
         self._by_resource.setdefault(key, {})[machine.dialog.id] = usage
         response = incoming.response(200, [("Expires", str(machine.granted))])
@@ -253,7 +262,9 @@ class Notifier:
         machine = usage.served.machine
         notify = machine.notify(due, headers, body)
         sending = Deferred.fromCoroutine(
-            self._ua.request(notify, next_seq=machine.dialog.next_seq, redirections=0)
+            self._ua.request(
+                notify, flow=usage.path(), next_seq=machine.dialog.next_seq, redirections=0
+            )
         )
         sending.addCallback(usage.answered)
         sending.addErrback(_broken)

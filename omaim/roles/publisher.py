@@ -54,14 +54,14 @@ class Standing:
 
     def change(self, body: bytes, content_type: str) -> None:
         """Let this state stand instead."""
-        self._machine.publish(body, content_type, self._ua.now())
+        self._input().publish(body, content_type, self._ua.now())
         self._pump()
 
     def withdraw(self) -> Deferred[int]:
         """Remove the state; fires with the final state when the compositor has answered."""
         settled: Deferred[int] = Deferred()
         self._waiting.append(settled)
-        self._machine.remove(self._ua.now())
+        self._input().remove(self._ua.now())
         self._pump()
         return settled
 
@@ -73,12 +73,17 @@ class Standing:
         return settled
 
     def _woken(self, now: float) -> None:
-        self._machine.wake(now)
+        self._input().wake(now)
         self._pump()
 
     def _answered(self, response: Response) -> None:
-        self._machine.answered(response, self._ua.now())
+        self._input().answered(response, self._ua.now())
         self._pump()
+
+    def _input(self) -> Publishing:
+        """Return the machine, knowing the routes that the agent has by now."""
+        self._machine.routes = self._ua.routes
+        return self._machine
 
     def _pump(self) -> None:
         machine = self._machine

@@ -108,6 +108,16 @@ class Registrant:
         return self._machine.state
 
     @property
+    def aor(self) -> str:
+        """The address of record."""
+        return self._machine.wanted.aor
+
+    @property
+    def contact(self) -> str:
+        """The URI that is registered."""
+        return self._machine.wanted.contact
+
+    @property
     def granted(self) -> Granted:
         return self._machine.granted
 
@@ -141,8 +151,9 @@ class Registrant:
 
         Spec: RFC 3680 §5.3
         """
-        self._machine.dismissed(event, self._ua.now(), retry_after)
-        self._pump()
+        if self._machine.kept:
+            self._machine.dismissed(event, self._ua.now(), retry_after)
+            self._pump()
 
     def _flow_closed(self, flow: Flow) -> None:
         if flow is self.flow:

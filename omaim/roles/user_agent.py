@@ -195,46 +195,35 @@ class UserAgent:
         Spec: RFC 3261 §8.1.3, §12.2.1.2, §22.2, §22.3
         """
         credentials = self.credentials
+        search = _Search(request, redirections)
         tries = 0
-        visited = [request.uri]
-        waiting: list[str] = []
+        uri = request.uri
         attempt = request.copy()
         if credentials is not None:
             self._sign(attempt, credentials)
         while True:
             signed = attempt.first("Authorization") or ""
             response = await self._once(attempt, provisional, flow, targets, sent)
-            status = response.status
-            if credentials is not None and status < 300 and signed:
-                _confirm(credentials, signed, response)
-            challenge = _CHALLENGES.get(status)
+            challenge = _CHALLENGES.get(response.status)
             if challenge is not None:
                 if credentials is None:
                     return response
                 if not credentials.take(challenge, response.all(challenge), tries):
                     return response
                 tries += 1
-            elif 300 <= status < 400 and redirections > 0:
-                waiting = [*_alternatives(response, request), *waiting]
-            elif not waiting:
-                return response
-            following = request.copy()
-            following.uri = attempt.uri
-            if challenge is None:
-                if status >= 600 or status < 300:
+            else:
+                if credentials is not None and response.status < 300 and signed:
+                    _confirm(credentials, signed, response)
+                uri = search.following(response)
+                if not uri:
                     return response
-                new = [uri for uri in waiting if uri not in visited]
-                if not new or len(visited) > redirections:
-                    return response
-                following.uri = new[0]
-                waiting = new[1:]
-                visited.append(new[0])
                 targets = flow = None
             number = attempt.cseq.number + 1 if next_seq is None else next_seq()
-            following.set("CSeq", f"{number} {request.method}")
-            if credentials is not None:
-                self._sign(following, credentials)
-            attempt = following
+            attempt = request.copy()
+            attempt.uri = uri
+            attempt.set("CSeq", f"{number} {request.method}")
+            if challenge is not None and credentials is not None:
+                self._sign(attempt, credentials)
 
     def _sign(self, request: Request, credentials: Answerer) -> None:
         lines = credentials.answers(request.method, request.uri, request.body)
@@ -371,7 +360,37 @@ def _confirm(credentials: Answerer, signed: str, response: Response) -> None:
             _log.info("An Authentication-Info does not parse: {why}", why=error.why)
 
 
-def _alternatives(response: Response, request: Request) -> list[str]:
+class _Search:
+    """The addresses that redirections name, and which of them were tried.
+
+    Spec: RFC 3261 §8.1.3.4
+    """
+
+    __slots__ = ("_left", "_request", "_visited", "_waiting")
+
+    def __init__(self, request: Request, most: int) -> None:
+        self._request = request
+        self._left = most
+        self._visited = {request.uri}
+        self._waiting: list[str] = []
+
+    def following(self, response: Response) -> str:
+        """Return where to try next after this final response, "" for nowhere."""
+        status = response.status
+        if status < 300 or status >= 600 or self._left <= 0:
+            return ""
+        if status < 400:
+            self._waiting = [*alternatives(response, self._request), *self._waiting]
+        while self._waiting:
+            uri = self._waiting.pop(0)
+            if uri not in self._visited:
+                self._visited.add(uri)
+                self._left -= 1
+                return uri
+        return ""
+
+
+def alternatives(response: Response, request: Request) -> list[str]:
     """Return the Request-URIs that a 3xx offers, best first.
 
     A sips request is not redirected to sip.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -82,6 +83,7 @@ class Watch:
 
     def start(self) -> None:
         """Subscribe again after the end; :meth:`Watcher.watch` has done it the first time."""
+        self._machine.wanted = self._watcher.current(self._machine.wanted)
         self._machine.start(self._watcher.now())
         self._pump()
 
@@ -98,6 +100,7 @@ class Watch:
         self._pump(raising=True)
 
     def _woken(self, now: float) -> None:
+        self._machine.wanted = self._watcher.current(self._machine.wanted)
         self._machine.wake(now)
         self._pump()
 
@@ -268,6 +271,13 @@ class Watcher:
 
     def arm(self, alarm: Alarm) -> None:
         self._ua.arm(alarm)
+
+    def current(self, wanted: Wanted) -> Wanted:
+        """Return the same wish with the routes and contact that the agent has by now."""
+        ua = self._ua
+        if wanted.routes == ua.routes and wanted.contact == ua.contact:
+            return wanted
+        return attrs.evolve(wanted, routes=ua.routes, contact=ua.contact)
 
     def note(self, watch: Watch, old: tuple[str, str], new: tuple[str, str]) -> None:
         """Find ``watch`` under its new Call-ID and tag from now on; ("", "") is nowhere."""

@@ -58,6 +58,7 @@ class Publishing(Timed):
         state: see the constants.
         etag: the entity-tag that stands, "" for none.
         status: the final response last seen.
+        routes: Route values of the next PUBLISH; a registration may change them.
 
     Spec: RFC 3903 §4.1 table 1
     """
@@ -80,11 +81,11 @@ class Publishing(Timed):
         "_next_at",
         "_out",
         "_raises",
-        "_routes",
         "_seq",
         "_target",
         "_wanted",
         "etag",
+        "routes",
         "state",
         "status",
     )
@@ -108,7 +109,7 @@ class Publishing(Timed):
         self._backoff = Backoff(ids)
         self._expires = expires
         self._asked = 0
-        self._routes = routes
+        self.routes = routes
         self._headers = headers
         self._body = b""
         self._content_type = ""
@@ -255,7 +256,7 @@ class Publishing(Timed):
         self._asked = expires
         self._seq += 1
         headers = [
-            *(("Route", route) for route in self._routes),
+            *(("Route", route) for route in self.routes),
             ("Max-Forwards", "70"),
             ("From", self._local),
             ("To", f"<{self._target}>"),

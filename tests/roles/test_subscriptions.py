@@ -332,6 +332,25 @@ class SubscriptionTests(Roles):
         self.clock.advance(1.0)
         self.assertEqual(self.states[-1][2], 503)
 
+    def test_neighbour(self) -> None:
+        """A watcher that connected gets its NOTIFYs back over its connection (RFC 5626 §4.3)."""
+        self.alice.contact = "<sip:alice@192.0.2.99>"  # where nothing ever arrives
+        watch = self.watch(BOARD + ";transport=tcp", expires=600)
+        self.clock.advance(1000.0)
+        self.change(2)
+        self.clock.advance(1.0)
+        self.assertEqual((watch.state, self.bodies[-1]), (ACTIVE, b"2"))
+
+    def test_new_routes(self) -> None:
+        """A renewed subscription goes the way that the registration says by then."""
+        self.watch()
+        self.clock.advance(100.0)
+        self.alice.routes = ("<sip:10.0.0.1;lr>",)
+        self.notifier.terminate_all("probation", 50)
+        self.clock.advance(60.0)
+        (served,) = self.notifier.watchers("counter", BOARD)
+        self.assertEqual(served.subscribe.values("Route"), ["<sip:10.0.0.1;lr>"])
+
     def test_throttle(self) -> None:
         """A hundred changes in a second are few NOTIFYs (RFC 6446 §5.2)."""
         self.counter.terms = Terms(interval=5.0)

@@ -13,7 +13,7 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.roles.incoming import Incoming
-from omaim.roles.user_agent import UserAgent
+from omaim.roles.user_agent import UserAgent, alternatives
 from omaim.sip.dialog import as_uas
 from omaim.sip.message import Response
 from omaim.sip.pacing import retry_after
@@ -148,9 +148,7 @@ class RequestTests(Roles):
         request = self.alice.make("MESSAGE", "sips:bob@10.0.0.1", [TEXT], b"hi")
         answer = request.response(302, to_tag="x")
         answer.add("Contact", "<sip:bob@10.0.0.11>")
-        from omaim.roles.user_agent import _alternatives
-
-        self.assertEqual(_alternatives(answer, request), [])
+        self.assertEqual(alternatives(answer, request), [])
 
     def test_global_failure(self) -> None:
         """A 6xx ends the search (RFC 3261 §21.6)."""
