@@ -29,6 +29,11 @@ ZERO: Final[ColumnElement[Any]] = literal_column(
 
 _READERS: Final = 3  # threads that read
 _OPENING: Final = 5061  # names the lock of whoever brings the schema up to date
+# One node writes at a time: no two can deadlock, and what a write has checked stays true. As
+# each commits all that has come meanwhile, this costs little.
+_BEGIN_SHARED: Final = "BEGIN; SELECT pg_advisory_xact_lock(5062)"
+# A node that hangs in the middle of a commit is cut off, so that the others go on.
+_PATIENCE: Final = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
 _BUSY: Final = 5000  # milliseconds to wait for a lock that another process holds
 
 
@@ -50,7 +55,7 @@ class Database:
         self._reactor = reactor
         self.engine = engine_for(url)
         self.shared = self.engine.dialect.name != "sqlite"  # other processes write too
-        self.begin = "BEGIN" if self.shared else "BEGIN IMMEDIATE"
+        self.begin = _BEGIN_SHARED if self.shared else "BEGIN IMMEDIATE"
         self.count_up = self.text(
             counters.update()
             .where(counters.c.name == bindparam("name"))
@@ -105,6 +110,7 @@ class Database:
         connection.detach()
         if self.shared:
             cast(Any, connection.dbapi_connection).autocommit = True
+            connection.cursor().execute(_PATIENCE)
         return connection
 
     def blame(self, error: Exception) -> Exception:
@@ -185,11 +191,17 @@ def engine_for(url: str) -> Engine:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
+        if parsed.get_backend_name() != "postgresql":
+            raise UsageError(
+                f"omaim keeps its state in SQLite or PostgreSQL, not in {parsed.get_backend_name()}"
+            )
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
         return create_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(f"not a database that omaim knows: {error}") from error
     except ModuleNotFoundError as error:
-        raise UsageError(f"for this database install the driver {error.name}") from error
+        raise UsageError(f"{error.name} is missing: install omaim[postgres]") from error
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

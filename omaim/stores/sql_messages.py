@@ -8,14 +8,13 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, literal_column, select
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from omaim.errors import UsageError
 from omaim.stores import schema
 from omaim.stores.commits import Batch
 from omaim.stores.database import ZERO, Database
-from omaim.stores.interfaces import Conflict, IDeferredStore, IOutbox, QuotaExceeded
+from omaim.stores.interfaces import IDeferredStore, IOutbox, QuotaExceeded
 from omaim.stores.memory_messages import make_room, size_of
 from omaim.stores.records import (
     ATTEMPTED,
@@ -106,7 +105,6 @@ class SqlOutbox:
     def trim(self) -> Deferred[int]:
         def write(batch: Batch) -> int:
             cursor = batch.cursor
-            batch.flush()
             cursor.execute(self._positions)
             marks = [position for _, position in cursor.fetchall()]
             if not marks:
@@ -265,12 +263,7 @@ class SqlDeferredStore:
                 batch.event(event)
             return Added(message.reference, position, False, dropped)
 
-        def again(failure: Failure) -> Deferred[Added]:
-            # Perhaps another node has just stored the same message: then it is a duplicate.
-            failure.trap(Conflict)
-            return self._database.write(write, size_of(message))
-
-        return self._database.write(write, size_of(message)).addErrback(again)
+        return self._database.write(write, size_of(message))
 
     def waiting(
         self, recipient: str, now: float, after: int = 0, limit: int = 100, bodies: bool = True

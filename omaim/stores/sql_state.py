@@ -230,7 +230,6 @@ class SqlLeaseStore:
         self._take = database.text(
             table.update()
             .where(named)
-            .where((c.owner == bindparam("the_owner")) | (c.until <= bindparam("now")))
             .values(
                 owner=bindparam("the_owner"),
                 until=bindparam("until"),
@@ -242,7 +241,7 @@ class SqlLeaseStore:
         )
 
     def acquire(self, name: str, owner: str, now: float, until: float) -> Deferred[Lease]:
-        values = {"the_name": name, "the_owner": owner, "now": now, "until": until}
+        values = {"the_name": name, "the_owner": owner, "until": until}
 
         def write(batch: Batch) -> Lease:
             cursor = batch.cursor
@@ -258,8 +257,6 @@ class SqlLeaseStore:
                 cursor.execute(self._insert, attrs.asdict(new))
                 return new
             cursor.execute(self._take, {**values, "version": version})
-            if cursor.rowcount != 1:  # another process was faster
-                raise Conflict(f"the lease of {name} has changed")
             return new
 
         return self._database.write(write)

@@ -10,10 +10,11 @@ import os
 
 from sqlalchemy import create_engine, text
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.trial.unittest import TestCase
 
 from omaim.stores import Conflict, Stores, open_stores
+from omaim.stores.records import ServiceEventRecord
 from omaim.testing.state_contract import (
     DocumentContract,
     HistoryContract,
@@ -29,6 +30,8 @@ from omaim.testing.store_contract import (
     StoreContract,
     UserContract,
     binding,
+    event,
+    message,
     user,
 )
 
@@ -102,6 +105,53 @@ class PostgresDeferredTests(InPostgres, DeferredContract, TestCase):
 
 class PostgresOutboxTests(InPostgres, OutboxContract, TestCase):
     """The outbox."""
+
+    def test_two_nodes(self) -> Deferred[None]:
+        """However the commits of two nodes interleave, a reader skips no event."""
+
+        async def test() -> None:
+            other = await open_database()
+            seen: list[ServiceEventRecord] = []
+            try:
+                for _ in range(20):
+                    writing = [
+                        node.outbox.append((event(), event()))
+                        for node in (self.stores, other)
+                        for _ in range(5)
+                    ]
+                    after = seen[-1].position if seen else 0
+                    seen += await self.stores.outbox.read(after, 7)
+                    await DeferredList(writing)
+                after = seen[-1].position if seen else 0
+                seen += await self.stores.outbox.read(after, 1000)
+                self.assertEqual(len(seen), 400)
+                self.assertEqual(len({one.position for one in seen}), 400)
+            finally:
+                await other.close()
+
+        return ensureDeferred(test())
+
+    def test_crossing(self) -> Deferred[None]:
+        """Two nodes that write the same rows in opposite orders do not stop each other."""
+
+        async def test() -> None:
+            other = await open_database()
+            try:
+                for turn in range(20):
+                    writing = []
+                    for node, order in ((self.stores, "ab"), (other, "ba")):
+                        for name in order:
+                            writing.append(node.leases.acquire(name, "n", 0.0, float(turn)))
+                            add = node.deferred.add(message(f"{turn}"), events=(event(),))
+                            writing.append(add)
+                    results = await DeferredList(writing)
+                    self.assertTrue(all(good for good, _ in results))
+                    duplicates = [one.duplicate for _, one in results[1::2]]  # type: ignore[union-attr]
+                    self.assertEqual(sorted(duplicates), [False, True, True, True])
+            finally:
+                await other.close()
+
+        return ensureDeferred(test())
 
 
 class PostgresHistoryTests(InPostgres, HistoryContract, TestCase):

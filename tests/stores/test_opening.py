@@ -130,6 +130,7 @@ class OpeningTests(TestCase):
             stores = await opened(f"sqlite:///{os.path.abspath(self.mktemp())}")
             await stores.close()
             await self.assertFailure(stores.outbox.append((event(),)), Unavailable)
+            await self.assertFailure(stores.outbox.read(0), Unavailable)
 
         return ensureDeferred(test())
 
@@ -139,8 +140,21 @@ class UrlTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Anything else than a known database is a wrong setting, and says what is right."""
-        for url in ("", "nonsense", "sqlite://", "sqlite:///:memory:", "nosuch://x/y"):
+        for url in (
+            "",
+            "nonsense",
+            "sqlite://",
+            "sqlite:///:memory:",
+            "nosuch://x/y",
+            "mysql://x/y",
+        ):
             self.assertRaises(UsageError, engine_for, url)
+
+    def test_no_driver(self) -> None:
+        """Without the driver of PostgreSQL the error says what to install."""
+        self.patch(sys, "modules", {**sys.modules, "psycopg": None})
+        error = self.assertRaises(UsageError, engine_for, "postgresql://x/y")
+        self.assertEqual(str(error), "psycopg is missing: install omaim[postgres]")
 
     def test_memory(self) -> None:
         """``memory:`` needs nothing."""
