@@ -407,7 +407,7 @@ class Endpoint:
     # What comes in
 
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
-        self._incoming.from_stream(item, flow, now)
+        self.guarded(self._incoming.from_stream, item, flow, now)
 
     def _new_request(self, transaction: ServerTransaction) -> None:
         try:
@@ -419,19 +419,20 @@ class Endpoint:
                 self.reply(transaction, 500)
 
     def _new_ack(self, request: Request, flow: Flow) -> None:
-        self._guarded(self.on_ack, request, flow)
+        self.guarded(self.on_ack, request, flow)
 
     def _new_cancel(self, transaction: ServerTransaction, cancel: Request) -> None:
-        self._guarded(self.on_cancel, transaction, cancel)
+        self.guarded(self.on_cancel, transaction, cancel)
 
     def _new_stray(self, response: Response, flow: Flow) -> None:
         self.count("response_stray")
-        self._guarded(self.on_stray_response, response, flow)
+        self.guarded(self.on_stray_response, response, flow)
 
     def _new_failure(self, transaction: ServerTransaction, why: str) -> None:
-        self._guarded(self.on_failure, transaction, why)
+        self.guarded(self.on_failure, transaction, why)
 
-    def _guarded(self, act: Callable[..., object], *args: object) -> None:
+    def guarded(self, act: Callable[..., object], *args: object) -> None:
+        """Call ``act``; a defect there is logged and counted, and hurts nobody else."""
         try:
             act(*args)
         except Exception:
@@ -489,7 +490,7 @@ class Endpoint:
             self.transactions.transport_error(flow, self.now())
             if not flow.open:
                 self._redelivery.lost(flow.serial)
-                self._guarded(self.on_flow_closed, flow)
+                self.guarded(self.on_flow_closed, flow)
         self.arm()
 
 

@@ -165,7 +165,7 @@ class Exchange:
         self._heard = True
         if response.status >= 200:
             self._done = True
-        self._on_response(response)
+        self._endpoint.guarded(self._on_response, response)
 
     def _failed_over(self, response: Response) -> bool:
         """Go on to the next target where a failure allows it.
@@ -193,7 +193,7 @@ class Exchange:
     def _ended(self) -> None:
         if self._done and self._on_end is not None:
             on_end, self._on_end = self._on_end, None
-            on_end()
+            self._endpoint.guarded(on_end)
 
     def _fail(self, status: int) -> None:
         """Report that the request could not even be sent."""
@@ -202,7 +202,7 @@ class Exchange:
         self._done = True
         response = self.request.response(status)
         response.local = True
-        self._on_response(response)
+        self._endpoint.guarded(self._on_response, response)
         if self._on_end is not None:
             self._ended()
 

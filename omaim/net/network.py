@@ -197,6 +197,9 @@ class ReactorNetwork:
         local_host: str = "",
         timeout: float = 10.0,
     ) -> Callable[[], None]:
+        if not _numeric(host):  # Twisted would ask the system for it, in a thread
+            call = self._reactor.callLater(0, receiver.closed, "not an address")
+            return lambda: call.reset(0) if call.active() else None
         connector = ReactorConnector(receiver, tls, domain or host)
         connector.connect(self._reactor, self._turn, host, port, local_host, timeout)
         return connector.abort
@@ -218,3 +221,11 @@ class ReactorNetwork:
         except OSError:
             return False
         return True
+
+
+def _numeric(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True

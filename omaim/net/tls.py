@@ -175,7 +175,10 @@ class _Client:
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         connection = SSL.Connection(self._context, None)
         if not _is_address(self._domain):
-            connection.set_tlsext_host_name(self._domain.encode("idna"))
+            try:
+                connection.set_tlsext_host_name(self._domain.encode("idna"))
+            except (UnicodeError, SSL.Error):
+                pass  # no name that a server could have; it will not prove to be it either
         return connection
 
 

@@ -118,6 +118,9 @@ class SimulatedNetwork:
         timeout: float = 10.0,
     ) -> Callable[[], None]:
         stream = SimulatedStream(self, receiver, tls is not None)
+        if not self.is_local(host):
+            stream.lose("not an address")
+            return stream.abort
         stream.local = (local_host or self.source_for(host), self._free())
         stream.remote = (host, port)
         limit = self.clock.callLater(timeout, stream.lose, "the attempt took too long")

@@ -169,6 +169,20 @@ class ExchangeTests(SynchronousTestCase):
             self.clock.advance(60)
         self.assertEqual(ends, [1, 1])
 
+    def test_defect_above(self) -> None:
+        """What fails above when it hears an answer is logged, and hurts nobody else."""
+
+        def broken(*args: object) -> None:
+            raise ZeroDivisionError
+
+        for at, transport in enumerate(("UDP", "TCP")):
+            uri = f"sip:bob@10.0.0.2;transport={transport}"
+            self.alice.send(message(uri, cseq=at), broken, on_end=broken)
+        self.clock.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+        self.assertEqual(self.alice.counters["crashed"], 4)
+        self.assertEqual(len(self.alice.connections), 1)
+
     def test_cancel(self) -> None:
         """A cancelled INVITE ends in 487, and no other server is tried (RFC 3261 §9)."""
         self.one.on_request = lambda transaction: self.one.reply(transaction, 180)

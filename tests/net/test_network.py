@@ -180,6 +180,16 @@ class Contract:
         await self.until(lambda: receiver.why is not None)
         await self.listening.close()
 
+    async def test_no_address(self) -> None:
+        """What is no numeric address ends in closed(), and nobody is asked for it."""
+        for host in ("host.example", "::zz", ":", "", "1.2.3.4.5", "a\0b"):
+            receiver = Receiver()
+            give_up = self.network.connect_stream(host, 5060, receiver)
+            assert receiver.why is None
+            give_up()
+            await self.until(lambda receiver=receiver: receiver.why)
+            assert receiver.stream is None
+
     async def test_given_up(self) -> None:
         """An attempt that is given up ends in closed()."""
         far = Receiver()
