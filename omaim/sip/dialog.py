@@ -3,7 +3,7 @@
 A :class:`Dialog` builds the requests sent inside it, checks the order of those that come in
 and follows the peer's address. It knows nothing of sessions or subscriptions: these hold a
 dialog. :func:`as_uac`, :func:`as_uas` and :func:`as_subscriber` create one from the messages
-that establish it; :class:`Dialogs` finds it again.
+that establish it; :class:`omaim.sip.dialogs.Dialogs` finds it again.
 
 Spec: RFC 3261 §12; RFC 6665 §4.4.1
 """
@@ -360,70 +360,6 @@ def establish(request: Request, response: Response, contact: str) -> None:
     for value in request.all("Record-Route"):
         response.add("Record-Route", value)
     response.set("Contact", contact)
-
-
-@final
-class Dialogs:
-    """The dialogs of one user agent, by id; forked siblings can be found together.
-
-    Spec: RFC 3261 §12, §12.2.2, §12.3
-    """
-
-    __slots__ = ("_count", "_halves")
-
-    def __init__(self) -> None:
-        # By Call-ID and local tag, then by remote tag: forked siblings lie together.
-        self._halves: dict[tuple[str, str], dict[str, Dialog]] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, dialog: Dialog) -> None:
-        """Keep a dialog; a second one of the same id replaces the first."""
-        half = self._halves.setdefault((dialog.call_id, dialog.local_tag), {})
-        if dialog.remote_tag not in half:
-            self._count += 1
-        half[dialog.remote_tag] = dialog
-
-    def discard(self, dialog: Dialog) -> None:
-        """Forget a dialog, if it is here."""
-        key = (dialog.call_id, dialog.local_tag)
-        half = self._halves.get(key)
-        if half is not None and half.pop(dialog.remote_tag, None) is not None:
-            self._count -= 1
-            if not half:
-                del self._halves[key]
-
-    def find(self, request: Request) -> Dialog | None:
-        """Return the dialog of a request from a peer; None means 481 if it has a To tag."""
-        half = self._halves.get((request.call_id, request.to.tag))
-        return None if half is None else half.get(request.from_.tag)
-
-    def find_response(self, response: Response) -> Dialog | None:
-        """Return the dialog of a response to a request of ours."""
-        half = self._halves.get((response.call_id, response.from_.tag))
-        return None if half is None else half.get(response.to.tag)
-
-    def siblings(self, call_id: str, local_tag: str) -> list[Dialog]:
-        """Return all dialogs that one request of ours made by forking."""
-        half = self._halves.get((call_id, local_tag))
-        return [] if half is None else list(half.values())
-
-    def end_early(self, call_id: str, local_tag: str) -> int:
-        """End the early dialogs of a request that got its final response.
-
-        Returns: how many there were.
-
-        Spec: RFC 3261 §12.3, §13.2.2.4
-        """
-        ended = 0
-        for dialog in self.siblings(call_id, local_tag):
-            if dialog.state == EARLY:
-                dialog.end()
-                self.discard(dialog)
-                ended += 1
-        return ended
 
 
 def _with_tag(address: str, tag: str) -> str:

@@ -18,8 +18,25 @@ from omaim.sip.dialog import Dialog, as_subscriber
 from omaim.sip.headers import EventHeader, SubscriptionState
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
+from omaim.sip.subscriber import Forked, Moved, Notified, Send, SubscriberOutput, Wanted
 from omaim.sip.subscription import ends_usage
 from omaim.timers import NEVER, Timed
+
+__all__ = [
+    "ACTIVE",
+    "INIT",
+    "NOTIFY_WAIT",
+    "PENDING",
+    "STATES",
+    "TERMINATED",
+    "Forked",
+    "Moved",
+    "Notified",
+    "Send",
+    "SubscriberOutput",
+    "Subscribing",
+    "Wanted",
+]
 
 INIT: Final = 0  # nothing sent yet, or waiting to ask again
 NOTIFY_WAIT: Final = 1  # SUBSCRIBE sent, no NOTIFY yet
@@ -33,81 +50,6 @@ _NO_RETRY: Final = ("rejected", "noresource", "invariant", "badfilter")  # RFC 4
 _TRANSIENT: Final = (408, 430, 480, 481, 486, 491, 500, 502, 503, 504)
 _SHORT_LIFE: Final = 30.0  # seconds; one that ends sooner is not asked for again at once
 _MOST_RAISES: Final = 3  # 423 answers obeyed in a row
-
-
-@attrs.frozen
-class Send:
-    """Send this request; bring its final response to ``answered``."""
-
-    request: Request
-
-
-@attrs.frozen
-class Notified:
-    """A notification was taken: its body is for the event package."""
-
-    request: Request
-
-
-@attrs.frozen
-class Moved:
-    """The subscription changed its state.
-
-    Attributes:
-        state: one of the constants of this module.
-        reason: of a termination: the notifier's word, or "timeout", "no-notify", "gone",
-            "refused" or "unsubscribed", said by this side.
-        status: the response that refused it, 0 for none.
-        retry_at: when it will be asked for again, :data:`~omaim.timers.NEVER` for not.
-    """
-
-    state: int
-    reason: str = ""
-    status: int = 0
-    retry_at: float = NEVER
-
-
-@attrs.frozen
-class Forked:
-    """The SUBSCRIBE reached one more notifier: here is the subscription with that one."""
-
-    sibling: Subscribing
-
-
-SubscriberOutput = Send | Notified | Moved | Forked
-
-
-@attrs.frozen
-class Wanted:
-    """What to subscribe to, and as whom; the same for every attempt.
-
-    Attributes:
-        target: Request-URI of the first SUBSCRIBE.
-        event: the Event value, with id and rate parameters if wanted.
-        local: our From value without tag, "<sip:…>".
-        contact: our Contact value; a GRUU where we have one (RFC 6665 §4.5.1).
-        to: the To value; the target in brackets when empty.
-        expires: seconds; 0 fetches the state once.
-        routes: Route values of requests outside a dialog.
-        headers: more header fields for each SUBSCRIBE: Accept, Supported, …
-        body: a filter; with its Content-Type among ``headers``.
-        keep: ask again after a termination that allows it.
-        forks: the package allows one SUBSCRIBE to make several subscriptions (§5.4.9).
-        patience: Timer N, seconds: 64 times T1.
-    """
-
-    target: str
-    event: str
-    local: str
-    contact: str
-    to: str = ""
-    expires: int = 3600
-    routes: tuple[str, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    keep: bool = True
-    forks: bool = False
-    patience: float = 32.0
 
 
 class Subscribing(Timed):

@@ -12,7 +12,6 @@ from omaim.sip.dialog import (
     EARLY,
     ENDED,
     Dialog,
-    Dialogs,
     as_subscriber,
     as_uac,
     as_uas,
@@ -20,6 +19,7 @@ from omaim.sip.dialog import (
     incoming_id,
     response_id,
 )
+from omaim.sip.dialogs import Dialogs
 from omaim.sip.message import Request, Response
 
 
