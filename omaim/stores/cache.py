@@ -49,18 +49,7 @@ class StringPool:
 
 def pack_bindings(bindings: Iterable[Binding]) -> str:
     """Return the bindings of one address as text; the address itself is left out."""
-    return json.dumps(
-        [
-            [
-                one.contact, one.call_id, one.cseq, one.expires_at, one.q, one.path,
-                one.instance, one.reg_id, one.flow_token, one.user_agent, one.params,
-                one.pub_gruu, one.temp_gruu, one.received, one.private_id,
-                one.registered_at, one.contact_id,
-            ]
-            for one in bindings
-        ],
-        separators=(",", ":"),
-    )  # fmt: skip
+    return json.dumps([one.values()[1:] for one in bindings], separators=(",", ":"))
 
 
 def unpack_bindings(aor: str, packed: str) -> tuple[Binding, ...]:
@@ -160,7 +149,8 @@ class BindingCache:
         self._count += len(held.bindings)
         expires_at = min([one.expires_at for one in held.bindings])
         if entry is None:
-            aor = held.bindings[0].aor  # the same string, once
+            first = held.bindings[0].aor
+            aor = first if first == aor else aor  # the same string, once
             entry = self._entries[aor] = _Entry(held, expires_at)
         else:
             entry.held = held
@@ -199,17 +189,15 @@ class BindingCache:
         return self._heap[0][0] if self._heap else NEVER
 
     def _shared(self, one: Binding) -> Binding:
-        """Give a binding shared strings where they repeat. Returns: it.
-
-        Its value stays the same; building another would cost as much as the rest of a REGISTER's
-        way through here.
-        """
-        share, put = self._pool.one, object.__setattr__
-        put(one, "user_agent", share(one.user_agent))
-        put(one, "params", share(one.params))
-        if one.path:
-            put(one, "path", tuple([share(hop) for hop in one.path]))
-        return one
+        """Return an equal binding, made of shared strings where they repeat."""
+        share = self._pool.one
+        return Binding(
+            one.aor, one.contact, one.call_id, one.cseq, one.expires_at, one.q,
+            tuple([share(hop) for hop in one.path]) if one.path else (),
+            one.instance, one.reg_id, one.flow_token, share(one.user_agent),
+            share(one.params), one.pub_gruu, one.temp_gruu, one.received, one.private_id,
+            one.registered_at, one.contact_id, one.updated_at,
+        )  # fmt: skip
 
 
 class UserCache:

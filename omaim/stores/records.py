@@ -2,6 +2,7 @@
 
 Read this file before :mod:`omaim.stores.interfaces`. Times are seconds since the epoch, UTC,
 and come from the caller; ``NEVER`` means without end. Addresses of record are canonical.
+A :class:`Binding` is the one that :mod:`omaim.sip.bindings` computes with.
 """
 
 from __future__ import annotations
@@ -10,34 +11,9 @@ from typing import Final
 
 import attrs
 
+from omaim.sip.bindings import Binding as Binding
+
 NEVER: Final = float("inf")  # an ``expires_at`` that does not come
-
-
-@attrs.frozen(weakref_slot=False)
-class Binding:
-    """One contact at which an address of record is reachable now.
-
-    Spec: RFC 3261 §10.3; RFC 3327 (path); RFC 5626 §6 (instance, reg-id, flow); RFC 5627 §3
-    """
-
-    aor: str  # canonical SIP URI, no parameters
-    contact: str  # URI exactly as registered
-    call_id: str
-    cseq: int
-    expires_at: float
-    q: float = 1.0  # 0 to 1, preferred first
-    path: tuple[str, ...] = ()  # topmost first, as name-addr text
-    instance: str = ""  # +sip.instance without quotes and brackets; "" none
-    reg_id: int = 0  # 0 none
-    flow_token: str = ""  # names the flow it came by; "" none
-    user_agent: str = ""
-    params: str = ""  # the Contact's header parameters as text, ";a;b=c"
-    pub_gruu: str = ""
-    temp_gruu: str = ""
-    received: str = ""  # where it came from when that differs, as a SIP URI
-    private_id: str = ""  # who authenticated
-    registered_at: float = 0.0  # of the first REGISTER of this contact
-    contact_id: str = ""  # its id in the reg event package (RFC 3680 §5.1)
 
 
 @attrs.frozen(weakref_slot=False)

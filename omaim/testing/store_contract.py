@@ -80,6 +80,7 @@ def binding(aor: str = ALICE, name: str = "a", **fields: Any) -> Binding:
         "private_id": "alice@one.example",
         "registered_at": 1000.0,
         "contact_id": "c1",
+        "updated_at": 1500.0,
     }
     return Binding(aor, **{**given, **fields})
 

@@ -39,6 +39,7 @@ bindings = st.builds(
     *[texts] * 7,
     moments,
     texts,
+    moments,
 )
 users = st.builds(
     User,

@@ -9,7 +9,6 @@ import os
 import sys
 from typing import Any
 
-import attrs
 from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 
@@ -35,7 +34,7 @@ async def work(stores: Stores, first: int) -> None:
             adding = stores.deferred.add(message(name), events=(at,))
             waiting.append(adding.addCallback(said, f"added {name}"))
             aor = f"sip:u{name}@one.example"
-            replacing = stores.bindings.replace(aor, 0, (attrs.evolve(binding(), aor=aor),))
+            replacing = stores.bindings.replace(aor, 0, (binding(aor),))
             waiting.append(replacing.addCallback(said, f"bound {aor}"))
             if number % 3 == 0:
                 ending = stores.deferred.finish(BOB, [name], DELIVERED, 1e9)
