@@ -27,7 +27,7 @@ from omaim.sip.locating import Target
 from omaim.sip.message import Request, Response
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
-from omaim.timers import Timed
+from omaim.timers import Alarm
 
 KNOWN_METHODS: Final = frozenset(
     (
@@ -120,10 +120,10 @@ class UserAgent:
         """Return monotonic seconds."""
         return self.endpoint.driver.now()
 
-    def arm(self, machine: Timed) -> None:
-        """Let ``machine`` be woken at its deadline; say so after each input to it."""
+    def arm(self, alarm: Alarm) -> None:
+        """Let ``alarm`` ring at its deadline; say so after each change of it."""
         driver = self.endpoint.driver
-        driver.deadlines.arm(machine)
+        driver.deadlines.arm(alarm)
         driver.arm()
 
     # Sending.

@@ -18,7 +18,7 @@ from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
 from omaim.sip.uri import parse_uri
-from omaim.timers import NEVER, Timed
+from omaim.timers import NEVER
 
 IDLE: Final = 0  # not registered, and not wanted
 REGISTERING: Final = 1  # wanted, but no binding stands now
@@ -95,7 +95,7 @@ class Moved:
     retry_at: float = NEVER
 
 
-class Registering(Timed):
+class Registering:
     """One binding of ours.
 
     Inputs: :meth:`start`, :meth:`stop`, :meth:`answered`, :meth:`flow_lost`,
@@ -108,6 +108,8 @@ class Registering(Timed):
         base: seconds, RFC 5626's base-time: 30, or 90 while other flows stand.
 
     Attributes:
+        deadline: when :meth:`wake` is wanted, monotonic seconds; an
+            :class:`~omaim.timers.Alarm` of the owner keeps it.
         state: see the constants.
         granted: what the registrar said last.
         expires_at: when the binding ends unless refreshed.
@@ -132,6 +134,7 @@ class Registering(Timed):
         "_since",
         "_stop",
         "_wanted_on",
+        "deadline",
         "expires_at",
         "granted",
         "state",
@@ -140,7 +143,7 @@ class Registering(Timed):
     )
 
     def __init__(self, wanted: Wanted, ids: Ids, base: float = 30.0) -> None:
-        super().__init__()
+        self.deadline = NEVER
         self.wanted = wanted
         self._local = f"<{wanted.aor}>;tag={ids.tag()}"
         self._call_id = ids.call_id()

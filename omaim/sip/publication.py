@@ -19,7 +19,7 @@ from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.message import Request
 from omaim.sip.subscription import Terms
-from omaim.timers import NEVER, Timed
+from omaim.timers import NEVER
 
 INITIAL: Final = "initial"
 REFRESH: Final = "refresh"
@@ -133,7 +133,7 @@ class Published:
     publication: Publication | None
 
 
-class Publications(Timed):
+class Publications:
     """All publications of one compositor, in memory.
 
     Args:
@@ -141,6 +141,10 @@ class Publications(Timed):
         packages: names of the event packages.
         terms: durations.
         most: publications kept for one resource; more are refused with 403.
+
+    Attributes:
+        deadline: when :meth:`wake` is wanted; an :class:`~omaim.timers.Alarm` of the owner
+            keeps it.
 
     Spec: RFC 3903 §6
     """
@@ -153,12 +157,13 @@ class Publications(Timed):
         "_prefix",
         "_serial",
         "_standing",
+        "deadline",
         "packages",
         "terms",
     )
 
     def __init__(self, ids: Ids, packages: Iterable[str], terms: Terms, most: int = 32) -> None:
-        super().__init__()
+        self.deadline = NEVER
         self.packages = frozenset(packages)
         self.terms = terms
         self._most = most

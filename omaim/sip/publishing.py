@@ -14,7 +14,7 @@ import attrs
 from omaim.ids import Ids
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
-from omaim.timers import NEVER, Timed
+from omaim.timers import NEVER
 
 IDLE: Final = 0  # nothing stands, nothing is wanted
 PUBLISHING: Final = 1  # wanted; the compositor has not taken it yet
@@ -38,7 +38,7 @@ class Moved:
     status: int = 0
 
 
-class Publishing(Timed):
+class Publishing:
     """One publication of ours.
 
     Inputs: :meth:`publish`, :meth:`remove`, :meth:`answered`, :meth:`wake`. After each,
@@ -55,6 +55,8 @@ class Publishing(Timed):
         headers: more header fields.
 
     Attributes:
+        deadline: when :meth:`wake` is wanted, monotonic seconds; an
+            :class:`~omaim.timers.Alarm` of the owner keeps it.
         state: see the constants.
         etag: the entity-tag that stands, "" for none.
         status: the final response last seen.
@@ -84,6 +86,7 @@ class Publishing(Timed):
         "_seq",
         "_target",
         "_wanted",
+        "deadline",
         "etag",
         "routes",
         "state",
@@ -101,7 +104,7 @@ class Publishing(Timed):
         routes: tuple[str, ...] = (),
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        super().__init__()
+        self.deadline = NEVER
         self._target = target
         self._event = event
         self._local = f"{local};tag={ids.tag()}"

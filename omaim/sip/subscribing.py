@@ -20,7 +20,7 @@ from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
 from omaim.sip.subscriber import Forked, Moved, Notified, Send, SubscriberOutput, Wanted
 from omaim.sip.subscription import ends_usage
-from omaim.timers import NEVER, Timed
+from omaim.timers import NEVER
 
 __all__ = [
     "ACTIVE",
@@ -52,13 +52,15 @@ _SHORT_LIFE: Final = 30.0  # seconds; one that ends sooner is not asked for agai
 _MOST_RAISES: Final = 3  # 423 answers obeyed in a row
 
 
-class Subscribing(Timed):
+class Subscribing:
     """One subscription of ours, through all its attempts.
 
     Inputs: :meth:`start`, :meth:`answered`, :meth:`notified`, :meth:`refresh`,
     :meth:`unsubscribe`, :meth:`wake`. After each, :meth:`take` says what to do.
 
     Attributes:
+        deadline: when :meth:`wake` is wanted, monotonic seconds; an
+            :class:`~omaim.timers.Alarm` of the owner keeps it.
         state: see the constants.
         call_id: with :attr:`local_tag` the key under which its NOTIFYs find it; new at
             each attempt.
@@ -88,6 +90,7 @@ class Subscribing(Timed):
         "_timer_n",
         "_told",
         "call_id",
+        "deadline",
         "dialog",
         "expires_at",
         "local_tag",
@@ -98,7 +101,7 @@ class Subscribing(Timed):
     )
 
     def __init__(self, wanted: Wanted, ids: Ids) -> None:
-        super().__init__()
+        self.deadline = NEVER
         self.wanted = wanted
         self._ids = ids
         self._backoff = Backoff(ids)

@@ -17,7 +17,7 @@ from omaim.sip.dialog import Dialog, as_uas
 from omaim.sip.headers import EventHeader
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import IntervalTooBrief, delta_seconds, retry_after
-from omaim.timers import NEVER, Timed
+from omaim.timers import NEVER
 
 PENDING: Final = 2
 ACTIVE: Final = 3
@@ -82,7 +82,7 @@ class Due:
     final: bool
 
 
-class Subscription(Timed):
+class Subscription:
     """One subscription to a resource of ours.
 
     Make it when the SUBSCRIBE is accepted; the first NOTIFY is due at once. Inputs:
@@ -103,6 +103,8 @@ class Subscription(Timed):
         PeerError: the SUBSCRIBE cannot be accepted; carries the status.
 
     Attributes:
+        deadline: when :meth:`wake` is wanted, monotonic seconds; an
+            :class:`~omaim.timers.Alarm` of the owner keeps it.
         state: :data:`PENDING`, :data:`ACTIVE` or :data:`TERMINATED`.
         granted: seconds, for the Expires of the response.
         expires_at: when it ends unless refreshed.
@@ -127,6 +129,7 @@ class Subscription(Timed):
         "_retry_at",
         "_terms",
         "_was_active",
+        "deadline",
         "dialog",
         "expires_at",
         "granted",
@@ -146,7 +149,7 @@ class Subscription(Timed):
         active: bool = True,
         secure: bool = False,
     ) -> None:
-        super().__init__()
+        self.deadline = NEVER
         event = subscribe.event
         if event is None:
             raise PeerError("a SUBSCRIBE needs an Event", 489)
