@@ -313,6 +313,14 @@ class InviteServerTests(SynchronousTestCase):
         self.assertEqual((side.sent, side.acks, side.counts()), ([], [], (0, 0)))
         self.assertEqual(len(side.requests), 1)
 
+    def test_error_over_tcp(self) -> None:
+        """Over TCP the ACK ends it at once: Timer I is zero (§17.2.1)."""
+        side = Side()
+        side.receive(make("INVITE"), tcp())
+        side.answer(486)
+        side.receive(make("ACK", to_tag="t"), tcp())
+        self.assertEqual((side.taken(), side.acks, side.counts()), (["486 INVITE"], [], (0, 0)))
+
     def test_never_acknowledged(self) -> None:
         """The user hears that no ACK came (§17.2.1, Timer H)."""
         side = Side()
@@ -608,6 +616,16 @@ class ResponseTests(SynchronousTestCase):
         side.receive(message.response(200, None, "t"), tcp())
         side.receive(invite.response(486, None, "t"), tcp())
         self.assertEqual((side.taken(), side.counts()), (["ACK"], (0, 0)))
+
+    def test_timeout_over_tcp(self) -> None:
+        """Timers B and F run over TCP too (§17.1.1.2, §17.1.2.2)."""
+        side = Side()
+        side.start(make(), tcp())
+        side.start(make("INVITE", "z9hG4bKtwo"), tcp())
+        side.time.run(31.9)
+        self.assertEqual(side.responses, [])
+        side.time.run(32.0)
+        self.assertEqual((side.statuses(), side.counts()), ([408, 408], (0, 0)))
 
     def test_branch_in_use(self) -> None:
         """A branch is good for one transaction (§8.1.1.7)."""
