@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, TypeVar, cast
 
 from omaim.stores.interfaces import Conflict
 from omaim.stores.records import (
@@ -22,29 +22,31 @@ from omaim.stores.records import (
     User,
 )
 
+V = TypeVar("V", str, tuple[str, ...])
+
 _NONE: Final = BindingSet()
 _AGAIN: Final = 30.0  # seconds until a due address that nobody handled is due again
-_SHARED: Final = 4096  # different strings that the pool holds at most
+_SHARED: Final = 4096  # different values that the pool holds at most
 _UNPACKED: Final = 16384  # users held both ways at most
 
 
-class StringPool:
-    """One copy of strings that many records have alike: software names, parameters, paths."""
+class Pool:
+    """One copy of what many records have alike: software names, parameters, paths."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[object, object] = {}
 
-    def one(self, text: str) -> str:
-        """Return an equal string, the same each time while the pool remembers it."""
+    def one(self, value: V) -> V:
+        """Return an equal value, the same each time while the pool remembers it."""
         known = self._known
-        found = known.get(text)
+        found = known.get(value)
         if found is None:
             if len(known) >= _SHARED:
-                known.clear()  # whoever sends ever new strings costs no more than this
-            known[text] = found = text
-        return found
+                known.clear()  # whoever sends ever new ones costs no more than this
+            known[value] = found = value
+        return cast(V, found)
 
 
 def pack_bindings(bindings: Iterable[Binding]) -> str:
@@ -129,7 +131,7 @@ class BindingCache:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._heap: list[tuple[float, str]] = []
-        self._pool = StringPool()
+        self._pool = Pool()
         self._count = 0
 
     def peek(self, aor: str) -> BindingSet:
@@ -189,12 +191,11 @@ class BindingCache:
         return self._heap[0][0] if self._heap else NEVER
 
     def _shared(self, one: Binding) -> Binding:
-        """Return an equal binding, made of shared strings where they repeat."""
+        """Return an equal binding, made of shared parts where they repeat."""
         share = self._pool.one
         return Binding(
             one.aor, one.contact, one.call_id, one.cseq, one.expires_at, one.q,
-            tuple([share(hop) for hop in one.path]) if one.path else (),
-            one.instance, one.reg_id, one.flow_token, share(one.user_agent),
+            share(one.path), one.instance, one.reg_id, one.flow_token, share(one.user_agent),
             share(one.params), one.pub_gruu, one.temp_gruu, one.received, one.private_id,
             one.registered_at, one.contact_id, one.updated_at,
         )  # fmt: skip

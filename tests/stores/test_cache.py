@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.stores.cache import (
     BindingCache,
-    StringPool,
+    Pool,
     UserCache,
     pack_bindings,
     pack_user,
@@ -81,8 +81,8 @@ class PackingTests(SynchronousTestCase):
         )
 
     def test_pool(self) -> None:
-        """Ever new strings do not stay."""
-        pool = StringPool()
+        """Ever new values do not stay."""
+        pool = Pool()
         first = pool.one("".join(["a", "b"]))
         self.assertIs(pool.one("".join(["a", "b"])), first)
         for number in range(5000):
