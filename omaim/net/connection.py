@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from omaim.net.tls import names_domain
 from omaim.sip.flow import TLS, Flow
 from omaim.sip.parser import Limits, Ping, Pong, StreamParser
-from omaim.timers import NEVER, Deadlines, Timed
+from omaim.timers import NEVER, Alarm, Deadlines
 
 if TYPE_CHECKING:
     from omaim.net.network import Stream
@@ -197,7 +197,7 @@ class Connections:
                 done.callback(None)
 
 
-class Connection(Timed):
+class Connection:
     """One SIP stream: parses what comes, keeps to the limits. Is a ``Receiver`` of the network.
 
     Attributes:
@@ -209,6 +209,7 @@ class Connection(Timed):
     """
 
     __slots__ = (
+        "_alarm",
         "_before",
         "_before_size",
         "_half_since",
@@ -229,8 +230,8 @@ class Connection(Timed):
     def __init__(
         self, owner: Connections, flow: Flow, front: Front, domain: str, ours: bool
     ) -> None:
-        super().__init__()
         self.front = front
+        self._alarm = Alarm(self._wake)
         self.flow = flow
         self.domain = domain
         self.keys: list[tuple[str, str, int]] = []
@@ -337,11 +338,8 @@ class Connection(Timed):
         if parser.closed:
             owner.count("dropped_framing")
             self.close()
-        elif parser.unfinished:
-            if self._half_since == NEVER:
-                self._half_since = now
-                self._schedule()
-        elif self.deadline == NEVER:
+        elif parser.unfinished and self._half_since == NEVER:
+            self._half_since = now
             self._schedule()
         owner.on_batch()
 
@@ -355,9 +353,8 @@ class Connection(Timed):
         self._lose(why or "closed by the peer")
         self._owner.ended(self)
 
-    def wake(self, now: float) -> None:
+    def _wake(self, now: float) -> None:
         limits = self._owner.limits
-        self.deadline = NEVER
         if now >= self._half_since + limits.half:
             self.drop("half")
         elif now >= self._pong_by:
@@ -369,17 +366,17 @@ class Connection(Timed):
 
     def _schedule(self) -> None:
         limits = self._owner.limits
-        self.deadline = min(
+        self._alarm.deadline = min(
             self._half_since + limits.half,
             self._pong_by,
             self._last + (limits.idle if self._served else limits.first),
         )
-        self._owner.deadlines.arm(self)
+        self._owner.deadlines.arm(self._alarm)
 
     def _lose(self, why: str) -> None:
         if self.flow.open:
             self.flow.open = False
-            self.deadline = NEVER
+            self._alarm.deadline = NEVER
             self._before.clear()
             self._owner.remove(self)
             self._owner.on_lost(self.flow, why)

@@ -54,6 +54,8 @@ class Incoming:
             try:
                 message = parse_datagram(data, self._limits)
             except BadMessage as error:
+                if self._wire.record is not None:
+                    self._endpoint.show(IN, flow, data)
                 self._bad(error, flow, len(data))
                 return
             if message is None:
