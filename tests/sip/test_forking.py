@@ -568,6 +568,7 @@ class RandomForkTests(SynchronousTestCase):
 
         self.assertTrue(owner.fork.finished)
         self.assertLessEqual(owner.most, breadth)
+        self.assertTrue(all(branch.breadth > 0 for branch in owner.started))
         self.assertEqual(len(set(owner.uris)), len(owner.uris))
         self.assertEqual(len(set(owner.cancelled)), len(owner.cancelled))
         self.assertNotIn(100, owner.statuses)

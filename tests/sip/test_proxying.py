@@ -162,6 +162,13 @@ class PreprocessTests(SynchronousTestCase):
             self.assertEqual(len(preprocess(sent, here())), 2)
             self.assertEqual(sent.values("Route"), ["<sip:q.example;lr>"])
 
+    def test_visit_before_double(self) -> None:
+        """A single value before both halves is a visit of its own."""
+        values = record_route("sip:192.0.2.1:5080", "sip:192.0.2.1:5060")
+        sent = request(("Route", ", ".join(["<sip:p.example;lr>", *values])))
+        self.assertEqual(preprocess(sent, here()), ["sip:p.example;lr"])
+        self.assertEqual(len(preprocess(sent, here())), 2)
+
     def test_strict_router(self) -> None:
         """Our Record-Route value as Request-URI gives way to the last Route (§16.12.1.2)."""
         sent = request(
