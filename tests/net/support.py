@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +18,9 @@ from cryptography.x509.oid import NameOID
 from omaim.net.endpoint import Endpoint
 from omaim.sip.message import Request
 from omaim.sip.transaction import ServerTransaction
+
+TORTURE = Path(__file__).parent.parent / "vectors" / "sip-torture"
+MESSAGES = sorted(path.read_bytes() for path in TORTURE.rglob("*.dat"))
 
 
 def message(uri: str, body: bytes = b"Hello", cseq: int = 1, **extra: str) -> Request:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from omaim.errors import Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.sip.message import Response
+from omaim.sip.uri import SipUri, parse_uri
 from omaim.testing.network import Clock, SimulatedNetwork
-from tests.net.support import Sink, message
+from tests.net.support import MESSAGES, Sink, message
 
 
 class Simulated(SynchronousTestCase):
@@ -65,7 +68,6 @@ class EndpointTests(Simulated):
         sink = Sink(bob)
         self.finish(self.send(alice, message("sip:bob@10.0.0.2", b"x" * 1300)))
         self.assertEqual(sink.seen[0].flow.transport, "TCP")
-        self.assertIn("SIP/2.0/TCP", sink.seen[0].reply_to.transport and "SIP/2.0/TCP")
 
     def test_large_without_tcp(self) -> None:
         """It goes by UDP where TCP is refused (RFC 3261 §18.1.1)."""
@@ -118,3 +120,47 @@ class LoopbackTests(TestCase):
                 self.assertEqual(response.status, 200)
                 self.assertEqual(sink.seen[-1].flow.transport, transport)
                 self.assertEqual(sink.seen[-1].flow.remote_host, host)
+
+    async def test_any_octets(self) -> None:
+        """No torture message, on any real socket, raises anything or stops the service."""
+        bob = await self.endpoint("bob")
+        alice = await self.endpoint("alice")
+        Sink(bob)
+        port = bob.listeners[0].port
+        for octets in MESSAGES:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                peer.sendto(octets, ("127.0.0.1", port))
+            with socket.create_connection(("127.0.0.1", port)) as peer:
+                peer.sendall(octets)
+        for transport in ("UDP", "TCP"):
+            response = await self.send(alice, message(bob.uri(transport)))
+            self.assertEqual(response.status, 200)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_addresses(self) -> None:
+        """An endpoint knows how it is reached, and which URIs lead to it."""
+        bob = await self.endpoint("bob")
+        await bob.listen("TCP", "0.0.0.0", 0, advertise="Bob.example")
+        port, other = bob.listeners[0].port, bob.listeners[2].port
+        self.assertEqual(bob.via_host, "127.0.0.1")
+        self.assertEqual(bob.uri("TCP", "bob"), f"sip:bob@127.0.0.1:{port};transport=tcp")
+        self.assertEqual(bob.uri("TLS"), "")
+        for text, ours in (
+            (f"sip:127.0.0.1:{port}", True),
+            (f"sip:x@127.0.0.1:{port};transport=tcp;lr", True),
+            (f"sip:127.0.0.1:{port};transport=tls", False),
+            (f"sip:bob.example:{other}", True),
+            (f"sip:bob.example:{other};transport=udp", False),
+            ("sip:127.0.0.1", False),
+            (f"sip:127.0.0.2:{port}", False),
+        ):
+            uri = parse_uri(text)
+            assert isinstance(uri, SipUri)
+            self.assertEqual(bob.owns(uri), ours, text)
+
+    async def test_cannot_listen(self) -> None:
+        """An address that cannot be had, or a transport unknown here, fails clearly."""
+        bob = await self.endpoint("bob")
+        port = bob.listeners[0].port
+        for transport, error in (("UDP", Unavailable), ("TCP", Unavailable), ("SCTP", UsageError)):
+            await self.assertFailure(bob.listen(transport, "127.0.0.1", port), error)

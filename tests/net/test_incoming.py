@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -15,11 +14,9 @@ from omaim.net.wire import Wire, WireRecord
 from omaim.sip.message import Response
 from omaim.sip.parser import parse_datagram
 from omaim.testing.network import Clock, SimulatedNetwork
-from tests.net.support import Sink, message
+from tests.net.support import MESSAGES, Sink, message
 
 HOST = "10.0.0.2"
-TORTURE = Path(__file__).parent.parent / "vectors" / "sip-torture"
-MESSAGES = sorted(path.read_bytes() for path in TORTURE.rglob("*.dat"))
 
 
 class Peer:

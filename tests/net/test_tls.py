@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from omaim.errors import UsageError
+from omaim.net import stream
+from omaim.net.connection import StreamLimits
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.net.tls import REQUIRED, TlsSettings, identities, names_domain
@@ -72,6 +74,25 @@ class IdentityTests(SynchronousTestCase):
         self.assertNotIn("PRIVATE", repr(settings(LOCAL)))
 
 
+class Silent:
+    """Connects and says nothing."""
+
+    def __init__(self) -> None:
+        self.ended: Deferred[str] = Deferred()
+
+    def connected(self, stream: Any) -> None:
+        """Silence."""
+
+    def received(self, data: bytes) -> None:
+        """Silence."""
+
+    def drained(self) -> None:
+        """Silence."""
+
+    def closed(self, why: str) -> None:
+        self.ended.callback(why)
+
+
 class LoopbackTlsTests(TestCase):
     def setUp(self) -> None:
         self.endpoints: list[Endpoint] = []
@@ -80,8 +101,11 @@ class LoopbackTlsTests(TestCase):
         for endpoint in self.endpoints:
             await endpoint.stop()
 
-    async def endpoint(self, tls: TlsSettings | None, listen: bool = True) -> Endpoint:
-        endpoint = Endpoint(ReactorNetwork(reactor), reactor, tls=tls)
+    async def endpoint(
+        self, tls: TlsSettings | None, listen: bool = True, total: int = 100
+    ) -> Endpoint:
+        limits = StreamLimits(total=total)
+        endpoint = Endpoint(ReactorNetwork(reactor), reactor, tls=tls, stream_limits=limits)
         self.endpoints.append(endpoint)
         if listen:
             await endpoint.listen("TLS", "127.0.0.1", 0)
@@ -143,6 +167,23 @@ class LoopbackTlsTests(TestCase):
         sink = Sink(bob)
         response = await self.send(alice, bob)
         self.assertEqual((response.status, sink.seen[0].flow.peer_names), (200, ()))
+
+    async def test_slow_handshake(self) -> None:
+        """Who does not finish the handshake in time is dropped."""
+        self.patch(stream, "HANDSHAKE", 0.05)
+        bob = await self.endpoint(settings(LOCAL))
+        peer = Silent()
+        ReactorNetwork(reactor).connect_stream("127.0.0.1", bob.listeners[0].port, peer)
+        await peer.ended
+        self.assertEqual(len(bob.connections), 0)
+
+    async def test_turned_away(self) -> None:
+        """A limit on connections holds under TLS too."""
+        bob = await self.endpoint(settings(LOCAL), total=0)
+        alice = await self.endpoint(TlsSettings(trust=OURS.pem), listen=False)
+        response = await self.send(alice, bob)
+        self.assertEqual((response.status, response.local), (503, True))
+        self.assertEqual(bob.counters["refused_total"], 1)
 
     async def test_plain_text_to_tls_port(self) -> None:
         """Plain SIP on a TLS port, or the reverse, ends in 503 here and no harm there."""
