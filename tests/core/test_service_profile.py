@@ -224,7 +224,10 @@ class FiltersTests(SynchronousTestCase):
         filters = Filters(tuple(Criteria(n, Server(f"sip:as{n}")) for n in (30, 0, 10)))
         names = []
         after = -1
-        while found := filters.next_server(request(), ORIGINATING, after_priority=after):
+        for _ in range(4):
+            found = filters.next_server(request(), ORIGINATING, after_priority=after)
+            if found is None:
+                break
             names.append(found.server.name)
             after = found.priority
         self.assertEqual(names, ["sip:as0", "sip:as10", "sip:as30"])
