@@ -147,8 +147,6 @@ class Endpoint:
         self._broken: list[Flow] = []
         self._stopped = False
 
-    # Where it is
-
     def listen(
         self,
         transport: str,
@@ -164,8 +162,8 @@ class Endpoint:
             host: numeric address to bind.
             port: 0 takes a free one.
             tls: who we are, for TLS.
-            advertise: the host that Via and URIs name instead of ``host``; needed when that
-                is a wildcard.
+            advertise: the host that Via and URIs name instead of ``host``; for a wildcard,
+                the address that leads outside when not given.
 
         Returns:
             the listener; it fails with Unavailable when the address cannot be had.
@@ -222,8 +220,6 @@ class Endpoint:
     def owns(self, uri: SipUri) -> bool:
         """Tell whether a URI leads to one of our listeners, as a Route to us does."""
         return self.flows.owns(uri)
-
-    # Requests out
 
     def send(
         self,
@@ -299,8 +295,6 @@ class Endpoint:
         elif flow.open:
             path.send(b"\r\n\r\n")
 
-    # Answers out
-
     def respond(self, transaction: ServerTransaction, response: Response) -> bool:
         """Answer a request; False when it has been answered already."""
         sent = self.transactions.respond(transaction, response, self.now())
@@ -321,8 +315,6 @@ class Endpoint:
         """Return the To tag for our answers to this request."""
         return self.transactions.tag_of(transaction)
 
-    # Flows
-
     def describe(self, flow: Flow) -> str:
         """Return a text that finds the flow again; guessable, so seal it before it leaves.
 
@@ -337,8 +329,6 @@ class Endpoint:
     def flow_to(self, target: Target) -> Flow | None:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
         return None if self._stopped else self.flows.to(target)
-
-    # What exchanges use
 
     def locate(self, request: Request) -> list[Target] | Deferred[list[Target]]:
         """Return where a request goes: to its first Route if that is loose, else to its URI.
@@ -404,8 +394,6 @@ class Endpoint:
         branch = self.ids.branch() + loop
         request.push_via(path.front.via(branch), path.front.text + branch)
 
-    # What comes in
-
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
         self.guarded(self._incoming.from_stream, item, flow, now)
 
@@ -447,8 +435,6 @@ class Endpoint:
 
     def _no_cancel(self, transaction: ServerTransaction, cancel: Request) -> None:
         self.reply(transaction, 487)
-
-    # Bytes out
 
     def write(self, flow: Flow, data: bytes) -> None:
         """Write one message; a failure is reported in the next turn."""

@@ -175,6 +175,8 @@ class Exchange:
         target, endpoint = self.target, self._endpoint
         if response.local and self._heard and response.status == 408:
             return False  # the server lives, it is only slow
+        if response.local and response.status == 408 and self.flow is not None:
+            endpoint.ping(self.flow)  # a stream whose peer has vanished ends for good
         spare, self._spare = self._spare, None
         if target is not None and response.status in (408, 503):
             if spare is None or not response.local:

@@ -167,6 +167,7 @@ class ReactorStream(Protocol):
     def connectionMade(self) -> None:
         self._wire = self.transport
         self.local, self.remote = _pair(self._wire.getHost()), _pair(self._wire.getPeer())
+        self._wire.setTcpKeepAlive(True)
         if self.secure:
             self._arm(HANDSHAKE)
         else:

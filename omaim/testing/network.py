@@ -70,8 +70,6 @@ class SimulatedNetwork:
         self._halves: list[_Half] = []
         self._port = 32768
 
-    # What a test arranges
-
     def between(self, one: str, other: str, link: Link) -> None:
         """Let the path between two addresses be like ``link``."""
         self._links[frozenset((one, other))] = link
@@ -92,8 +90,6 @@ class SimulatedNetwork:
             ends = {half.source.local[0], half.source.remote[0]}
             if one in ends and (other == "*" or other in ends):
                 half.source.lose("Connection was reset")
-
-    # What an entity uses
 
     def listen_datagram(self, host: str, port: int, received: Received) -> SimulatedDatagrams:
         local = self._bind(host, port, self._sockets)
@@ -137,8 +133,6 @@ class SimulatedNetwork:
         except ValueError:
             return False
         return True
-
-    # How it works
 
     def is_cut(self, one: str, other: str) -> bool:
         cuts = self._cuts

@@ -233,3 +233,21 @@ class PingTests(SynchronousTestCase):
         self.network.reset(HOST)
         self.clock.advance(1)
         self.assertEqual((self.responses[-1].status, self.responses[-1].local), (503, True))
+
+    def test_vanished(self) -> None:
+        """A stream on which a request timed out is asked for life, and ended without."""
+        self.bob.on_request = lambda transaction: None
+        self.network.cut(HOST)
+        self.network.link = Link(delay=0.01)
+        self.alice.send(message("sip:b@x", cseq=2), self.responses.append, flow=self.flow)
+        self.clock.advance(33 + LIMITS.pong)
+        self.assertEqual(self.responses[-1].status, 408)
+        self.assertFalse(self.flow.open)
+
+    def test_slow_but_alive(self) -> None:
+        """A peer that answers the ping keeps its stream, though it leaves a request unanswered."""
+        self.bob.on_request = lambda transaction: None
+        self.alice.send(message("sip:b@x", cseq=2), self.responses.append, flow=self.flow)
+        self.clock.advance(33 + LIMITS.pong)
+        self.assertEqual(self.responses[-1].status, 408)
+        self.assertTrue(self.flow.open)
