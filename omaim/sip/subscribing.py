@@ -213,7 +213,7 @@ class Subscribing:
             self._end("refused", status, now, now + wait)
         elif not dialog.answered(response) or ends_usage(status):
             wait = 0.0 if status == 481 else self._wait(response)
-            self._end("gone", status, now, now + wait, guard=status == 481)
+            self._end("gone", status, now, now + wait)
         else:
             # The subscription stands until it expires; no NOTIFY is to come from this one.
             self._timer_n = NEVER
@@ -271,7 +271,7 @@ class Subscribing:
         if self._timer_n <= now:
             self._end("no-notify", 0, now, now + self._backoff.failed())
         elif self.expires_at <= now:
-            self._end("timeout", 0, now, now, guard=True)
+            self._end("timeout", 0, now, now)
         elif self._refresh_at <= now:
             self._refresh_at = NEVER
             self.refresh(now)
@@ -383,31 +383,28 @@ class Subscribing:
         if reason in _NO_RETRY:
             self._end(reason, 0, now, NEVER)
         elif reason in ("deactivated", "timeout"):
-            self._end(reason, 0, now, now, guard=True)
+            self._end(reason, 0, now, now)
         elif wait is not None:
-            self._end(reason, 0, now, now + wait, guard=wait == 0)
+            self._end(reason, 0, now, now + wait)
         elif reason == "probation":
             self._end(reason, 0, now, now + self._backoff.failed())
         else:
-            self._end(reason, 0, now, now, guard=True)
+            self._end(reason, 0, now, now)
 
     def _set_expiry(self, seconds: float, now: float) -> None:
         self.expires_at = now + seconds
         if not self._closing and seconds > 0:
             self._refresh_at = now + refresh_after(seconds)
 
-    def _end(
-        self, reason: str, status: int, now: float, retry_at: float, *, guard: bool = False
-    ) -> None:
+    def _end(self, reason: str, status: int, now: float, retry_at: float) -> None:
         """Leave the dialog; come back at ``retry_at`` if that is wanted at all.
 
-        Args:
-            guard: an immediate return must wait if the subscription lived only shortly,
-                or two sides could chase one another.
+        An immediate return waits if the subscription lived only shortly and is not the first
+        that did, or two sides could chase one another.
         """
         if now - self._born_at >= _SHORT_LIFE:
             self._backoff.succeeded()
-        elif guard and retry_at <= now:
+        elif retry_at <= now:
             if self._backoff.failures or self._born_at == NEVER:
                 retry_at = now + self._backoff.failed()
             else:

@@ -123,10 +123,10 @@ class Subscription:
         "_keep_interval",
         "_last_at",
         "_min_interval",
+        "_next_at",
         "_now",
         "_rates",
         "_reason",
-        "_retry_at",
         "_terms",
         "_was_active",
         "deadline",
@@ -167,7 +167,7 @@ class Subscription:
         self._due = True
         self._reason = ""
         self._last_at = now
-        self._retry_at = NEVER
+        self._next_at = now  # no change is told sooner
         self._min_interval = terms.interval
         self._keep_interval = NEVER
         self._rates = ""
@@ -257,9 +257,10 @@ class Subscription:
             wait = retry_after(response)
             if wait >= 0:
                 self._dirty = True
-                self._retry_at = now + wait
+                self._next_at = max(self._next_at, now + wait)
         elif response.has("Event"):
             self._take_rates(response.event)  # RFC 6446 §9.3
+            self._next_at = self._last_at + self._min_interval
         self._consider(now)
 
     def wake(self, now: float) -> None:
@@ -284,9 +285,9 @@ class Subscription:
             state = f"{name};expires={left}{self._rates}"
         due = Due(state, self._was_active, self._full, final)
         self._due = self._dirty = False
-        self._retry_at = NEVER
         self._full = not self._was_active
         self._last_at = self._now
+        self._next_at = self._now + self._min_interval
         self._in_flight += 1
         self._arm()
         return due
@@ -333,11 +334,7 @@ class Subscription:
         if self.state != TERMINATED and self.expires_at <= now:
             self.terminate("timeout", now)
             return
-        if self._dirty and not self._in_flight and self._retry_at != NEVER:
-            if self._retry_at <= now:
-                self._retry_at = NEVER
-                self._due = True
-        elif self._dirty and not self._in_flight and self._last_at + self._min_interval <= now:
+        if self._dirty and not self._in_flight and self._next_at <= now:
             self._due = True
         self._arm()
 
@@ -348,8 +345,7 @@ class Subscription:
         deadline = self.expires_at
         if not self._in_flight and not self._due:
             if self._dirty:
-                later = self._last_at + self._min_interval
-                deadline = min(deadline, self._retry_at if self._retry_at != NEVER else later)
+                deadline = min(deadline, self._next_at)
             deadline = min(deadline, self._last_at + self._keep_interval)
         self.deadline = deadline
 

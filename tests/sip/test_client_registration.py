@@ -148,6 +148,25 @@ class RegisterTests(SynchronousTestCase):
         machine.answered(ok(first), 0.2)
         self.assertEqual(sent(machine).expires, 0)
 
+    def test_stop_while_refused(self) -> None:
+        """A refusal after stopping leaves nothing to do."""
+        for status in (403, 503, 423):
+            machine = Registering(WANTED, Ids(1))
+            machine.start(0.0)
+            first = sent(machine)
+            machine.stop(0.1)
+            machine.answered(no(first, status), 0.2)
+            self.assertEqual((machine.state, machine.deadline), (IDLE, NEVER))
+            self.assertIsNone(machine.take())
+
+    def test_plain_registrar(self) -> None:
+        """A registrar without outbound lists the contact without reg-id."""
+        machine = Registering(OUTBOUND, Ids(1))
+        machine.start(0.0)
+        request = sent(machine)
+        machine.answered(ok(request, contact="<sip:bob@192.0.2.5>;expires=77"), 0.0)
+        self.assertEqual((machine.granted.expires, machine.granted.outbound), (77, False))
+
     def test_no_outbound(self) -> None:
         """439: register once more without outbound (RFC 5626 §4.2.1)."""
         machine = Registering(OUTBOUND, Ids(1))

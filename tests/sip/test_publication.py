@@ -346,6 +346,24 @@ class PublisherTests(SynchronousTestCase):
         publishing.answered(no(sent(publishing), 408), 532.0)
         self.assertGreater(publishing.deadline, 532.0 + 59.0)
 
+    def test_refresh_later(self) -> None:
+        """What still stands is refreshed, not published anew, after some trouble."""
+        publishing = self.published()
+        publishing.wake(300.0)
+        publishing.answered(no(sent(publishing), 503, ("Retry-After", "100")), 300.0)
+        self.assertEqual(publishing.state, PUBLISHED)
+        publishing.wake(publishing.deadline)
+        self.assertEqual(sent(publishing).first("SIP-If-Match"), "e1")
+
+    def test_forget_refusal(self) -> None:
+        """Withdrawing what was refused leaves nothing to do."""
+        publishing = machine()
+        publishing.publish(b"<1/>", PIDF, 0.0)
+        publishing.answered(no(sent(publishing), 403), 0.1)
+        publishing.remove(1.0)
+        self.assertEqual((publishing.state, publishing.deadline), (IDLE, NEVER))
+        self.assertIsNone(publishing.take())
+
     def test_lapsed(self) -> None:
         """After its expiry the next PUBLISH is an initial one (RFC 3903 §4.2)."""
         publishing = self.published()

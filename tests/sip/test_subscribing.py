@@ -206,6 +206,16 @@ class RefreshTests(SynchronousTestCase):
         machine.notified(due(subscription), 501.0)
         self.assertEqual(machine.deadline, 501.0 + 500.0)
 
+    def test_moved(self) -> None:
+        """The Contact of the response to a refresh is the new target (RFC 6665 §3.1)."""
+        machine, _ = established()
+        run(machine, 500.0)
+        response = granted(sent(machine), 1000)
+        response.set("Contact", "<sip:elsewhere@192.0.2.8>")
+        machine.answered(response, 500.0)
+        machine.unsubscribe(501.0)
+        self.assertEqual(sent(machine).uri, "sip:elsewhere@192.0.2.8")
+
     def test_no_notify(self) -> None:
         """A refresh without NOTIFY ends the subscription (RFC 6665 §4.1.2.2)."""
         machine, _ = established()

@@ -128,6 +128,7 @@ class NotifyTests(SynchronousTestCase):
         subscription = running()
         subscription.changed(10.0)
         notify = due(subscription)
+        self.assertEqual(subscription.deadline, 1000.0)
         subscription.changed(10.1)
         subscription.changed(10.2)
         self.assertIsNone(subscription.take())
