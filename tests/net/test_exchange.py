@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.ids import Ids
@@ -291,3 +293,42 @@ class ExchangeTests(SynchronousTestCase):
             return seen
 
         self.assertEqual(run(), run())
+
+
+class BrokenStreamTests(SynchronousTestCase):
+    @given(st.integers(0, 2**32), st.lists(st.integers(0, 3), max_size=40))
+    def test_one_final_answer(self, seed: int, steps: list[int]) -> None:
+        """Whatever becomes of the streams, each request gets one final answer (RFC 3261 §17.1)."""
+        clock = Clock()
+        network = SimulatedNetwork(clock, seed, Link(0.02, 0.1, loss=0.1, split=0.5))
+        alice = Endpoint(network, clock, ids=Ids(1))
+        bob = Endpoint(network, clock, ids=Ids(2))
+        for endpoint, host in ((alice, "10.0.0.1"), (bob, "10.0.0.2")):
+            for transport in ("UDP", "TCP"):
+                self.successResultOf(endpoint.listen(transport, host, 5060))
+        sink = Sink(bob)
+        finals: dict[int, list[int]] = {}
+        ends: list[int] = []
+        for at, step in enumerate(steps):
+            if step == 0:
+                network.reset("10.0.0.2")
+            elif step == 1:
+                network.cut("10.0.0.2")
+            elif step == 2:
+                network.mend("10.0.0.2")
+            finals[at] = []
+            alice.send(
+                message("sip:b@10.0.0.2;transport=tcp", b"%d" % at, at),
+                lambda response, at=at: finals[at].append(response.status),
+                on_end=lambda at=at: ends.append(at),
+            )
+            clock.advance(0.05)
+        clock.advance(200)
+        self.assertEqual({at: len(final) for at, final in finals.items()}, dict.fromkeys(finals, 1))
+        self.assertEqual(sorted(ends), list(range(len(steps))))
+        self.assertEqual(len(set(sink.bodies)), len(sink.bodies))
+        self.assertEqual(alice.transactions.client_count, 0)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        for endpoint in (alice, bob):
+            clock.wait(endpoint.stop())
+            self.assertEqual(len(endpoint.connections), 0)
