@@ -1,0 +1,164 @@
+"""Why something did not work, and what to do next, in words for people.
+
+Every failure is a :class:`Failure`; its class says which of RFC 3261's answers it was, so that
+a program can catch the one it knows how to handle.
+
+Spec: RFC 3261 §21; RFC 3428 §7; OMA SIMPLE IM 1.0 (behaviour on failure)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from omaim.errors import OmaimError
+from omaim.sip.message import Response
+from omaim.sip.pacing import retry_after
+from omaim.sip.reasons import reason_for
+
+
+class Failure(OmaimError):
+    """The network answered that it did not, or cannot, do what we asked.
+
+    Attributes:
+        status: the SIP status; 0 when there was no answer to have one.
+        reason: the phrase that came with it, or the text of its Warning.
+        advice: what to do next.
+        retry_after: seconds to wait before the next try, -1 when nobody said.
+    """
+
+    advice: str = "look at the status to see why"
+
+    def __init__(self, status: int = 0, reason: str = "", retry_after: int = -1) -> None:
+        self.status = status
+        self.reason = reason or (reason_for(status) if status else "")
+        self.retry_after = retry_after
+        if retry_after >= 0:
+            self.advice = f"try again in {retry_after} s"
+        told = f"{status} {self.reason}".strip() if status else self.reason
+        super().__init__(f"{told}: {self.advice}" if told else self.advice)
+
+
+class Refused(Failure):
+    """403: it is not allowed, and asking again does not help."""
+
+    advice = "this is not allowed for you; do not try again"
+
+
+class WrongPassword(Failure):
+    """401, 407: name or password were not accepted."""
+
+    advice = "check the identity and the password"
+
+
+class NotFound(Failure):
+    """404, 410, 604: there is no such user."""
+
+    advice = "nobody has this address; check how it is written"
+
+
+class NoAnswer(Failure):
+    """408: the server or the recipient did not answer in time."""
+
+    advice = "nobody answered; check the server's address, or try again later"
+
+
+class WrongFormat(Failure):
+    """415: the recipient does not take this kind of content; send plain text."""
+
+    advice = "the other side does not take this format; send it as plain text (plain=True)"
+
+
+class TooLarge(Failure):
+    """413, and what we do not even send: the message is too large for pager mode."""
+
+    advice = "make the message shorter"
+
+
+class Unreachable(Failure):
+    """480: the recipient is not there now, and the message was not kept."""
+
+    advice = "the recipient is not online and the message was not kept; try again later"
+
+
+class NotAcceptable(Failure):
+    """406, 488, 606: the other side cannot take it as it is."""
+
+    advice = "the other side cannot take it in this form; send plain text"
+
+
+class Busy(Failure):
+    """500 to 504: the server cannot serve now."""
+
+    advice = "the server cannot serve now; try again later"
+
+
+class Declined(Failure):
+    """600, 603: the recipient has it, or knows of it, and does not want it."""
+
+    advice = "the recipient does not want it; do not try again"
+
+
+class ConsentNeeded(Failure):
+    """470: somebody on the list has not agreed to get list messages from you."""
+
+    advice = "write to these people one by one, or ask for their consent"
+
+
+class NoReport(Failure):
+    """No report came in time; the message may still arrive."""
+
+    advice = "no report came in time; the message may still be delivered"
+
+
+class NotDelivered(Failure):
+    """A report says that the message was not delivered."""
+
+    advice = "the message did not reach the recipient"
+
+
+_CLASSES: Final[dict[int, type[Failure]]] = {
+    401: WrongPassword,
+    403: Refused,
+    404: NotFound,
+    406: NotAcceptable,
+    407: WrongPassword,
+    408: NoAnswer,
+    410: NotFound,
+    413: TooLarge,
+    415: WrongFormat,
+    470: ConsentNeeded,
+    480: Unreachable,
+    488: NotAcceptable,
+    500: Busy,
+    502: Busy,
+    503: Busy,
+    504: Busy,
+    600: Declined,
+    603: Declined,
+    604: NotFound,
+    606: NotAcceptable,
+}
+
+
+def failure_class(status: int) -> type[Failure]:
+    """Return the class of failures with this status."""
+    return _CLASSES.get(status, Failure)
+
+
+def failure_of(response: Response) -> Failure:
+    """Return the failure that a final response other than 2xx tells of.
+
+    A Warning says more than the reason phrase, so it is preferred.
+    """
+    kind = failure_class(response.status)
+    if response.local and response.status == 503:
+        return NoAnswer(503, "no connection to the server")
+    return kind(response.status, _warning(response) or response.reason, retry_after(response))
+
+
+def _warning(response: Response) -> str:
+    """Return the text of the first Warning, "" if there is none (RFC 3261 §20.43)."""
+    warning = response.first("Warning") or ""
+    start = warning.find('"')
+    end = warning.find('"', start + 1)
+    return warning[start + 1 : end] if 0 <= start < end else ""

@@ -1,0 +1,220 @@
+"""What comes in: answer it, take it once, report on it, hand it on.
+
+Spec: RFC 3428 §7; RFC 5438 §7.2; OMA SIMPLE IM 1.0 (receiving)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Final
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.bodies import imdn
+from omaim.bodies.cpim import Cpim
+from omaim.bodies.iscomposing import ACTIVE
+from omaim.client.messages import Message, Report, Sent, Typing
+from omaim.client.reading import NotTaken, Received, read, sent_at
+from omaim.errors import PeerError
+from omaim.roles.incoming import Incoming
+from omaim.sip.message import Response
+from omaim.sip.uri import canonical_aor
+
+REMEMBERED: Final = 10_000  # messages of which a repeat is recognised, and sent ones with reports
+WAITING: Final = 1_000  # messages that nobody has fetched; more are refused, so that they wait
+
+_log = Logger()
+
+
+class Closed(Exception):
+    """The client was closed; no more messages will come."""
+
+
+class Inbox:
+    """Takes the messages of one client.
+
+    Args:
+        accept: media types that are taken.
+        trusts: tells whether what a request asserts is to be believed.
+        report: sends a report if it was asked for; gets the message, kind and status.
+        reply: sends a message; for :meth:`omaim.client.messages.Message.reply`.
+        later: calls a function in the next turn.
+
+    Attributes:
+        on_message: gets each message, instead of :meth:`messages`; may be a coroutine.
+        on_report: gets each report on a message of ours.
+        on_typing: gets told who writes to us.
+        refusing: a status to answer every message with, 0 for none; as a full phone would.
+    """
+
+    def __init__(
+        self,
+        accept: tuple[str, ...],
+        trusts: Callable[[Incoming], bool],
+        report: Callable[[Received, str, str], Deferred[bool]],
+        reply: Callable[..., Deferred[Sent]],
+        later: Callable[..., object],
+    ) -> None:
+        self._accept = accept
+        self._trusts = trusts
+        self._report = report
+        self._reply = reply
+        self._later = later
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._sent: OrderedDict[str, Sent] = OrderedDict()
+        self._waiting: deque[Message] = deque()
+        self._readers: deque[Deferred[Message]] = deque()
+        self._closed = False
+        self.on_message: Callable[[Message], object] | None = None
+        self.on_report: Callable[[Report], object] | None = None
+        self.on_typing: Callable[[Typing], object] | None = None
+        self.on_other: Callable[[Received], object] | None = None
+        self.refusing = 0
+
+    def expect(self, sent: Sent) -> None:
+        """Take reports on a message of ours from now on."""
+        self._sent[sent.message_id] = sent
+        if len(self._sent) > REMEMBERED:
+            self._sent.popitem(last=False)
+
+    # Fetching.
+
+    def next(self) -> Deferred[Message]:
+        """Return the next message, when there is one; fails with :class:`Closed` at the end."""
+        if self._waiting:
+            return succeed(self._waiting.popleft())
+        if self._closed:
+            return fail(Closed())
+        reader: Deferred[Message] = Deferred(lambda one: self._readers.remove(one))
+        self._readers.append(reader)
+        return reader
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Yield each message, until the client is closed."""
+        while True:
+            try:
+                message = await self.next()
+            except Closed:
+                return
+            yield message
+
+    def close(self) -> None:
+        """No more messages will come."""
+        self._closed = True
+        readers, self._readers = self._readers, deque()
+        for reader in readers:
+            reader.errback(Closed())
+
+    # Taking.
+
+    def receive(self, incoming: Incoming) -> Response:
+        """Answer a MESSAGE.
+
+        Raises:
+            PeerError: it is not taken; carries the status.
+        """
+        if self.refusing:
+            raise PeerError("not now", self.refusing)
+        request = incoming.request
+        try:
+            found = read(request, self._accept, trusted=self._trusts(incoming))
+        except NotTaken:
+            return incoming.response(415, [("Accept", ", ".join(self._accept))])
+        if found.reports:
+            self._reported(found)
+        elif found.typing is not None:
+            self._hand(self.on_typing, Typing(found.sender, found.typing.state == ACTIVE))
+        elif self._is_new(found):
+            if self.on_message is None and len(self._waiting) >= WAITING:
+                raise PeerError("the inbox is full", 480)
+            self._take(found, sent_at(request, found))
+        return incoming.response(200)
+
+    def _is_new(self, found: Received) -> bool:
+        """Note a message by author and Message-ID; False when it is known.
+
+        Whoever delivers may do it twice: after a restart, or when our answer was lost.
+        """
+        envelope = found.envelope
+        if envelope is None or not envelope.message_id:
+            return True
+        key = (canonical_aor(found.sender), envelope.message_id)
+        if key in self._seen:
+            self._seen.move_to_end(key)
+            return False
+        return True
+
+    def _remember(self, found: Received) -> None:
+        if found.envelope is not None and found.envelope.message_id:
+            self._seen[(canonical_aor(found.sender), found.envelope.message_id)] = None
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+
+    def _take(self, found: Received, moment: float) -> None:
+        message = self._message(found, moment)
+        self._remember(found)
+        # After the answer to the message itself, which goes out when this returns.
+        self._later(self._report, found, imdn.DELIVERY, "delivered")
+        if self.on_message is not None:
+            self._hand(self.on_message, message)
+        elif self._readers:
+            self._readers.popleft().callback(message)
+        else:
+            self._waiting.append(message)
+
+    def _message(self, found: Received, moment: float) -> Message:
+        envelope, part = found.envelope, found.part
+        told: list[bool] = []
+
+        def read_it() -> Deferred[bool]:
+            if told:
+                return succeed(False)
+            told.append(True)
+            return self._report(found, imdn.DISPLAY, "displayed")
+
+        return Message(
+            sender=found.sender,
+            verified=found.verified,
+            name=found.name,
+            text=part.text() if part.media_type.startswith("text/") else "",
+            content_type=part.media_type,
+            body=part.decoded(),
+            to=_recipients(envelope),
+            others=found.others,
+            subject=envelope.subject() if envelope is not None else "",
+            sent_at=moment,
+            message_id=envelope.message_id if envelope is not None else "",
+            read=read_it,
+            reply=self._reply,
+        )
+
+    def _reported(self, found: Received) -> None:
+        for one in found.reports:
+            recipient = one.recipient_uri or found.sender
+            report = Report(one.message_id, recipient, one.kind, one.status)
+            sent = self._sent.get(one.message_id)
+            if sent is not None:
+                sent.take(report)
+            self._hand(self.on_report, report)
+
+    def _hand(self, act: Callable[..., object] | None, what: object) -> None:
+        """Give something to the user's function; what goes wrong there is logged."""
+        if act is None:
+            return
+        maybeDeferred(_call, act, what).addErrback(_broken)
+
+
+def _call(act: Callable[..., object], what: object) -> object:
+    result = act(what)
+    return Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
+
+
+def _recipients(envelope: Cpim | None) -> tuple[str, ...]:
+    return () if envelope is None else tuple(one.uri for one in envelope.to)
+
+
+def _broken(failure: Failure) -> None:
+    _log.failure("A function that takes messages failed", failure)
