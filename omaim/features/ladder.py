@@ -8,16 +8,12 @@ other tools.
 
 from __future__ import annotations
 
-import json
-import os
-from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 
-from omaim.errors import UsageError
 from omaim.features.ladder_summary import Summary, summarise
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
@@ -108,40 +104,6 @@ class Recorder:
         records = list(self._records)
         self._records.clear()
         return records
-
-
-class Trace:
-    """A wire tap that appends each message to a file, as a line that :func:`from_line` reads.
-
-    Args:
-        path: the file; it is made when it is not there, for its owner's eyes only.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115
-
-    def __call__(self, record: WireRecord) -> None:
-        self._file.write(to_line(record) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Write no more."""
-        self._file.close()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def read_trace(path: str) -> list[WireRecord]:
-    """Return the records of a trace file.
-
-    Raises:
-        UsageError: a line is no record.
-        OSError: the file cannot be read.
-    """
-    with open(path, encoding="utf-8") as lines:
-        return [from_line(line) for line in lines if line.strip()]
 
 
 def climb(
@@ -299,55 +261,3 @@ def _rank(party: Party, domains: list[str]) -> tuple[int, int]:
         return (domain if domain == 0 else 2 * len(domains) - domain, -1 if domain == 0 else 99)
     servers = _SERVERS.index(party.role) if party.role in _SERVERS else len(_SERVERS)
     return (domain, servers)
-
-
-def to_line(record: WireRecord) -> str:
-    """Return a record as one line of JSON, for a trace file.
-
-    Octets that are UTF-8 stay readable ("text"); others are base64 ("octets").
-    """
-    fields: dict[str, object] = {
-        "time": record.time,
-        "entity": record.entity,
-        "direction": record.direction,
-        "protocol": record.protocol,
-        "transport": record.transport,
-        "local": list(record.local),
-        "remote": list(record.remote),
-    }
-    try:
-        fields["text"] = record.data.decode()
-    except UnicodeDecodeError:
-        fields["octets"] = b64encode(record.data).decode()
-    return json.dumps(fields, ensure_ascii=False)
-
-
-def from_line(line: str) -> WireRecord:
-    """Return the record that :func:`to_line` wrote.
-
-    Raises:
-        UsageError: the line is no record.
-    """
-    try:
-        fields = json.loads(line)
-        data = fields["text"].encode() if "text" in fields else b64decode(fields["octets"])
-        direction = fields["direction"]
-        if direction not in (IN, OUT):
-            raise ValueError(direction)
-        return WireRecord(
-            time=float(fields["time"]),
-            entity=str(fields["entity"]),
-            direction=direction,
-            protocol=str(fields["protocol"]),
-            transport=str(fields["transport"]),
-            local=_address(fields["local"]),
-            remote=_address(fields["remote"]),
-            data=data,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"not a line of a trace: {error!r}") from None
-
-
-def _address(pair: list[object]) -> tuple[str, int]:
-    host, port = pair
-    return str(host), int(str(port))

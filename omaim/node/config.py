@@ -69,8 +69,12 @@ class NodeConfig:
     feature_settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
     log_format: str = setting(
         "text",
-        "how log lines look: text or json",
+        "how log lines look: text, or json for programs (one object a line)",
         check=lambda value: "" if value in ("text", "json") else "must be text or json",
+    )
+    log_file: str = setting("", "a file for the log; empty for where twistd writes it")
+    control: str = setting(
+        "", "a Unix socket for omaim user and other commands to a running process; empty for none"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 
@@ -21,10 +23,21 @@ class Directory:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, int], Place] = {}
+        self._watchers: list[Callable[[Place], object]] = []
 
     def note(self, place: Place) -> None:
         """Remember who is at an address; the last word counts."""
+        if self._places.get((place.host, place.port)) == place:
+            return
         self._places[place.host, place.port] = place
+        for tell in self._watchers:
+            tell(place)
+
+    def watch(self, tell: Callable[[Place], object]) -> None:
+        """Tell of every place: of those known now, and of each that is noted later."""
+        for place in self._places.values():
+            tell(place)
+        self._watchers.append(tell)
 
     def find(self, host: str, port: int) -> Place | None:
         """Return who is at an address; any port of a host with only one entity will do.

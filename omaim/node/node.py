@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.plugin import getPlugins
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from omaim.errors import OmaimError, UsageError
@@ -20,12 +21,16 @@ from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask, Dns, Resolver
 from omaim.net.tls import TlsSettings
 from omaim.net.wire import Wire
+from omaim.node.commands import add_commands
 from omaim.node.config import NodeConfig, make_config, parse_place
+from omaim.node.control import Control, listen_for_control
 from omaim.node.directory import Directory
 from omaim.node.entity import IEntity, IEntityMaker
 from omaim.node.hooks import Feature, Hooks, IFeature
+from omaim.node.logs import observer
 from omaim.node.questions import Question
 from omaim.node.taps import Taps
+from omaim.node.trace import Trace
 from omaim.sip.timing import Timing
 from omaim.stores.interfaces import Stores
 from omaim.stores.opening import open_stores
@@ -47,8 +52,9 @@ class Node(MultiService):
         timing: SIP timers for every endpoint.
 
     Attributes:
-        hooks, taps, directory, wire, resolver: see their classes.
+        hooks, taps, directory, wire, resolver, control: see their classes.
         endpoints: the SIP endpoints of its entities, by name.
+        is_ready: whether every entity is of use.
     """
 
     def __init__(
@@ -75,8 +81,17 @@ class Node(MultiService):
         self.resolver = Resolver(clock, ask, self.ids)
         self.endpoints: dict[str, Endpoint] = {}
         self.entities: dict[str, IEntity] = {}
+        self.control = Control()
+        self.is_ready = False
+        self._stops: list[Callable[[], Any]] = []
         self.taps.on_wire_change(self._wire_changed)
+        if config.trace:
+            trace = Trace(config.trace)
+            self.directory.watch(trace.note)
+            self.taps.add_wire(trace)
+            self.on_stop(trace.close)
         use_features(self, config)
+        add_commands(self)
 
     def endpoint(self, name: str, software: str = "omaim") -> Endpoint:
         """Return a new SIP endpoint of this node; ``name`` is its entity's."""
@@ -102,7 +117,7 @@ class Node(MultiService):
 
     def ask_dns(self, servers: list[tuple[str, int]]) -> None:
         """Ask these DNS servers from now on; endpoints made before keep their own."""
-        self.resolver = Resolver(self.clock, Dns(self.clock, servers).ask, self.ids)
+        self.resolver = Resolver(self.clock, lazy_dns(self.clock, servers), self.ids)
 
     def ready(self) -> Deferred[Any]:
         """Return a Deferred that fires when every entity is of use, or fails with the first
@@ -110,7 +125,11 @@ class Node(MultiService):
         waiting = gatherResults(
             [entity.ready() for entity in self.entities.values()], consumeErrors=True
         )
-        return waiting.addErrback(_first_reason)
+        return waiting.addCallbacks(self._ready, _first_reason)
+
+    def on_stop(self, act: Callable[[], Any]) -> None:
+        """Call ``act`` when the node has stopped, and wait if it returns a Deferred."""
+        self._stops.append(act)
 
     def stopService(self) -> Deferred[None]:
         """Stop the entities, then close the stores."""
@@ -118,8 +137,14 @@ class Node(MultiService):
         async def stop() -> None:
             await maybeDeferred(super(Node, self).stopService)
             await self.stores.close()
+            for act in self._stops:
+                await maybeDeferred(act)
+            self._stops.clear()
 
         return Deferred.fromCoroutine(stop())
+
+    def _ready(self, results: list[Any]) -> None:
+        self.is_ready = True
 
     def _wire_changed(self) -> None:
         self.wire.record = self.taps.record
@@ -191,7 +216,34 @@ async def open_node(config: NodeConfig, reactor: Any) -> Node:
     """
     servers = [parse_place(text, 53) for text in config.dns]
     stores = await open_stores(config.state, reactor, reactor)
-    return Node(config, reactor, ReactorNetwork(reactor), stores, Dns(reactor, servers).ask)
+    try:
+        network = ReactorNetwork(reactor)
+        node = Node(config, reactor, network, stores, lazy_dns(reactor, servers))
+        if config.control:
+            listen_for_control(node, config.control)
+    except BaseException:
+        await stores.close()
+        raise
+    return node
+
+
+def lazy_dns(clock: Any, servers: list[tuple[str, int]]) -> Ask:
+    """Return what asks DNS servers, made at the first question.
+
+    Making it looks at the system's configuration, which a node that only knows numeric
+    addresses, or gets other servers in time, has no need of.
+
+    Args:
+        servers: addresses and ports; none for those of the system.
+    """
+    made: list[Dns] = []
+
+    def ask(name: str, kind: str) -> Any:
+        if not made:
+            made.append(Dns(clock, servers))
+        return made[0].ask(name, kind)
+
+    return ask
 
 
 class _NodeService(Service):
@@ -201,6 +253,14 @@ class _NodeService(Service):
         self._config = config
         self._parts = list(parts)
         self._node: Node | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of a process; its log then looks as configured."""
+        config = self._config
+        if isinstance(parent, Componentized) and (config.log_file or config.log_format != "text"):
+            # twistd has not begun to log yet, and takes this one instead of its own.
+            parent.setComponent(ILogObserver, observer(config.log_format, config.log_file))
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         from twisted.internet import reactor

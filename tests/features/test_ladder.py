@@ -1,22 +1,16 @@
 """omaim/features/ladder.py: what was seen becomes who spoke to whom."""
 
-import os
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.errors import UsageError
 from omaim.features.ladder import (
     Party,
     Point,
     Recorder,
-    Trace,
     climb,
-    from_line,
-    read_trace,
-    to_line,
 )
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory
@@ -131,27 +125,3 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(len(recorder), 2)
         self.assertEqual([record.time for record in recorder.take()], [3, 4])
         self.assertEqual(recorder.take(), [])
-
-
-class TraceTests(SynchronousTestCase):
-    @given(record=records)
-    def test_write_then_read(self, record: WireRecord) -> None:
-        """A record survives a line of JSON, whatever its octets are."""
-        line = to_line(record)
-        self.assertNotIn("\n", line)
-        self.assertEqual(from_line(line), record)
-
-    def test_file(self) -> None:
-        """A trace goes on where it stopped, and nobody else may read it."""
-        path = self.mktemp()
-        for record in (sent(0.0, "alice", "bob", b"x\r\n"), sent(1.0, "bob", "alice", b"\xff")):
-            trace = Trace(path)
-            trace(record)
-            trace.close()
-        self.assertEqual([record.data for record in read_trace(path)], [b"x\r\n", b"\xff"])
-        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
-
-    def test_not_a_trace(self) -> None:
-        good = to_line(sent(0.0, "alice", "bob", b"x"))
-        for line in ("", "{}", "[]", "1", good.replace('"out"', '"up"'), good[:-2]):
-            self.assertRaises(UsageError, from_line, line)
