@@ -2,13 +2,18 @@
 
 import configparser
 import os
+import sys
 
 from setuptools import setup
+
+COMPILE = os.environ.get("OMAIM_COMPILE") == "1"
+# The commands that only ask what the project is and what its build needs.
+QUESTIONS = {"egg_info", "dist_info", "--name", "--version"}
 
 
 def compiled() -> list:
     """Return the extension modules that setup.cfg lists, or none."""
-    if os.environ.get("OMAIM_COMPILE") != "1":
+    if not COMPILE or QUESTIONS & set(sys.argv):
         return []
     from mypyc.build import mypycify
 
@@ -18,4 +23,8 @@ def compiled() -> list:
     return mypycify(["--strict", "--config-file=", *modules], opt_level="3")
 
 
-setup(ext_modules=compiled())
+setup(
+    ext_modules=compiled(),
+    # A build front end reads this and installs it for the time of the build.
+    setup_requires=["mypy[mypyc]>=2.4"] if COMPILE else [],
+)

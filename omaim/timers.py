@@ -11,9 +11,12 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 NEVER: Final = float("inf")  # the deadline of a machine that waits for nothing
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Timed:
     """Something with one moment at which it wants to be woken.
 
