@@ -37,7 +37,7 @@ from omaim.sip.message import Request, Response
 from omaim.sip.parser import Limits
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
-from omaim.sip.uri import SipUri
+from omaim.sip.uri import SipUri, parse_uri
 from omaim.sip.user import TransactionUser
 
 LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
@@ -331,7 +331,7 @@ class Endpoint:
         return None if self._stopped else self.flows.to(target)
 
     def locate(self, request: Request) -> list[Target] | Deferred[list[Target]]:
-        """Return where a request goes: to its first Route if that is loose, else to its URI.
+        """Return where a request goes: a strict router, its first Route, or its URI.
 
         Raises:
             PeerError: the Route or the Request-URI cannot be followed (400, 416).
@@ -341,7 +341,9 @@ class Endpoint:
         """
         uri: Any = None
         route = request.first("Route") if request.has("Route") else None
-        if route is not None:
+        if request.next_hop:
+            uri = parse_uri(request.next_hop)
+        elif route is not None:
             uri = self._hops.get(route)
             if uri is None:
                 uri = NameAddr.parse(request.values("Route")[0]).uri

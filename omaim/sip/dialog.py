@@ -75,6 +75,7 @@ class Dialog:
     __slots__ = (
         "_request_uri",
         "_route_values",
+        "_strict_router",
         "call_id",
         "contact",
         "local_seq",
@@ -117,6 +118,7 @@ class Dialog:
         self.secure = secure
         self.state = state
         self._request_uri = ""
+        self._strict_router = ""
         self._route_values: list[str] = []
         self._plan()
 
@@ -169,7 +171,9 @@ class Dialog:
         if self.contact and refreshes_target(method):
             fields.append(("Contact", self.contact))
         fields.extend(headers)
-        return Request.make(method, self._request_uri, fields, body)
+        request = Request.make(method, self._request_uri, fields, body)
+        request.next_hop = self._strict_router
+        return request
 
     def answered(self, response: Response) -> bool:
         """Take note of the final response to a request sent inside the dialog.
@@ -249,6 +253,7 @@ class Dialog:
 
     def _plan(self) -> None:
         """Work out Request-URI and Route once, as they change rarely."""
+        self._strict_router = ""
         routes = self.routes
         if not routes:
             self._request_uri = self.remote_target
@@ -261,7 +266,7 @@ class Dialog:
             self._route_values = routes
             return
         # A strict router replaces the Request-URI by the first Route value.
-        self._request_uri = str(uri.for_request())
+        self._request_uri = self._strict_router = str(uri.for_request())
         self._route_values = [*routes[1:], f"<{self.remote_target}>"]
 
 

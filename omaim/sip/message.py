@@ -461,9 +461,11 @@ class Request(Message):
     Attributes:
         method: case-sensitive.
         uri: the Request-URI as written; assign another to retarget.
+        next_hop: the URI of a strict router that is next, whose URI stands in the Request-URI
+            (RFC 3261 §16.6 step 6); empty when Route and Request-URI say where to go.
     """
 
-    __slots__ = ("_parsed", "_parsed_from", "method", "uri")
+    __slots__ = ("_parsed", "_parsed_from", "method", "next_hop", "uri")
 
     def __init__(
         self, method: str, uri: str, names: list[str], lines: list[str], body: bytes = b""
@@ -471,6 +473,7 @@ class Request(Message):
         super().__init__(names, lines, body)
         self.method = method
         self.uri = uri
+        self.next_hop = ""
         self._parsed: Uri | None = None
         self._parsed_from = ""
 
@@ -498,6 +501,7 @@ class Request(Message):
         """Return a copy that can be changed on its own; the body is shared."""
         other = Request(self.method, self.uri, self.names[:], self.lines[:], self.body)
         self._copy_to(other)
+        other.next_hop = self.next_hop
         other._parsed = self._parsed
         other._parsed_from = self._parsed_from
         return other

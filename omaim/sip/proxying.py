@@ -347,6 +347,7 @@ def postprocess(copy: Request) -> str:
         copy.add("Route", "<" + copy.uri + ">")
         copy.remove_first("Route")
         copy.uri = route
+        copy.next_hop = route
     return route
 
 

@@ -14,6 +14,8 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.sip.message import Response
+from omaim.sip.proxying import postprocess
+from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri, parse_uri
 from omaim.testing.network import Clock, SimulatedNetwork
 from tests.net.support import MESSAGES, Sink, message
@@ -75,6 +77,26 @@ class EndpointTests(Simulated):
         sink = Sink(bob)
         response = self.finish(self.send(alice, message("sip:bob@10.0.0.2", b"x" * 1300)))
         self.assertEqual((response.status, sink.seen[0].flow.transport), (200, "UDP"))
+
+    def test_strict_router(self) -> None:
+        """What is rewritten for a strict router goes to it, not to the loose one behind it
+        (RFC 3261 §16.6 steps 6 and 7)."""
+        alice, strict = self.endpoint("10.0.0.1"), self.endpoint("10.0.0.2")
+        behind = Sink(self.endpoint("10.0.0.3"))
+        routes: list[str] = []
+
+        def receive(transaction: ServerTransaction) -> None:
+            routes.extend(transaction.request.all("Route"))
+            strict.reply(transaction, 200)
+
+        strict.on_request = receive
+        request = message("sip:bob@10.0.0.4")
+        for route in ("<sip:10.0.0.2>", "<sip:10.0.0.3;lr>"):
+            request.add("Route", route)
+        self.assertEqual(postprocess(request), "sip:10.0.0.2")
+        self.finish(self.send(alice, request))
+        self.assertEqual(behind.seen, [])
+        self.assertEqual(routes, ["<sip:10.0.0.3;lr>", "<sip:bob@10.0.0.4>"])
 
 
 class LoopbackTests(TestCase):
