@@ -15,20 +15,22 @@ from twisted.python.failure import Failure as Broken
 
 from omaim.bodies import imdn
 from omaim.bodies.cpim import Address
+from omaim.bodies.moments import write_moment
 from omaim.client.access import Access, Phone, server_uri
 from omaim.client.composing import (
     ALL_REPORTS,
     CPIM_TYPE,
-    LARGEST,
     TEXT,
     Content,
     write_cpim,
     write_list_body,
 )
-from omaim.client.failures import TooLarge, failure_class, failure_of
+from omaim.client.failures import failure_of
 from omaim.client.inbox import Inbox
 from omaim.client.messages import DELIVERED, PENDING, Message, Report, Sent, State, Typing
+from omaim.client.outbox import FEATURE, Outbox
 from omaim.client.reading import CONTENTS, ENVELOPES, Received
+from omaim.client.registration import Registration
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -37,15 +39,14 @@ from omaim.net.resolver import Dns, Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import OPTION
-from omaim.roles.registrant import Registrant
 from omaim.sip.answering import Answerer
-from omaim.sip.client_registration import FAILED, IDLE, REGISTERED, Granted, Moved
+from omaim.sip.client_registration import Granted
 from omaim.sip.flow import Flow
 from omaim.sip.message import Response
-from omaim.sip.uri import SipUri, canonical_aor, parse_uri
+from omaim.sip.uri import SipUri, parse_uri
 
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
-FEATURE: Final = "+g.oma.sip-im"
+PARAMETERS: Final = f';{FEATURE};methods="MESSAGE, NOTIFY, OPTIONS"'
 TAKEN: Final = (*ENVELOPES, *CONTENTS)
 
 _log = Logger()
@@ -140,12 +141,9 @@ class Client:
         self._phone.flow = self._flow
         self._instance = instance or self._ids.uuid_urn()
         self._expires = expires
-        self._registrant: Registrant | None = None
-        self._opening: DeferredLock = DeferredLock()
-        self._open = False
-        self._insist = False
-        self._first: Deferred[None] | None = None
-        self._queues: dict[str, tuple[DeferredLock, int]] = {}
+        self._registration: Registration | None = None
+        self._opening = DeferredLock()
+        self._outbox = Outbox(self._phone, self._opened)
         self.inbox = Inbox(accept, self._trusts, self._report, self._reply, self.endpoint.later)
         self.on_state: Callable[[State], object] | None = None
         self._phone.on("MESSAGE", self.inbox.receive)
@@ -167,77 +165,61 @@ class Client:
             NoAnswer, Busy: it cannot be reached; not with ``insist``.
             Unavailable: its name is not known.
         """
-        await self._opened()
-        registrant = self._registrant
-        assert registrant is not None
-        self._insist = insist
-        self._first = Deferred()
-        starting = registrant.start()
-        starting.addErrback(lambda _: None)
-        await self._first
-        return registrant.granted
+        registration = await self._opened()
+        return await registration.start(insist)
 
-    async def unregister(self) -> None:
-        """Take our binding away; messages wait at the server from now on."""
-        if self._registrant is not None:
-            await self._registrant.stop()
+    async def unregister(self, patience: float = 3.0) -> None:
+        """Take our binding away: messages wait at the server from now on.
+
+        Args:
+            patience: seconds that the server may take.
+        """
+        if self._registration is not None:
+            await self._registration.stop(patience, self._clock)
 
     @property
     def registered(self) -> bool:
         """Our binding stands."""
-        return self._registrant is not None and self._registrant.state == REGISTERED
+        return self._registration is not None and self._registration.registered
+
+    @property
+    def granted(self) -> Granted:
+        """What the registrar said last: our public identities, GRUUs, Service-Route."""
+        return self._registration.granted if self._registration is not None else Granted()
 
     async def close(self, patience: float = 3.0) -> None:
-        """Take our binding away if the server answers within ``patience`` seconds; end."""
-        if self.registered and self._registrant is not None:
-            stopping = self._registrant.stop()
-            stopping.addTimeout(patience, self._clock)
-            await stopping.addErrback(lambda _: None)
+        """Send what is still to be sent, take our binding away, end.
+
+        Args:
+            patience: seconds that each of the two may take.
+        """
+        await self._outbox.drain(patience, self._clock)
+        if self.registered:
+            await self.unregister(patience)
         self.inbox.close()
         await self.endpoint.stop()
 
-    async def _opened(self) -> None:
+    async def _opened(self) -> Registration:
+        """Listen, the first time."""
         await self._opening.acquire()
         try:
-            if not self._open:
+            if self._registration is None:
                 contact = await self._access.open(self._ids.token(8))
                 self._phone.contact = f"<{contact}>"
-                self._registrant = Registrant(
-                    self._phone,
-                    f"sip:{self.domain}",
-                    expires=self._expires,
-                    instance=self._instance,
-                    reg_id=1,
-                    parameters=f';{FEATURE};methods="MESSAGE, NOTIFY, OPTIONS"',
-                    keep_alive=True,
-                    on_state=self._moved,
+                self._registration = Registration(
+                    self._phone, f"sip:{self.domain}", self._expires, self._instance, PARAMETERS
                 )
-                self._open = True
+                self._registration.on_state = self._moved
+            return self._registration
         finally:
             self._opening.release()
 
-    def _moved(self, moved: Moved) -> None:
-        failure: Exception | None = None
-        if moved.status >= 300:
-            failure = failure_class(moved.status)(moved.status)
-        now = self.endpoint.now()
-        retry_in = moved.retry_at - now if moved.retry_at < float("inf") else -1.0
-        name = {REGISTERED: "registered", FAILED: "failed", IDLE: "off"}.get(
-            moved.state, "registering"
-        )
-        first = self._first
-        if first is not None and not first.called:
-            if name == "registered":
-                first.callback(None)
-            elif failure is not None and (name == "failed" or not self._insist):
-                first.errback(failure)
-                if name != "failed" and self._registrant is not None:
-                    self._registrant.stop()
+    def _moved(self, state: State) -> None:
         if self.on_state is not None:
-            self.on_state(State(name, failure, max(retry_in, -1.0)))
+            self.on_state(state)
 
     def _flow(self) -> Flow | None:
-        return self._registrant.flow if self._registrant is not None else None
+        return self._registration.flow if self._registration is not None else None
 
     # Sending.
 
@@ -281,6 +263,7 @@ class Client:
         content = Content(body, content_type, subject)
         if not plain:
             content = self._wrapped(content, [target], message_id, reports)
+        self._outbox.check(target, content)
         return await self._deliver(target, (target,), content, message_id, validity)
 
     async def send_list(
@@ -316,10 +299,11 @@ class Client:
         content = Content(text.encode(), TEXT, subject)
         if not plain:
             content = self._wrapped(content, [service], message_id, reports)
+        self._outbox.check(service, content)
         kind, body = write_list_body(content.content_type, content.body, *groups)
-        headers = [("Require", OPTION)]
-        content = Content(body, kind)
-        return await self._deliver(service, people, content, message_id, validity, headers)
+        return await self._deliver(
+            service, people, Content(body, kind), message_id, validity, [("Require", OPTION)]
+        )
 
     def address(self, text: str) -> str:
         """Return the URI that a person means by ``text``.
@@ -351,49 +335,12 @@ class Client:
         sent = Sent(self._clock, to, message_id)
         if message_id:
             self.inbox.expect(sent)
-        response = await self._message(target, content, validity, headers)
+        response = await self._outbox.send(target, content, validity, headers)
         if response.status >= 300:
             raise failure_of(response)
         if not sent.reports:
             sent.status = PENDING if response.status != 200 else DELIVERED
         return sent
-
-    async def _message(
-        self,
-        target: str,
-        content: Content,
-        validity: int | None = None,
-        headers: Sequence[tuple[str, str]] = (),
-    ) -> Response:
-        """Send a MESSAGE when no other to the same target is pending (RFC 3428 §8)."""
-        await self._opened()
-        fields = [("Accept-Contact", f"*;{FEATURE}"), *headers]
-        if validity is not None:
-            fields.append(("Expires", str(validity)))
-        fields.append(("Content-Type", content.content_type))
-        request = self._phone.make("MESSAGE", target, fields, content.body)
-        size = len(request.to_bytes())
-        if size > LARGEST:
-            raise TooLarge(
-                0,
-                f"the message makes a request of {size} octets, and pager mode carries {LARGEST} "
-                "(large message mode is not there yet)",
-            )
-        key = canonical_aor(target)
-        lock, users = self._queues.get(key, (DeferredLock(), 0))
-        self._queues[key] = (lock, users + 1)
-        try:
-            await lock.acquire()
-            try:
-                return await self._phone.request(request)
-            finally:
-                lock.release()
-        finally:
-            lock, users = self._queues[key]
-            if users > 1:
-                self._queues[key] = (lock, users - 1)
-            else:
-                del self._queues[key]
 
     # Receiving.
 
@@ -434,7 +381,7 @@ class Client:
                 status,
                 self._ids.token(20),
                 recipient=Address("", self.identity),
-                date_time=_moment(self._clock),
+                date_time=write_moment(self._clock.seconds()),
             )
             if report is None:
                 return succeed(False)
@@ -442,8 +389,7 @@ class Client:
         except PeerError as error:
             _log.info("No report on a message: {why}", why=error.why)
             return succeed(False)
-        content = Content(report.to_bytes(), CPIM_TYPE)
-        sending = Deferred.fromCoroutine(self._message(target, content))
+        sending = self._outbox.send(target, Content(report.to_bytes(), CPIM_TYPE))
         return sending.addCallbacks(_is_taken, _not_reported)
 
 
@@ -470,12 +416,6 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _moment(clock: Any) -> str:
-    from omaim.bodies.moments import write_moment
-
-    return write_moment(clock.seconds())
 
 
 def _is_taken(response: Response) -> bool:

@@ -104,6 +104,12 @@ class ConsentNeeded(Failure):
     advice = "write to these people one by one, or ask for their consent"
 
 
+class Dismissed(Failure):
+    """The network took our registration away."""
+
+    advice = "register again, or ask the operator why"
+
+
 class NoReport(Failure):
     """No report came in time; the message may still arrive."""
 
