@@ -288,10 +288,7 @@ class Registering:
             self._outbound = False  # RFC 5626 §4.2.1: the first hop cannot; do without
             self._next_at = now
         elif retry_after(response) >= 0 or status in _TRANSIENT:
-            wait = max(float(retry_after(response)), self._refusals.failed())
-            if status == 503 and response.first("Retry-After") is not None:
-                wait = float(max(0, retry_after(response)))
-            self._next_at = now + wait
+            self._next_at = now + self._pause(response)
             if self.state != REGISTERED:
                 self._moves.append(Moved(REGISTERING, status, self._next_at))
         else:
@@ -313,6 +310,9 @@ class Registering:
         if ours is not None and ours.expires is not None:
             expires = ours.expires
         expires = min(expires, self._sent)
+        if expires <= 0:
+            self._next_at = now + self._losses.failed()  # taken, and dropped at once
+            return
         require = [option.lower() for option in response.values("Require")]
         self.granted = Granted(
             expires,
@@ -328,6 +328,17 @@ class Registering:
             self._since = now
         self._next_at = now + max(1.0, refresh_after(expires)) if self._wanted_on else now
         self._move(REGISTERED, response.status)
+
+    def _pause(self, response: Response) -> float:
+        """Return how long to wait after a refusal that may pass.
+
+        Spec: RFC 5626 §4.2.1 (a 503 tells, and may allow one retry at once), §4.5
+        """
+        told = retry_after(response)
+        own = self._refusals.failed()
+        if response.status == 503 and (told > 0 or (told == 0 and self._refusals.failures == 1)):
+            return float(told)
+        return max(float(told), own)
 
     def _binding(self, response: Response) -> NameAddr | None:
         """Return our own among the bindings that the registrar lists."""

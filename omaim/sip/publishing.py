@@ -194,7 +194,7 @@ class Publishing:
             self._changed = True
         if 200 <= status < 300:
             self._stands(response, now)
-        elif status == 412:
+        elif status == 412 and self.etag:
             self.etag = ""
             self._changed = True
             self._next_at = now  # with the whole state this time
@@ -226,7 +226,6 @@ class Publishing:
         self._go(now)
 
     def _stands(self, response: Response, now: float) -> None:
-        self._backoff.succeeded()
         self._raises = 0
         etag = (response.first("SIP-ETag") or "").strip()
         if self._asked == 0:
@@ -237,11 +236,17 @@ class Publishing:
                 self._next_at = now  # wanted again meanwhile
             return
         granted = min(delta_seconds(response.first("Expires"), self._asked), self._asked)
+        if granted <= 0 and self._wanted:
+            self.etag = ""  # taken, and dropped at once
+            self._changed = True
+            self._next_at = now + self._backoff.failed()
+            return
         # Without SIP-ETag, which is a must, only a new initial publication can follow.
         self.etag = etag
+        self._backoff.succeeded()
         self._expires_at = now + granted
         if self._wanted:
-            self._next_at = now if self._changed else now + refresh_after(granted)
+            self._next_at = now if self._changed else now + max(1.0, refresh_after(granted))
             self._move(PUBLISHED, response.status)
         else:
             self._next_at = now

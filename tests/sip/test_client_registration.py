@@ -217,6 +217,25 @@ class RecoveryTests(SynchronousTestCase):
             machine.wake(1.0 + seconds)
             self.assertIsNotNone(machine.take())
 
+    def test_no_storm(self) -> None:
+        """Retry-After 0 allows one retry at once, not one after another (RFC 5626 §4.2.1)."""
+        machine = Registering(WANTED, Ids(1))
+        machine.start(0.0)
+        machine.answered(no(sent(machine), 503, ("Retry-After", "0")), 0.0)
+        machine.answered(no(sent(machine), 503, ("Retry-After", "0")), 0.0)
+        self.assertIsNone(machine.take())
+        self.assertGreaterEqual(machine.deadline, 60.0)
+
+    def test_granted_nothing(self) -> None:
+        """A registrar that grants 0 seconds is asked again later, not at once."""
+        machine = Registering(WANTED, Ids(1))
+        machine.start(0.0)
+        contact = "<sip:bob@192.0.2.5>;expires=0"
+        machine.answered(ok(sent(machine), contact=contact), 0.0)
+        self.assertEqual(machine.state, REGISTERING)
+        self.assertIsNone(machine.take())
+        self.assertGreaterEqual(machine.deadline, 30.0)
+
     def test_refresh_fails(self) -> None:
         """A binding stands until it expires, whatever a refresh meets (RFC 3261 §10.2.4)."""
         machine = registered()

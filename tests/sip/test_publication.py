@@ -346,6 +346,18 @@ class PublisherTests(SynchronousTestCase):
         publishing.answered(no(sent(publishing), 408), 532.0)
         self.assertGreater(publishing.deadline, 532.0 + 59.0)
 
+    def test_no_storm(self) -> None:
+        """412 to an initial PUBLISH is a refusal; 0 seconds are asked again later."""
+        publishing = machine()
+        publishing.publish(b"<1/>", PIDF, 0.0)
+        publishing.answered(no(sent(publishing), 412), 0.0)
+        self.assertEqual(publishing.state, FAILED)
+        publishing.publish(b"<1/>", PIDF, 0.0)
+        publishing.answered(ok(sent(publishing), "e1", 0), 0.0)
+        self.assertIsNone(publishing.take())
+        self.assertEqual(publishing.state, PUBLISHING)
+        self.assertGreaterEqual(publishing.deadline, 30.0)
+
     def test_refresh_later(self) -> None:
         """What still stands is refreshed, not published anew, after some trouble."""
         publishing = self.published()
