@@ -270,6 +270,40 @@ class RecoveryTests(SynchronousTestCase):
         self.assertTrue(30.0 <= waits[0] <= 60.0, waits)
         self.assertGreater(waits[4], 400.0)
 
+    def test_flow_lost_unwanted(self) -> None:
+        """Who does not want a binding does not care for its flow."""
+        machine = Registering(OUTBOUND, Ids(1))
+        machine.flow_lost(1.0)
+        self.assertEqual((machine.state, machine.deadline), (IDLE, NEVER))
+        machine = registered(OUTBOUND)
+        machine.stop(1.0)
+        removal = sent(machine)
+        machine.flow_lost(1.0)
+        machine.answered(no(removal, 503), 2.0)
+        self.assertEqual((machine.state, machine.deadline, machine.take()), (IDLE, NEVER, None))
+
+    def test_flow_lost_while_refreshing(self) -> None:
+        """A refresh that was under way decides; if it fails, the pause is its own."""
+        machine = registered(OUTBOUND)
+        machine.wake(500.0)
+        refresh = sent(machine)
+        machine.flow_lost(501.0)
+        self.assertEqual(machine.state, REGISTERING)
+        self.assertIsNone(machine.take())
+        machine.answered(no(refresh, 503), 501.0)
+        self.assertGreaterEqual(machine.deadline, 531.0)
+
+    def test_dismissed_for_good(self) -> None:
+        """After a rejection a late refusal or a lost flow brings nothing back."""
+        machine = registered(OUTBOUND)
+        machine.wake(500.0)
+        refresh = sent(machine)
+        machine.dismissed("rejected", 500.1)
+        machine.answered(no(refresh, 503), 501.0)
+        machine.flow_lost(502.0)
+        self.assertIsNone(machine.take())
+        self.assertEqual(machine.deadline, NEVER)
+
     def test_dismissed(self) -> None:
         """What the reg event package tells decides (RFC 3680 §5.3)."""
         for event, seconds, wait in (

@@ -352,6 +352,13 @@ class EndTests(SynchronousTestCase):
         machine.unsubscribe(2.0)
         self.assertEqual(machine.deadline, NEVER)
 
+    def test_never_started(self) -> None:
+        """Ending what never began is an end, too."""
+        machine = subscriber()
+        machine.unsubscribe(1.0)
+        self.assertEqual(moved(machine), [(TERMINATED, "unsubscribed")])
+        self.assertEqual(machine.deadline, NEVER)
+
     def terminated(self, parameters: str, lived: float = 100.0) -> Subscribing:
         machine, subscription = established()
         subscription.terminate("x", lived)
