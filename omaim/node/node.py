@@ -93,8 +93,16 @@ class Node(MultiService):
         use_features(self, config)
         add_commands(self)
 
-    def endpoint(self, name: str, software: str = "omaim") -> Endpoint:
-        """Return a new SIP endpoint of this node; ``name`` is its entity's."""
+    def endpoint(
+        self, name: str, software: str = "omaim", tls: TlsSettings | None = None
+    ) -> Endpoint:
+        """Return a new SIP endpoint of this node.
+
+        Args:
+            name: of its entity.
+            software: for Server.
+            tls: who it is as a TLS client; as its first TLS listener if not given.
+        """
         endpoint = Endpoint(
             self.network,
             self.clock,
@@ -104,6 +112,7 @@ class Node(MultiService):
             ids=self.ids,
             software=software,
             wire=self.wire,
+            tls=tls,
         )
         self.endpoints[name] = endpoint
         return endpoint
