@@ -11,29 +11,34 @@ import click
 from omaim import __version__
 from omaim.errors import OmaimError
 
-# Name of the subcommand, and the module under omaim.cli that has a ``command`` for it.
+# Each is the module of that name here, which has a ``command``; and what it does.
 COMMANDS: Final = {
-    "client": "client",
-    "lab": "lab",
-    "ladder": "ladder",
-    "say": "say",
-    "user": "user",
+    "client": "Chat from this terminal.",
+    "lab": "Run a whole network of two domains, to play with.",
+    "ladder": "Show a recorded trace as a ladder.",
+    "say": "Send one message and wait for its delivery report.",
+    "user": "Look after the people of a running core.",
 }
 
 
 class Lazy(click.Group):
-    """A group of commands that are imported when they are needed."""
+    """A group of commands that are imported when they are used."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all subcommands."""
-        return sorted(COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return the subcommand, ``None`` if there is none."""
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"omaim.cli.{COMMANDS[name]}").command
+        command: click.Command = import_module(f"omaim.cli.{name}").command
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> object:
         """Run the subcommand; what goes wrong on purpose is one line, not a traceback."""
@@ -49,12 +54,8 @@ class Lazy(click.Group):
 def main() -> None:
     """Instant messaging after OMA SIP/SIMPLE.
 
-    \b
-    omaim lab                    a whole network of two domains, to play with
-    omaim client IDENTITY        chat from this terminal
-    omaim say FROM TO TEXT       send one message and wait for its report
-
-    Servers run as twistd plugins: twistd --help lists omaim-core, omaim-im and others.
+    Start with "omaim lab" in one terminal; it tells what to type in another.
+    Servers run as twistd plugins: "twistd --help" lists omaim-core, omaim-im and others.
     """
 
 

@@ -34,7 +34,7 @@ from omaim.client.registration import Registration
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
-from omaim.net.network import INetwork
+from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Dns, Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
@@ -108,23 +108,25 @@ class Client:
         self.user, self.domain = uri.user_text, uri.host
         name = name or f"client-{self.user}"
         server_at = server_uri(server, self.domain, transport)
+        tls = TlsSettings(trust=_read(ca)) if ca else None
         if node is not None:
             self._clock, self._network = node.clock, node.network
-            self.endpoint = node.endpoint(name, SOFTWARE)
+            self.endpoint = node.endpoint(name, SOFTWARE, tls)
         else:
             if clock is None:
                 from twisted.internet import reactor as clock
-            if network is None:
-                from omaim.net.network import ReactorNetwork
-
-                network = ReactorNetwork(clock)
-            self._clock, self._network = clock, network
+            self._clock = clock
+            self._network = network or ReactorNetwork(clock)
             ids = ids or Ids()
-            ask = Dns(clock, list(dns)).ask if dns or not network.simulated else None
-            resolver = Resolver(clock, ask, ids)
-            tls = TlsSettings(trust=_read(ca)) if ca else None
+            ask = Dns(clock, list(dns)).ask if dns or not self._network.simulated else None
             self.endpoint = Endpoint(
-                network, clock, resolver, name=name, ids=ids, software=SOFTWARE, tls=tls
+                self._network,
+                clock,
+                Resolver(clock, ask, ids),
+                name=name,
+                ids=ids,
+                software=SOFTWARE,
+                tls=tls,
             )
         self._ids = self.endpoint.ids
         self._address = Address(display, self.identity)
