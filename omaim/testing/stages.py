@@ -1,0 +1,222 @@
+"""Where scenarios are played: in virtual time, or over loopback sockets in one reactor.
+
+A stage keeps what one network may share with the next: addresses and certificates. Each
+:meth:`play` builds a network of its own and takes it down again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+from omaim.errors import Unavailable
+from omaim.features.ladder import Ladder
+from omaim.ids import Ids
+from omaim.lab.topology import Plan, lay_out
+from omaim.net.network import INetwork, ReactorNetwork
+from omaim.node.config import NodeConfig
+from omaim.node.node import Node
+from omaim.stores.interfaces import Stores
+from omaim.testing.clock import Clock
+from omaim.testing.dns import SimulatedDns
+from omaim.testing.network import Link, SimulatedNetwork
+from omaim.testing.scenario import LOOPBACK, SIMULATED, Scenario, ScenarioNetwork
+
+TRIES: Final = 20  # ports, until a network finds its own all free
+DAYS: Final = 3  # of virtual time that a scenario may take
+
+_SERVICES: Final = (  # transport, NAPTR service, SRV prefix, port above the plan's
+    ("udp", "SIP+D2U", "_sip._udp", 0),
+    ("tcp", "SIP+D2T", "_sip._tcp", 0),
+    ("tls", "SIPS+D2T", "_sips._tcp", 1),
+)
+
+
+@attrs.frozen
+class Outcome:
+    """What became of one scenario on one stage."""
+
+    scenario: Scenario
+    stage: str
+    passed: bool
+    why: str  # what was missed, "" when it passed
+    ladder: Ladder
+    seconds: float  # on the stage's own clock
+
+
+def zones(plan: Plan, secure: bool = False) -> str:
+    """Return the DNS records of both domains, as :class:`SimulatedDns` takes them."""
+    lines = []
+    for home in plan.homes:
+        for order, (transport, service, prefix, above) in enumerate(_SERVICES, 1):
+            if secure and transport != "tls":
+                continue
+            lines.append(f"{home.domain} NAPTR {order}0 10 s {service} {prefix}.{home.domain}")
+            for name in (home.domain, f"core.{home.domain}", f"im.{home.domain}"):
+                host = name if name != home.domain else f"core.{home.domain}"
+                lines.append(f"{prefix}.{name} SRV 10 10 {plan.port + above} {host}")
+        lines.append(f"core.{home.domain} A {home.core}")
+        lines.append(f"im.{home.domain} A {home.im}")
+    return "\n".join(lines)
+
+
+class _Stage:
+    """What both stages share.
+
+    Args:
+        base: first two numbers of all addresses.
+    """
+
+    name = ""
+
+    def __init__(self, base: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="omaim-scenario-")
+        self._base = base
+        self._laid_out = False
+
+    def close(self) -> None:
+        """Remove the files of this stage."""
+        self._folder.cleanup()
+
+    def _plan(self, port: int) -> Plan:
+        plan = Plan(Path(self._folder.name), self._base, port)
+        if not self._laid_out:
+            lay_out(plan, datetime.datetime.now(datetime.UTC))
+            self._laid_out = True
+        return plan
+
+
+async def perform(one: Scenario, net: ScenarioNetwork) -> None:
+    """Begin a network, play a scenario on it, and end the network in any case."""
+    try:
+        await net.begin(one.layout)
+        await one.play(net)
+    finally:
+        await net.end()
+
+
+def judge(one: Scenario, stage: str, net: ScenarioNetwork, doing: Callable[[], Any]) -> Any:
+    """Return a Deferred of the outcome of ``doing()``; what is logged as a failure counts."""
+    began = net.clock.seconds()
+    logged = _Failures()
+    globalLogPublisher.addObserver(logged)
+
+    def over(result: Any) -> Outcome:
+        globalLogPublisher.removeObserver(logged)
+        why = "".join(logged.told)
+        if result is not None:
+            why = _told(result.value) + why
+        seconds = net.clock.seconds() - began
+        return Outcome(one, stage, not why, why, net.ladder(), seconds)
+
+    result: Deferred[Any] = Deferred.fromCoroutine(doing())
+    return result.addBoth(over)
+
+
+@implementer(ILogObserver)
+class _Failures:
+    """Keeps what is logged with a traceback."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            self.told.append(f"logged: {failure.getTraceback()}")
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, AssertionError):
+        return str(error)
+    return "".join(traceback.format_exception(error))
+
+
+class Simulated(_Stage):
+    """Virtual time, and a network that delays, loses and cuts as told."""
+
+    name = SIMULATED
+
+    def __init__(self) -> None:
+        super().__init__("127.0")
+
+    def play(self, one: Scenario, seed: int = 1, link: Link | None = None) -> Outcome:
+        """Play a scenario to its end.
+
+        Args:
+            seed: of everything that happens by chance.
+            link: how paths are, instead of as the scenario's layout says.
+        """
+        clock = Clock(1_800_000_000.0)
+        network = SimulatedNetwork(clock, seed, link or one.layout.link)
+        plan = self._plan(5060)
+        dns = SimulatedDns(zones(plan, one.layout.secure), clock)
+        net = _network(clock, network, plan, dns, seed)
+        judged = judge(one, self.name, net, lambda: perform(one, net))
+        outcome: Outcome = clock.wait(judged, DAYS * 86400.0)
+        return outcome
+
+
+class Loopback(_Stage):
+    """Real sockets in one reactor, on loopback addresses and ports that nobody else has."""
+
+    name = LOOPBACK
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(f"127.{random.SystemRandom().randrange(16, 250)}")
+        self._reactor = reactor
+
+    def play(self, one: Scenario) -> Deferred[Outcome]:
+        """Play a scenario; fires when everything is closed again."""
+        return Deferred.fromCoroutine(self._play(one))
+
+    async def _play(self, one: Scenario) -> Outcome:
+        left = TRIES
+        while True:
+            port = 2 * random.SystemRandom().randrange(10_000, 15_000)
+            plan = self._plan(port)
+            dns = SimulatedDns(zones(plan, one.layout.secure))
+            network = ReactorNetwork(self._reactor)
+            net = _network(self._reactor, network, plan, dns, None)
+            try:
+                await net.begin(one.layout)
+                break
+            except Unavailable:
+                await net.end()
+                left -= 1
+                if not left:
+                    raise
+
+        async def doing() -> None:
+            try:
+                playing = Deferred.fromCoroutine(one.play(net))
+                playing.addTimeout(one.patience, self._reactor)
+                await playing
+            finally:
+                await net.end()
+
+        outcome: Outcome = await judge(one, self.name, net, doing)
+        return outcome
+
+
+def _network(
+    clock: Any, network: INetwork, plan: Plan, dns: SimulatedDns, seed: int | None
+) -> ScenarioNetwork:
+    numbers = random.Random(seed) if seed is not None else None
+
+    def make_node(name: str, stores: Stores) -> Node:
+        ids = Ids(numbers.getrandbits(60) if numbers is not None else None)
+        config = NodeConfig(name=name, state="memory:")
+        return Node(config, clock, network, stores, dns.ask, ids)
+
+    return ScenarioNetwork(clock, network, plan, dns.ask, make_node, dns)
