@@ -164,9 +164,7 @@ def _pairs(
     """
     alike: dict[tuple[object, ...], list[tuple[int, WireRecord]]] = {}
     for at, record in enumerate(seen):
-        ports = (record.local[1], record.remote[1])
-        way = ports if record.direction == OUT else ports[::-1]
-        key = (record.protocol, record.transport, way, record.data)
+        key = (record.protocol, record.transport, record.data)
         alike.setdefault(key, []).append((at, record))
     found: list[tuple[int, WireRecord | None, WireRecord | None]] = []
     for group in alike.values():
@@ -193,8 +191,8 @@ def _same_way(sent: WireRecord, got: WireRecord) -> bool:
 
 
 def _same_place(one: tuple[str, int], other: tuple[str, int]) -> bool:
-    if one[1] != other[1]:
-        return False
+    if one[1] != other[1] and 0 not in (one[1], other[1]):
+        return False  # a stream that is not up yet has port 0
     return one[0] == other[0] or one[0] in _ANYWHERE or other[0] in _ANYWHERE
 
 
