@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from omaim.errors import UsageError
@@ -68,28 +68,14 @@ class Lab(Service):
     def __init__(self, node: Node, config: Config) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self.contents, self.plan = contents_of(config, now)
-        self._node = node
-        self._ready: Deferred[None] = Deferred()
         servers = self.contents.get("node", {}).get("dns", [])
         if servers and not node.config.dns:
             node.ask_dns([parse_place(text, 53) for text in servers])
-        before = set(node.entities)
         add_entities(node, self.contents, config.topology or "the lab")
-        self._parts = [node.entities[name] for name in node.entities if name not in before]
 
     def ready(self) -> Deferred[None]:
-        """Return a Deferred that fires when all entities are ready."""
-        return self._ready
-
-    def startService(self) -> None:
-        """The node starts the entities; wait for them."""
-        super().startService()
-
-        async def wait() -> None:
-            for part in self._parts:
-                await part.ready()
-
-        Deferred.fromCoroutine(wait()).chainDeferred(self._ready)
+        """Return a Deferred that has fired: the node waits for the entities itself."""
+        return succeed(None)
 
 
 def build(node: Node, config: Config, name: str = "lab") -> Lab:

@@ -62,9 +62,14 @@ class Plan:
         )
 
     @property
+    def dns_host(self) -> str:
+        """The address of the DNS."""
+        return f"{self.base}.0.10"
+
+    @property
     def dns(self) -> str:
         """Where the DNS answers."""
-        return f"{self.base}.0.10:{self.dns_port}"
+        return f"{self.dns_host}:{self.dns_port}"
 
     @property
     def people(self) -> tuple[Person, ...]:

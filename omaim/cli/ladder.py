@@ -1,0 +1,89 @@
+"""``omaim ladder``: draw what a trace recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import attrs
+import click
+
+from omaim.cli.pictures import files_options, step_values, text_of, write_file, write_files
+from omaim.errors import UsageError
+from omaim.features.ladder import Ladder, climb
+from omaim.node.directory import Directory
+from omaim.node.trace import read_lines, read_trace
+
+
+@click.command("ladder")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--call", metavar="CALL-ID", help="Only messages with this Call-ID.")
+@click.option("--only", metavar="TEXT", help="Only messages that hold this text (any case).")
+@click.option("--last", type=click.IntRange(1), help="Only so many messages at the end.")
+@click.option("--keep-alives", is_flag=True, help="Show keep-alives, too.")
+@files_options
+def command(
+    files: tuple[str, ...],
+    call: str | None,
+    only: str | None,
+    last: int | None,
+    keep_alives: bool,
+    html_file: str | None,
+    svg_file: str | None,
+    pcap_file: str | None,
+    json_file: str | None,
+) -> None:
+    """Draw a ladder from trace files: who sent what to whom, at which reference point.
+
+    Processes write a trace when their configuration says trace = "FILE"; those of several
+    processes become one ladder. A - stands for the standard input.
+
+    \b
+    omaim lab --trace lab.jsonl            # play with the lab, end it with Ctrl-C, then:
+    omaim ladder lab.jsonl
+    omaim ladder network/*.jsonl --only bob@north.example --html ladder.html
+
+    Without any of the options that write files, the ladder goes to the terminal.
+    """
+    directory = Directory()
+    records = []
+    for path in files:
+        if path == "-":
+            lines = click.get_text_stream("stdin", encoding="utf-8")
+            records += read_lines(lines, directory, "standard input")
+        else:
+            records += read_trace(path, directory)
+    if not records:
+        raise UsageError("the trace holds no messages yet")
+    ladder = chosen(climb(records, directory), call, only, last, keep_alives)
+    if not ladder.steps:
+        raise UsageError(f"none of the {len(records)} records fits")
+    if not (html_file or svg_file or pcap_file or json_file):
+        click.echo(text_of(ladder), nl=False)
+    write_files(ladder, "Ladder", html_file, svg_file, pcap_file)
+    if json_file:
+        values = [step_values(step) for step in ladder.steps]
+        write_file(json_file, (json.dumps(values, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def chosen(
+    ladder: Ladder, call: str | None, only: str | None, last: int | None, keep_alives: bool
+) -> Ladder:
+    """Return the part of a ladder that was asked for, with the parties that appear in it."""
+    steps = list(ladder.steps)
+    if not keep_alives:
+        steps = [step for step in steps if step.summary.title != "keep-alive"]
+    if call:
+        line = re.compile(
+            rb"^(?:call-id|i)[ \t]*:[ \t]*" + re.escape(call.encode()) + rb"[ \t]*\r?$",
+            re.IGNORECASE | re.MULTILINE,
+        )
+        steps = [step for step in steps if line.search(step.data)]
+    if only:
+        wanted = only.lower().encode()
+        steps = [step for step in steps if wanted in step.data.lower()]
+    if last:
+        steps = steps[-last:]
+    there = {party.name for step in steps for party in (step.source, step.target)}
+    parties = tuple(party for party in ladder.parties if party.name in there)
+    return attrs.evolve(ladder, parties=parties, steps=tuple(steps))

@@ -1,0 +1,247 @@
+"""Where a demo is played: a running network, its people, and what the wire shows.
+
+A stage is made from the contents of a topology file, whether the network runs in this process
+or in many. The people's phones are a node of their own, as they are in life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from omaim.client import Client
+from omaim.errors import UsageError
+from omaim.features.ladder import Ladder, Recorder, climb
+from omaim.net.network import ReactorNetwork
+from omaim.net.wire import WireRecord
+from omaim.node.config import NodeConfig, parse_listen, parse_place, read_file
+from omaim.node.directory import Directory, Place
+from omaim.node.node import Node, lazy_dns
+from omaim.node.trace import read_lines
+from omaim.stores.memory import memory_stores
+
+QUIET: Final = 0.15  # seconds without a message that end a step
+RESTLESS: Final = 3.0  # seconds after which a step ends all the same
+FIRST_PHONE: Final = 10  # last number of the first phone's address
+
+
+@attrs.frozen
+class Subscriber:
+    """Somebody with an account, and where their phone is."""
+
+    name: str  # "alice"
+    domain: str
+    aor: str
+    private_id: str
+    password: str = attrs.field(repr=False)
+    address: str  # of the phone; "" to find one out
+
+
+def subscribers(contents: Mapping[str, Any], where: str) -> dict[str, Subscriber]:
+    """Return the people of every core in a topology, by their names.
+
+    Raises:
+        UsageError: a people file is missing or wrong.
+    """
+    found: dict[str, Subscriber] = {}
+    for name, entity in contents.get("entities", {}).items():
+        if entity.get("kind") != "core":
+            continue
+        if not entity.get("people"):
+            raise UsageError(f"{where}: {name} names no people file, so nobody can play")
+        host = parse_listen(entity["listen"][0]).host
+        for number, person in enumerate(read_file(entity["people"]).get("person", ())):
+            aor = person.get("public", [f"sip:{person['private']}"])[0]
+            user = aor.partition(":")[2].partition("@")[0]
+            found[user] = Subscriber(
+                user,
+                entity["domain"],
+                aor,
+                person["private"],
+                person["password"],
+                _phone(host, FIRST_PHONE + number),
+            )
+    return found
+
+
+def _phone(host: str, number: int) -> str:
+    """Return a loopback address beside a server's, "" when that is none."""
+    return f"{host.rpartition('.')[0]}.{number}" if host.startswith("127.") else ""
+
+
+def places(contents: Mapping[str, Any]) -> list[Place]:
+    """Return where the servers of a topology listen."""
+    found = []
+    for name, entity in contents.get("entities", {}).items():
+        listen = entity.get("listen", ())
+        for text in [listen] if isinstance(listen, str) else listen:
+            if text.count(":") > 1:
+                at = parse_listen(text)
+                domain = entity.get("domain", "")
+                found.append(Place(name, entity["kind"], at.host, at.port, domain))
+    return found
+
+
+class _TraceFile:
+    """What another process appends to its trace from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = path.stat().st_size if path.exists() else 0
+
+    def take(self, directory: Directory) -> list[WireRecord]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        lines = whole.decode("utf-8", "replace").split("\n")
+        return read_lines(lines, directory, str(self._path))
+
+
+class Stage:
+    """A network with people who have phones.
+
+    Args:
+        contents: of the topology file.
+        where: how messages call it.
+        reactor: Twisted's.
+        network: the node of the servers when they are in this process.
+
+    Attributes:
+        people: everybody, by name.
+        node: the phones'.
+    """
+
+    def __init__(
+        self, contents: Mapping[str, Any], where: str, reactor: Any, network: Node | None = None
+    ) -> None:
+        self.people = subscribers(contents, where)
+        self._reactor = reactor
+        servers = [parse_place(text, 53) for text in contents.get("node", {}).get("dns", ())]
+        self.node = Node(
+            NodeConfig(name="phones", state="memory:"),
+            reactor,
+            ReactorNetwork(reactor),
+            memory_stores(),
+            lazy_dns(reactor, servers),
+        )
+        self.directory = Directory()
+        for place in places(contents):
+            self.directory.note(place)
+        self._recorder = Recorder()
+        self._ends = [
+            node.taps.add_wire(self._recorder) for node in (self.node, network) if node is not None
+        ]
+        self._files: list[_TraceFile] = []
+        if network is None:
+            self._files = [_TraceFile(path) for path in trace_files(contents)]
+        self.clients: list[Client] = []
+        self.records: list[WireRecord] = []
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether the ladders show more than the phones' own view."""
+        return bool(self._files) or len(self._ends) > 1
+
+    def phone(self, who: str, **named: Any) -> Client:
+        """Return a new phone of somebody, switched off.
+
+        Args:
+            named: more for the :class:`~omaim.client.Client`.
+
+        Raises:
+            UsageError: nobody is called so.
+        """
+        person = self.people.get(who)
+        if person is None:
+            raise UsageError(f"nobody is called {who}; there are: {', '.join(self.people)}")
+        settings: dict[str, Any] = {
+            "password": person.password,
+            "username": person.private_id,
+            "listen": person.address,
+            "name": who,
+            **named,
+        }
+        client = Client(person.aor, node=self.node, **settings)
+        self.clients.append(client)
+        return client
+
+    def note_phones(self) -> None:
+        """Tell the ladder where the phones are that are switched on."""
+        for client in self.clients:
+            for listener in client.endpoint.listeners:
+                name = client.endpoint.name
+                place = Place(name, "client", listener.host, listener.port, client.domain)
+                self.directory.note(place)
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """Return a Deferred that fires after a time."""
+        done: Deferred[None] = Deferred()
+        self._reactor.callLater(seconds, done.callback, None)
+        return done
+
+    async def until(self, holds: Callable[[], object], seconds: float = 5.0) -> bool:
+        """Wait until something holds; tell whether it did in time."""
+        end = self._reactor.seconds() + seconds
+        while not holds():
+            if self._reactor.seconds() >= end:
+                return False
+            await self.wait(0.02)
+        return True
+
+    async def settle(self) -> list[WireRecord]:
+        """Wait until the wire is quiet; return what was seen since the last time."""
+        found: list[WireRecord] = []
+        end = self._reactor.seconds() + RESTLESS
+        while self._reactor.seconds() < end:
+            await self.wait(QUIET)
+            news = self._take()
+            found += news
+            if not news:
+                break
+        found.sort(key=lambda record: record.time)
+        self.records += found
+        return found
+
+    def ladder(self, records: list[WireRecord], order: tuple[str, ...] = ()) -> Ladder:
+        """Return the ladder of some records, parties in the order of ``order``."""
+        self.note_phones()
+        found = climb(records, self.directory)
+        there = {party.name for party in found.parties}
+        chosen = [name for name in order if name in there]
+        found = climb(records, self.directory, order=chosen) if chosen else found
+        steps = tuple(step for step in found.steps if step.summary.title != "keep-alive")
+        return attrs.evolve(found, steps=steps)
+
+    def _take(self) -> list[WireRecord]:
+        found = self._recorder.take()
+        for file in self._files:
+            found += file.take(self.directory)
+        return found
+
+    async def close(self) -> None:
+        """Switch all phones off."""
+        for client in self.clients:
+            await client.close()
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        await self.node.stopService()
+
+
+def trace_files(contents: Mapping[str, Any]) -> list[Path]:
+    """Return the trace files that the processes of a topology write."""
+    shared = contents.get("node", {}).get("trace", "")
+    found = []
+    for entity in contents.get("entities", {}).values():
+        path = entity.get("node", {}).get("trace", shared)
+        if path:
+            found.append(Path(path))
+    return list(dict.fromkeys(found))
