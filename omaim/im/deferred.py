@@ -1,149 +1,246 @@
-"""Deferred messages: kept before 202 is sent, delivered in order when the user is there.
+"""Deferred messages: kept before 202 is sent, listed and deleted by their owner, or expired.
 
-Spec: RFC 3428 §7; OMA SIMPLE IM 1.0 (deferred messaging)
+Spec: RFC 3428 §7; OMA SIMPLE IM 1.0 (deferred messaging); OMA-TS-IM_XDM V1.0 §5.2
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-
-from omaim.bodies.cpim import MEDIA_TYPE as CPIM
-from omaim.bodies.cpim import Cpim
-from omaim.errors import PeerError
+from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.ids import Ids
-from omaim.im.participating import Leg
-from omaim.net.endpoint import Endpoint
-from omaim.sip.message import Request, Response
+from omaim.im.delivery import REMEMBER, Delivery
+from omaim.im.journal import Journal
+from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Mail
+from omaim.im.policy import FAILED, Refusal
+from omaim.im.reports import CHARGING, STORED, Reports
+from omaim.node.events import MessageDeferred, MessageDeleted, MessageExpired, ServiceEvent
+from omaim.node.hooks import Hooks, Refuse
+from omaim.node.questions import MayDefer
+from omaim.sip.message import Request
 from omaim.stores.interfaces import IDeferredStore, QuotaExceeded
-from omaim.stores.records import DELIVERED, DeferredMessage, Quota
+from omaim.stores.records import DELETED, EXPIRED, PAGER, REPORT, DeferredMessage
 
-KEPT: Final = ("From", "Accept-Contact", "P-Asserted-Identity", "Privacy", "P-Charging-Vector")
-ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
-REMEMBER: Final = 86400.0  # seconds for which a repeat of a delivered message is recognised
+KEPT: Final = (
+    "P-Asserted-Identity",
+    "Privacy",
+    CHARGING,
+    "Accept-Contact",
+    "Reject-Contact",
+    "Subject",
+    "Priority",
+    "In-Reply-To",
+    "Reply-To",
+    "Content-Encoding",
+    "Content-Disposition",
+    "Content-Language",
+    "Expires",
+)
+LISTED: Final = 500  # messages in one list
+SWEPT: Final = 1000  # expired messages that are ended in one go
 
-_log = Logger()
+NO_ROOM: Final = "no room for more messages to this user"
 
 
 class Deferring:
-    """Keeps messages and delivers them.
+    """Keeps messages for those who cannot have them now.
 
     Args:
-        core: Route value of the core.
-        now: seconds since the epoch.
-        validity: seconds a message is kept when it does not say.
+        domain: whose users are served.
+        validity: seconds a message is kept at most.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        domain: str,
         store: IDeferredStore,
-        core: str,
+        delivery: Delivery,
+        reports: Reports,
+        journal: Journal,
+        hooks: Hooks,
         now: Callable[[], float],
         ids: Ids,
         validity: float,
-        quota: Quota,
     ) -> None:
-        self._endpoint = endpoint
+        self._domain = domain
         self._store = store
-        self._core = core
+        self._delivery = delivery
+        self._reports = reports
+        self._journal = journal
+        self._hooks = hooks
         self._now = now
         self._ids = ids
         self._validity = validity
-        self._quota = quota
-        self._busy: set[str] = set()
 
-    async def keep(self, request: Request, leg: Leg) -> None:
+    def record(self, mail: Mail, recipient: str, request: Request | None = None) -> DeferredMessage:
+        """Return a message as it is stored for a recipient.
+
+        Args:
+            request: what is stored, if not the request of ``mail`` itself: one of its copies.
+        """
+        own = mail.request if request is None else request
+        if request is None:
+            content_type, body = mail.content.content_type, mail.content.body
+        else:
+            content_type, body = own.first("Content-Type") or "", own.body
+        sender = own.first("From") or ""
+        if mail.leg.sender == ANONYMOUS:
+            sender = f"{ANONYMOUS_FROM};tag={own.from_.tag}"
+        headers = [("From", sender)]
+        headers += [(name, value) for name in KEPT if own.has(name) for value in own.all(name)]
+        return DeferredMessage(
+            recipient=recipient,
+            reference=self._ids.call_id(),
+            sender=mail.leg.sender,
+            message_id=mail.message_id,
+            content_type=content_type,
+            body=body,
+            stored_at=mail.at,
+            sent_at=mail.sent_at,
+            expires_at=min(mail.expires_at, mail.at + self._validity),
+            kind=REPORT if mail.content.is_report else PAGER,
+            subject=own.first("Subject") or "",
+            headers=tuple(headers),
+        )
+
+    async def keep(self, mail: Mail, accepted: ServiceEvent) -> DeferredMessage | None:
         """Store a message; it is durable when this returns.
 
+        Args:
+            accepted: committed together with the message.
+
+        Returns:
+            What is stored; ``None`` when it was there already.
+
         Raises:
-            PeerError: no room (480).
+            Refusal: it may not be kept, or there is no room.
             Unavailable: the store cannot answer.
         """
-        now = self._now()
-        expires = request.expires
-        kind = request.content_type
-        message = DeferredMessage(
-            recipient=leg.user,
-            reference=self._ids.token(),
-            sender=leg.sender,
-            message_id=_message_id(request),
-            content_type=str(kind) if kind else "",
-            body=request.body,
-            stored_at=now,
-            expires_at=now + (self._validity if expires is None else min(expires, self._validity)),
-            headers=tuple((name, value) for name in KEPT for value in request.all(name)),
+        user = mail.leg.user
+        if self._hooks.wanted(MayDefer):
+            await self._ask(mail)
+        message = self.record(mail, user)
+        deferred = MessageDeferred(
+            at=self._now(),
+            entity=self._journal.entity,
+            icid=mail.icid,
+            message_id=message.message_id,
+            sender=message.sender,
+            recipient=user,
+            size=len(message.body),
+            expires_at=message.expires_at,
         )
         try:
-            await self._store.add(message, self._quota)
+            added = await self._delivery.add(message, [accepted, deferred])
         except QuotaExceeded:
-            raise PeerError("no room for more messages to this user", 480) from None
+            raise Refusal(NO_ROOM, 480, FAILED) from None
+        return None if added.duplicate else message
 
-    async def push(self, user: str) -> int:
-        """Deliver what waits for a user, one after the other; return how many arrived."""
-        if user in self._busy:
-            return 0
-        self._busy.add(user)
-        try:
-            return await self._push(user)
-        finally:
-            self._busy.discard(user)
+    async def report_stored(self, message: DeferredMessage) -> None:
+        """Tell the sender that a message waits, if that is wanted."""
+        await self._reports.of_stored(message, STORED, self._delivery.post)
 
-    async def _push(self, user: str) -> int:
-        delivered = 0
-        attempt = self._ids.token()
-        while True:
-            now = self._now()
-            waiting = await self._store.waiting(user, now, limit=1)
-            if not waiting:
-                return delivered
-            (message,) = waiting
-            references = [message.reference]
-            mine = await self._store.attempt(user, references, attempt, now, now + ATTEMPT)
-            if not mine:
-                return delivered
-            response = await self._send(message)
-            if response.status >= 300:
-                if not response.local:
-                    await self._store.release(user, references, attempt)
-                return delivered
-            await self._store.finish(user, references, DELIVERED, self._now() + REMEMBER)
-            delivered += 1
+    async def _ask(self, mail: Mail) -> None:
+        usage = await self._store.usage(mail.leg.user)
+        opinion = await self._hooks.ask(
+            MayDefer(
+                domain=self._domain,
+                sender=mail.leg.sender,
+                recipient=mail.leg.user,
+                size=len(mail.content.body),
+                stored=usage.count,
+            )
+        )
+        if isinstance(opinion, Refuse):
+            raise Refusal(opinion.reason, opinion.status, FAILED)
 
-    def _send(self, message: DeferredMessage) -> Deferred[Response]:
-        given = dict(message.headers)
-        headers = [
-            ("Route", self._core),
-            ("Max-Forwards", "70"),
-            ("From", given.pop("From")),
-            ("To", f"<{message.recipient}>"),
-            ("Call-ID", self._ids.call_id()),
-            ("CSeq", "1 MESSAGE"),
-            ("Content-Type", message.content_type),
-        ]
-        headers += list(given.items())
-        request = Request.make("MESSAGE", message.recipient, headers, message.body)
-        done: Deferred[Response] = Deferred()
+    # For its owner
 
-        def answered(response: Response) -> None:
-            if response.status >= 200 and not done.called:
-                done.callback(response)
+    async def document(self, user: str) -> bytes:
+        """Return the list of what waits for a user; reports are not shown."""
+        waiting = await self.waiting(user)
+        return write_deferred_list([_shown(one) for one in waiting])
 
-        self._endpoint.send(request, answered)
-        return done
+    async def waiting(self, user: str) -> list[DeferredMessage]:
+        """Return what waits for a user, oldest first, without content."""
+        found = await self._store.waiting(user, self._now(), limit=LISTED, bodies=False)
+        return [one for one in found if one.kind != REPORT]
+
+    async def delete(self, user: str, references: Sequence[str]) -> int:
+        """Delete messages unread; return how many there were."""
+        now = self._now()
+        waiting = {one.reference: one for one in await self.waiting(user)}
+        gone = 0
+        for reference in references:
+            message = waiting.get(reference)
+            if message is None:
+                continue
+            event = MessageDeleted(
+                at=now,
+                entity=self._journal.entity,
+                message_id=message.message_id,
+                recipient=user,
+            )
+            records = self._journal.records([event], user)
+            if await self._store.finish(user, [reference], DELETED, now + REMEMBER, records):
+                self._journal.publish([event])
+                gone += 1
+        if gone:
+            self._delivery.on_change(user)
+        return gone
+
+    # Time
+
+    async def sweep(self) -> int:
+        """End what has expired and tell the senders; return how much."""
+        now = self._now()
+        ended = 0
+        while ended < SWEPT:
+            over = await self._store.expired(now)
+            over = tuple(one for one in over if one.attempt_until <= now)
+            if not over:
+                break
+            for message in over:
+                await self._expire(message, now)
+            ended += len(over)
+        await self._store.sweep(now)
+        return ended
+
+    async def _expire(self, message: DeferredMessage, now: float) -> None:
+        user = message.recipient
+        event = MessageExpired(
+            at=now,
+            entity=self._journal.entity,
+            message_id=message.message_id,
+            sender=message.sender,
+            recipient=user,
+        )
+        events = [event] if message.kind != REPORT else []
+        records = self._journal.records(events, user)
+        until = now + REMEMBER
+        if not await self._store.finish(user, [message.reference], EXPIRED, until, records):
+            return
+        self._journal.publish(events)
+        await self._reports.of_stored(message, FAILED, self._delivery.post)
+        self._delivery.on_change(user)
 
 
-def _message_id(request: Request) -> str:
-    """Return what tells a message apart: the sender's identifier, else that of the request."""
-    kind = request.content_type
-    if kind is not None and str(kind).partition(";")[0].lower() == CPIM:
-        try:
-            found = Cpim.parse(request.body).message_id
-        except PeerError:
-            found = ""
-        if found:
-            return found
-    return f"{request.call_id} {request.cseq.number}"
+def _shown(message: DeferredMessage) -> Waiting:
+    levels = {
+        level.strip().lower()
+        for name, value in message.headers
+        if name == "Privacy"
+        for level in value.split(";")
+    }
+    hidden = not levels.isdisjoint(("id", "user", "header"))
+    return Waiting(
+        reference=message.reference,
+        size=len(message.body) or message.size,
+        expires_at=message.expires_at,
+        subject=message.subject,
+        date=message.stored_at,
+        sent_at=message.sent_at,
+        sender=ANONYMOUS if hidden else message.sender,
+        recipient=message.recipient,
+    )

@@ -1,31 +1,54 @@
-"""The door of the IM Server: which procedure serves which request."""
+"""The door of the IM Server: which procedure serves which request.
+
+Spec: OMA SIMPLE IM 1.0 (IM-2); 3GPP TS 24.229 §5.7 (application server)
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from omaim.errors import PeerError, Unavailable
+from omaim.errors import OmaimError, PeerError, Unavailable
+from omaim.im import pager
 from omaim.im.deferred import Deferring
+from omaim.im.delivery import Delivery
+from omaim.im.journal import Journal
+from omaim.im.lists import Lists
 from omaim.im.pager import Pager
-from omaim.im.participating import leg_of
+from omaim.im.participating import SOFTWARE
+from omaim.im.policy import KnownSettings, Policy
+from omaim.im.reachability import Reachability
+from omaim.im.registrations import registered_identities
+from omaim.im.reports import Reports
+from omaim.im.retrieval import Retrieval
+from omaim.im.sending import Sending
 from omaim.node.config import parse_listen, setting
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
+from omaim.roles.notifier import Notifier
+from omaim.roles.user_agent import UserAgent
 from omaim.sip.message import Response
 from omaim.sip.proxying import OwnAddresses, preprocess, refusal, validate
 from omaim.sip.transaction import ServerTransaction
-from omaim.sip.uri import canonical_aor
-from omaim.stores.records import Quota
+from omaim.stores.records import REPORT, DeferredMessage, Quota
+
+TICK: Final = 1.0  # seconds between looks at who is to be tried again
+SWEEP: Final = 10  # ticks between sweeps
 
 _log = Logger()
+
+
+def _one_of(*words: str) -> Any:
+    """Return the check of a setting that takes one of these words."""
+    return lambda value: "" if value in words else f"must be one of {', '.join(words)}"
 
 
 @attrs.frozen
@@ -42,35 +65,145 @@ class Config:
     trusted: tuple[str, ...] = setting(
         ("127.0.0.1",), "addresses or TLS names of the core; others get 403"
     )
+    max_size: int = setting(20480, "octets of the body of a message")
     validity: float = setting(604800.0, "seconds a deferred message is kept at most")
     quota_count: int = setting(1000, "deferred messages of one user")
     quota_size: int = setting(16777216, "octets of deferred messages of one user")
     patience: float = setting(8.0, "seconds a device may take before a message is deferred")
+    delivery: str = setting(
+        "push",
+        "push: deferred messages are delivered at registration; notify: users ask for them",
+        check=_one_of("push", "notify"),
+    )
+    untagged: str = setting(
+        "deliver",
+        "messages for devices without the IM feature tag: deliver or defer",
+        check=_one_of("deliver", "defer"),
+    )
+    adaptation: bool = setting(True, "a device that refuses CPIM gets the text inside it")
+    check_author: bool = setting(True, "the CPIM From has to be an identity of the sender")
+    consent: str = setting(
+        "home",
+        "home: list messages need no consent; demand: recipients must have agreed",
+        check=_one_of("home", "demand"),
+    )
+    list_maximum: int = setting(100, "recipients of one list message")
+    exploder: str = setting("exploder", "user part of the list service's address")
+    deferred: str = setting("deferred", "user part of the address to fetch messages from")
+    deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")
 
 
 @implementer(IEntity)
 class ImServer(Service):
-    """The IM Server of one home domain."""
+    """The IM Server of one home domain.
+
+    Attributes:
+        endpoint: its SIP endpoint.
+        settings: what its users want.
+    """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
         self.setName(name)
         self.config = config
-        self.endpoint = node.endpoint(name, "IM-serv/OMA1.0 omaim")
+        self.endpoint = node.endpoint(name, SOFTWARE)
+        self.settings = KnownSettings()
         self._node = node
         self._name = name
         self._own = OwnAddresses()
-        self._trusted = frozenset(config.trusted)
+        self._trusted = frozenset(text.lower() for text in config.trusted)
         self._ready: Deferred[None] = Deferred()
-        self.deferring = Deferring(
-            self.endpoint,
-            node.stores.deferred,
-            f"<{config.core};lr>",
-            node.clock.seconds,
-            node.ids,
-            config.validity,
+        self._ticks = 0
+        self._ticker = LoopingCall(self._tick)
+        self._ticker.clock = node.clock
+        self._swept: Deferred[None] | None = None
+        self._ours = f"@{config.domain.lower()}"
+        self._build()
+
+    def _build(self) -> None:
+        config, node, endpoint = self.config, self._node, self.endpoint
+        store, ids, now = node.stores.deferred, node.ids, node.clock.seconds
+        core = f"<{config.core};lr>"
+        pushes = config.delivery == "push"
+        policy = Policy(self.settings, config.max_size, config.check_author)
+        journal = Journal(self._name, node.stores.outbox, node.taps)
+        tagged_only = config.untagged == "defer"
+        sending = Sending(endpoint, config.adaptation, tagged_only, config.patience)
+        reports = Reports(self._name, f"sip:{config.domain}", ids, now)
+
+        def pushed(message: DeferredMessage) -> bool:
+            return pushes or message.kind == REPORT
+
+        self.delivery = Delivery(
+            sending,
+            store,
+            journal,
+            reports,
+            core,
+            now,
+            ids,
             Quota(config.quota_count, config.quota_size),
+            self.serves,
+            lambda user: reachability.willing(user),
+            pushed,
         )
-        self.pager = Pager(self.endpoint, self.deferring, leg_of, config.patience)
+        self.deferring = Deferring(
+            config.domain,
+            store,
+            self.delivery,
+            reports,
+            journal,
+            node.hooks,
+            now,
+            ids,
+            config.validity,
+        )
+        reachability = Reachability(self.settings, self.delivery, pushes)
+        services: dict[str, pager.Service] = {}
+        self.pager = Pager(
+            config.domain,
+            policy,
+            node.hooks,
+            reachability,
+            sending,
+            self.deferring,
+            self.delivery,
+            reports,
+            journal,
+            services,
+            now,
+        )
+        lists = Lists(
+            config.domain,
+            policy,
+            self.deferring,
+            self.delivery,
+            reports,
+            ids,
+            self.pager.ask,
+            self.serves,
+            config.list_maximum,
+            config.consent,
+        )
+        address = f"sip:{config.deferred}@{config.domain}"
+        self.agent = UserAgent(endpoint, address)
+        self.retrieval = Retrieval(
+            address,
+            core,
+            self.deferring,
+            self.delivery,
+            sending,
+            Notifier(self.agent),
+            ids,
+            self.serves,
+            not pushes,
+        )
+        services[f"sip:{config.exploder}@{config.domain}"] = lists.expand
+        services[address] = self.retrieval.fetch
+        services[f"sip:{config.deferred_delete}@{config.domain}"] = self.retrieval.delete
+
+    def serves(self, aor: str) -> bool:
+        """Tell whether an address of record is in our domain."""
+        return aor.endswith(self._ours)
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when the server listens, or fails with the reason."""
@@ -84,10 +217,14 @@ class ImServer(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop serving."""
         super().stopService()
+        self.delivery.stop()
+        if self._ticker.running:
+            self._ticker.stop()
         return maybeDeferred(self.endpoint.stop)
 
     async def _start(self) -> None:
         config = self.config
+        await self.delivery.resume()
         tls = tls_settings(config.certificate, config.ca)
         self._own.add(f"im.{config.domain}")
         for text in config.listen:
@@ -99,19 +236,24 @@ class ImServer(Service):
                 Place(self._name, "im", listener.host, listener.port, config.domain)
             )
         self.endpoint.on_request = self.receive
+        self.endpoint.on_flow_closed = self.agent.flow_closed
+        self._ticker.start(TICK, now=False)
+
+    # The door
 
     def receive(self, transaction: ServerTransaction) -> None:
-        """Serve a request: the door."""
+        """Serve a request."""
         try:
             self._check_neighbour(transaction)
             method = transaction.request.method
             if method == "MESSAGE":
                 self._message(transaction)
             elif method == "REGISTER":
-                self._registered(transaction)
-            elif method == "OPTIONS":
-                self.endpoint.reply(transaction, 200)
+                self._register(transaction)
+            elif method in ("SUBSCRIBE", "OPTIONS"):
+                self.agent.receive(transaction)
             else:
+                # The core goes on without a server that answers so, as its criteria say.
                 self.endpoint.reply(transaction, 501)
         except PeerError as error:
             self._refuse(transaction, error)
@@ -126,40 +268,70 @@ class ImServer(Service):
         request, flow = transaction.request, transaction.flow
         validate(request, self._own)
         preprocess(request, self._own, flow.transport, flow.local_port)
-        Deferred.fromCoroutine(self.pager.receive(transaction, request)).addCallbacks(
+        tag = self.endpoint.tag_of(transaction)
+        Deferred.fromCoroutine(self.pager.receive(request, tag)).addCallbacks(
             self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
         )
 
-    def _registered(self, transaction: ServerTransaction) -> None:
-        """Note a third-party REGISTER: deliver what waited.
+    def _register(self, transaction: ServerTransaction) -> None:
+        """Note a third-party REGISTER.
 
         Spec: 3GPP TS 24.229 §5.7.1.1
         """
         request = transaction.request
-        user = canonical_aor(request.to.uri_text)
+        users = registered_identities(request)
+        here = request.expires != 0
         self.endpoint.reply(transaction, 200)
-        if request.expires != 0:
-            Deferred.fromCoroutine(self.deferring.push(user)).addErrback(
-                lambda failure: _log.failure("deferred messages were not delivered", failure)
-            )
+        for user in users:
+            if here:
+                self.retrieval.registered(user)
+            else:
+                self.retrieval.deregistered(user)
 
-    def _answer(self, response: Response | None, transaction: ServerTransaction) -> None:
-        if response is not None:
-            self.endpoint.respond(transaction, response)
+    def _answer(self, response: Response, transaction: ServerTransaction) -> None:
+        if response.status == 408:
+            self.endpoint.count("timeout")  # RFC 4320 §4.2: silence
+            return
+        self.endpoint.respond(transaction, response)
 
     def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
         error = failure.value
         if isinstance(error, PeerError):
             self._refuse(transaction, error)
         elif isinstance(error, Unavailable):
+            _log.error("a message was not taken: {why}", why=str(error))
             self.endpoint.reply(transaction, 503)
         else:
             _log.failure("a message was not served", failure)
             self.endpoint.reply(transaction, 500)
 
     def _refuse(self, transaction: ServerTransaction, error: PeerError) -> None:
-        tag = self.endpoint.tag_of(transaction)
-        self.endpoint.respond(transaction, refusal(transaction.request, error, tag))
+        response = refusal(transaction.request, error, self.endpoint.tag_of(transaction))
+        for name, value in getattr(error, "headers", ()):
+            response.add(name, value)
+        response.add("Server", SOFTWARE)
+        self.endpoint.respond(transaction, response)
+
+    # Time
+
+    def _tick(self) -> None:
+        self.delivery.tick()
+        self._ticks += 1
+        if self._ticks % SWEEP == 0 and self._swept is None:
+            self._swept = Deferred.fromCoroutine(self._sweep())
+            self._swept.addBoth(self._sweep_done)
+
+    async def _sweep(self) -> None:
+        try:
+            await self.deferring.sweep()
+            await self._node.stores.outbox.trim()
+        except OmaimError as error:
+            _log.error("expired messages were not ended: {why}", why=str(error))
+
+    def _sweep_done(self, result: Any) -> None:
+        self._swept = None
+        if isinstance(result, Failure):
+            _log.failure("expired messages were not ended", result)
 
 
 def build(node: Node, config: Config, name: str = "im") -> ImServer:

@@ -1,77 +1,244 @@
 """Pager mode: what happens to one MESSAGE.
 
+Read :meth:`Pager.receive`: it is the paragraph of the specification.
+
 Spec: RFC 3428; OMA SIMPLE IM 1.0 (participating functions)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
 
-import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from omaim.errors import PeerError
 from omaim.im.deferred import Deferring
-from omaim.im.participating import ORIGINATING, Leg
-from omaim.net.endpoint import Endpoint
+from omaim.im.delivery import Delivery
+from omaim.im.journal import Journal
+from omaim.im.participating import LIST, TERMINATING, Leg, Mail, Served, leg_of
+from omaim.im.policy import FORBIDDEN, Policy, Refusal
+from omaim.im.reachability import BEHIND, NOW, Reachability
+from omaim.im.reports import CHARGING, Reports
+from omaim.im.sending import Errand, Sending, may_wait
+from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused, ServiceEvent
+from omaim.node.hooks import Deliver, Hooks, Refuse
+from omaim.node.questions import MayPost
 from omaim.sip.message import Request, Response
-from omaim.sip.proxying import forwarded_copy, postprocess, strip_via
-from omaim.sip.transaction import ServerTransaction
+from omaim.sip.uri import canonical_aor
+from omaim.stores.records import DeferredMessage
 
-LATER: Final = frozenset({408, 480})  # and every 5xx: the recipient may have it later
+Service = Callable[[Mail], Awaitable[Served]]
 
-
-def may_wait(status: int) -> bool:
-    """Tell whether a failed message is worth keeping: never after 6xx.
-
-    Spec: RFC 3428 §7
-    """
-    return status in LATER or 500 <= status < 600
+_log = Logger()
 
 
-@attrs.frozen
 class Pager:
-    """Serves MESSAGE for the users of one domain."""
+    """Serves MESSAGE for the users of one domain.
 
-    endpoint: Endpoint
-    deferring: Deferring
-    leg_of: Callable[[Request], Leg]
-    patience: float  # seconds a device has to answer before the message is deferred
+    Args:
+        services: what serves a MESSAGE to each address of our own.
+        now: seconds since the epoch.
+    """
 
-    async def receive(self, transaction: ServerTransaction, request: Request) -> Response | None:
-        """Pass a message on, or keep it for later; return the answer.
+    def __init__(
+        self,
+        domain: str,
+        policy: Policy,
+        hooks: Hooks,
+        reachability: Reachability,
+        sending: Sending,
+        deferring: Deferring,
+        delivery: Delivery,
+        reports: Reports,
+        journal: Journal,
+        services: Mapping[str, Service],
+        now: Callable[[], float],
+    ) -> None:
+        self._domain = domain
+        self._policy = policy
+        self._hooks = hooks
+        self._reachability = reachability
+        self._sending = sending
+        self._deferring = deferring
+        self._delivery = delivery
+        self._reports = reports
+        self._journal = journal
+        self._services = services
+        self._now = now
+
+    async def receive(self, request: Request, tag: str) -> Response:
+        """Pass a message on, explode it, or keep it for later; return the answer.
 
         Args:
             request: our own Route is off it.
+            tag: the To tag of an answer of ours.
 
         Raises:
             PeerError: it is answered with that.
+            Unavailable: a store cannot answer, so that nothing may be promised.
         """
-        leg = self.leg_of(request)
-        if leg.side == ORIGINATING:
-            return await self.pass_on(request)
-        if leg.registered:
-            response = await self.pass_on(request)
-            if not may_wait(response.status):
-                return response
-        await self.deferring.keep(request, leg)
-        return request.response(202, None, self.endpoint.tag_of(transaction))
+        service = self._services.get(canonical_aor(request.uri))
+        mail = Mail(request, leg_of(request, service is not None), tag, self._now())
+        try:
+            if not self._policy.admit(mail):
+                return mail.response(202)  # the blocked do not learn that they are
+            if mail.leg.side == TERMINATING:
+                await self.ask(mail, mail.leg, (mail.leg.user,))
+                return await self._to_recipient(mail)
+            if service is not None:
+                return await self._to_service(mail, service)
+            await self.ask(mail, mail.leg, (mail.recipient,))
+            return await self._from_sender(mail)
+        except PeerError as error:
+            await self._refused(mail, error)
+            raise
 
-    async def pass_on(self, request: Request) -> Response:
-        """Send the message along its Route; return the final response, ready to go back."""
-        copy = forwarded_copy(request, request.uri)
-        postprocess(copy)
-        done: Deferred[Response] = Deferred()
+    async def ask(self, mail: Mail, leg: Leg, recipients: tuple[str, ...]) -> None:
+        """Let service features decide: they may refuse a message, or change its text.
 
-        def answered(response: Response) -> None:
-            if response.status >= 200 and not done.called:
-                done.callback(response)
+        Raises:
+            Refusal: one of them does not want it.
+        """
+        if not self._hooks.wanted(MayPost):
+            return
+        inner = mail.content.inner
+        opinion = await self._hooks.ask(
+            MayPost(
+                domain=self._domain,
+                side="terminating" if leg.side == TERMINATING else "originating",
+                sender=leg.shown,
+                recipients=recipients,
+                content_type=inner.media_type,
+                text=mail.content.text,
+                size=len(inner.content),
+            )
+        )
+        if isinstance(opinion, Refuse):
+            disposition = FORBIDDEN if opinion.status < 500 else ""
+            raise Refusal(opinion.reason, opinion.status, disposition)
+        if isinstance(opinion, Deliver) and opinion.text != mail.content.text:
+            mail.content = mail.content.with_text(opinion.text)
+            mail.changed = True
 
-        self.endpoint.send(copy, answered)
-        response = await done
-        if response.local:
-            return request.response(response.status, None, self.endpoint.ids.tag())
-        if not strip_via(response):
-            raise PeerError("the answer has lost its way", 502)
+    # The three ways
+
+    async def _from_sender(self, mail: Mail) -> Response:
+        """Serve the sender: pass the message on, and note that it was accepted."""
+        response = await self._sending.pass_on(mail)
+        if response.status < 300:
+            await self._journal.append([self._accepted(mail, (mail.recipient,))], mail.leg.user)
         return response
+
+    async def _to_service(self, mail: Mail, service: Service) -> Response:
+        """Serve a message to the server itself: a list, or a wish about deferred messages."""
+        served = await service(mail)
+        if served.recipients:
+            accepted = self._accepted(mail, served.recipients, LIST)
+            await self._journal.append([accepted], mail.leg.sender)
+        return mail.response(served.status)
+
+    async def _to_recipient(self, mail: Mail) -> Response:
+        """Serve the recipient: now, or later."""
+        choice = self._reachability.choose(mail)
+        errand: Errand | None = None
+        if choice == NOW:
+            errand = await self._sending.deliver(mail)
+            response = errand.response
+            if response is not None:
+                if response.status < 300:
+                    answer = self._sending.upstream(mail, response)
+                    facts = [self._accepted(mail, (mail.leg.user,)), self._delivered(mail)]
+                    await self._journal.append(facts, mail.leg.user)
+                    return answer
+                if not may_wait(response.status) or not self._reachability.keeps(mail):
+                    return self._sending.upstream(mail, response)
+            elif not self._reachability.keeps(mail):
+                return mail.response(480)
+        elif not self._reachability.keeps(mail):
+            raise PeerError("the recipient is not available", 480)
+        message = await self._deferring.keep(mail, self._accepted(mail, (mail.leg.user,)))
+        if message is not None:
+            await self._follow(mail, message, errand)
+            await self._deferring.report_stored(message)
+        if choice == BEHIND:
+            self._delivery.kick(mail.leg.user)
+        return mail.response(202)
+
+    async def _follow(self, mail: Mail, message: DeferredMessage, errand: Errand | None) -> None:
+        """See to it that a message that is still on its way is not sent a second time."""
+        if errand is None:
+            return
+        if errand.response is not None:
+            self._delivery.failed(message.recipient, errand.response.status)
+            return
+        name = message.reference
+
+        def late(response: Response) -> None:
+            Deferred.fromCoroutine(self._delivery.late(message, name, response)).addErrback(
+                _unfollowed
+            )
+
+        errand.on_late = late
+        await self._delivery.claim(message.recipient, message.reference, name)
+        if errand.response is not None:  # it came while the message was being stored
+            await self._delivery.late(message, name, errand.response)
+
+    # What is said of it
+
+    async def _refused(self, mail: Mail, error: PeerError) -> None:
+        leg = mail.leg
+        self._journal.publish(
+            [
+                MessageRefused(
+                    at=self._now(),
+                    entity=self._journal.entity,
+                    message_id=mail.request.call_id,
+                    sender=leg.sender,
+                    recipient=mail.recipient,
+                    status=error.status,
+                    why=error.why,
+                )
+            ]
+        )
+        if isinstance(error, Refusal) and error.disposition:
+            recipient = leg.user if leg.side == TERMINATING else ""
+            charging = mail.request.first(CHARGING) or ""
+            await self._reports.send(
+                mail.content,
+                error.disposition,
+                leg.sender,
+                recipient,
+                charging,
+                self._delivery.post,
+            )
+
+    def _accepted(self, mail: Mail, recipients: tuple[str, ...], side: str = "") -> ServiceEvent:
+        content = mail.content
+        return MessageAccepted(
+            at=self._now(),
+            entity=self._journal.entity,
+            icid=mail.icid,
+            message_id=content.message_id or mail.request.call_id,
+            side=side or mail.leg.side,
+            sender=mail.leg.sender,
+            recipients=recipients,
+            content_type=content.media_type,
+            size=len(content.body),
+        )
+
+    def _delivered(self, mail: Mail) -> ServiceEvent:
+        return MessageDelivered(
+            at=self._now(),
+            entity=self._journal.entity,
+            icid=mail.icid,
+            message_id=mail.content.message_id or mail.request.call_id,
+            sender=mail.leg.sender,
+            recipient=mail.leg.user,
+            deferred=False,
+        )
+
+
+def _unfollowed(failure: Failure) -> None:
+    _log.failure("a late answer was not understood", failure)

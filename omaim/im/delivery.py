@@ -1,0 +1,383 @@
+"""Messages that the server itself has to deliver: in order, one at a time for each recipient.
+
+Every message that is ours is in the store before anybody hears that we have it. It is sent,
+and only its answer ends it; whatever happens in between, it waits in the store for the next try.
+
+Spec: RFC 3428 §7, §8 (one message at a time); OMA SIMPLE IM 1.0 (deferred messaging)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from heapq import heappop, heappush
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.errors import OmaimError
+from omaim.ids import Ids
+from omaim.im.content import Content
+from omaim.im.journal import Journal
+from omaim.im.participating import SOFTWARE
+from omaim.im.policy import FAILED
+from omaim.im.reports import Reports
+from omaim.im.sending import Sending, may_wait
+from omaim.node.events import MessageDelivered, MessageRefused, ServiceEvent
+from omaim.sip.message import Request, Response
+from omaim.sip.values import date_text
+from omaim.stores.interfaces import IDeferredStore, QuotaExceeded
+from omaim.stores.records import (
+    DELETED,
+    DELIVERED,
+    REPORT,
+    Added,
+    DeferredMessage,
+    Quota,
+)
+
+ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
+REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is recognised
+BATCH: Final = 16  # messages read from the store at a time
+WIDTH: Final = 1000  # recipients served at the same time
+FIRST_PAUSE: Final = 30.0  # seconds before a failed delivery is tried again, then doubling
+LONGEST_PAUSE: Final = 900.0
+RATE: Final = 20.0  # recipients a second that are tried after a start
+MOST_ATTEMPTS: Final = 10  # of one message that a device answers with an error of its own
+
+Wanted = Callable[[DeferredMessage], bool]
+Waits = Callable[[DeferredMessage], Awaitable[object]]
+
+_log = Logger()
+
+
+class Delivery:
+    """Delivers what is in the store.
+
+    Args:
+        core: Route value of the core.
+        ours: whether an address is one of this domain: its messages wait for a registration.
+        ready: whether a user takes messages now.
+        pushed: whether a message is delivered without being asked for.
+
+    Attributes:
+        holding: the recipients for whom something is kept.
+        on_change: called with a recipient for whom something came or went.
+    """
+
+    def __init__(
+        self,
+        sending: Sending,
+        store: IDeferredStore,
+        journal: Journal,
+        reports: Reports,
+        core: str,
+        now: Callable[[], float],
+        ids: Ids,
+        quota: Quota,
+        ours: Callable[[str], bool],
+        ready: Callable[[str], bool],
+        pushed: Wanted,
+    ) -> None:
+        self._sending = sending
+        self._store = store
+        self._journal = journal
+        self._reports = reports
+        self._core = core
+        self._now = now
+        self._ids = ids
+        self._quota = quota
+        self._ours = ours
+        self._ready = ready
+        self._pushed = pushed
+        self.holding: set[str] = set()
+        self.on_change: Callable[[str], object] = _nobody
+        self._waits: dict[str, Waits] = {}
+        self._asked: dict[str, set[str]] = {}  # references that their recipient asked for
+        self._running: set[str] = set()
+        self._again: set[str] = set()  # served now, and something new is there
+        self._kicked: set[str] = set()  # served now, and worth another try if that fails
+        self._queue: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+        self._stopped = False
+
+    # Taking charge of a message
+
+    async def add(
+        self, message: DeferredMessage, events: Sequence[ServiceEvent] = (), quota: bool = True
+    ) -> Added:
+        """Store a message; it is durable when this returns. Nothing is sent yet.
+
+        Raises:
+            QuotaExceeded: no room.
+            Unavailable: the store cannot answer.
+        """
+        user = message.recipient
+        records = self._journal.records(events, user)
+        limit = self._quota if quota else None
+        added = await self._store.add(message, limit, records)
+        self.holding.add(user)
+        if user in self._running:
+            self._again.add(user)
+        if not added.duplicate:
+            self._journal.publish(events)
+            self.on_change(user)
+        return added
+
+    async def post(self, message: DeferredMessage, events: Sequence[ServiceEvent] = ()) -> bool:
+        """Store a message of our own and begin to deliver it; False when there is no room."""
+        try:
+            await self.add(message, events)
+        except QuotaExceeded:
+            return False
+        self.kick(message.recipient)
+        return True
+
+    async def claim(self, recipient: str, reference: str, name: str) -> None:
+        """Keep everybody from sending a message that is on its way already."""
+        now = self._now()
+        await self._store.attempt(recipient, [reference], name, now, now + ATTEMPT)
+
+    def on_waiting(self, message: DeferredMessage, act: Waits) -> None:
+        """Call ``act`` once if the first try to deliver this message leaves it waiting."""
+        self._waits[message.reference] = act
+
+    async def late(self, message: DeferredMessage, name: str, response: Response) -> None:
+        """Take the answer to a message that was on its way when it was stored.
+
+        Args:
+            name: under which it was claimed.
+        """
+        if await self.answered(message, name, response):
+            self.kick(message.recipient)
+
+    def failed(self, user: str, status: int) -> None:
+        """Try a user again later who could not be reached, unless a registration must come."""
+        if status != 480 or not self._ours(user):
+            self.later(user, self._pause(user))
+
+    # When
+
+    def kick(self, user: str) -> None:
+        """Deliver what waits for a user, as soon as it is its turn."""
+        self._due.pop(user, None)
+        if user in self._running:
+            self._again.add(user)
+            self._kicked.add(user)
+        elif user not in self._queued and not self._stopped:
+            self._queued.add(user)
+            self._queue.append(user)
+            self._next()
+
+    def ask(self, user: str, references: Sequence[str]) -> None:
+        """Deliver these messages although they are not pushed."""
+        self._asked.setdefault(user, set()).update(references)
+        self.kick(user)
+
+    def later(self, user: str, seconds: float) -> None:
+        """Try a recipient again after some time, unless an earlier moment is set."""
+        at = self._now() + seconds
+        if at < self._due.get(user, float("inf")):
+            self._due[user] = at
+            heappush(self._heap, (at, user))
+
+    def tick(self) -> None:
+        """Try those whose time has come."""
+        now = self._now()
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, user = heappop(heap)
+            if self._due.get(user) == at:
+                self.kick(user)
+
+    async def resume(self) -> None:
+        """Find out for whom something is kept, and try them gently."""
+        after = ""
+        count = 0
+        while True:
+            users = await self._store.recipients(after, 1000)
+            for user in users:
+                self.holding.add(user)
+                self.later(user, count / RATE)
+                count += 1
+            if not users:
+                return
+            after = users[-1]
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
+        self._stopped = True
+        self._queue.clear()
+
+    def busy(self, user: str) -> bool:
+        """Tell whether older messages for a user are about to be delivered."""
+        return user in self.holding
+
+    # How
+
+    def _next(self) -> None:
+        while self._queue and len(self._running) < WIDTH:
+            user = self._queue.popleft()
+            self._queued.discard(user)
+            self._running.add(user)
+            Deferred.fromCoroutine(self._run(user)).addErrback(self._crashed, user)
+
+    def _crashed(self, failure: Failure, user: str) -> None:
+        if self._stopped:
+            return
+        if failure.check(OmaimError):
+            _log.error("messages to {user} wait: {why}", user=user, why=failure.getErrorMessage())
+        else:
+            _log.failure("messages were not delivered", failure)
+        self.later(user, self._pause(user))
+
+    async def _run(self, user: str) -> None:
+        try:
+            more = True
+            while more and not self._stopped:
+                self._again.discard(user)
+                self._kicked.discard(user)
+                more = await self._push(user) and user in self._again
+        finally:
+            self._running.discard(user)
+            self._again.discard(user)
+            if user in self._kicked:
+                self._kicked.discard(user)
+                self.kick(user)
+            self._next()
+
+    async def _push(self, user: str) -> bool:
+        """Deliver what there is; tell whether to look again for what came meanwhile."""
+        after = 0
+        left = False
+        name = self._ids.token()
+        while not self._stopped:
+            if self._ours(user) and not self._ready(user) and user not in self._asked:
+                return False
+            batch = await self._store.waiting(user, self._now(), after, BATCH)
+            if not batch:
+                if not left and user not in self._again:
+                    self.holding.discard(user)
+                self._failures.pop(user, None)
+                return True
+            for message in batch:
+                after = message.position
+                if not self._wanted(message):
+                    left = True
+                elif not await self._deliver(message, name):
+                    return False
+        return False
+
+    def _wanted(self, message: DeferredMessage) -> bool:
+        if message.reference in self._asked.get(message.recipient, ()):
+            return True
+        return not self._ours(message.recipient) or self._pushed(message)
+
+    async def _deliver(self, message: DeferredMessage, name: str) -> bool:
+        """Try one message; tell whether the next may follow."""
+        user, now = message.recipient, self._now()
+        references = [message.reference]
+        mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
+        if not mine:
+            if message.attempt_until > now:
+                self.later(user, message.attempt_until - now + 1.0)
+                return False
+            return True  # somebody has ended it meanwhile
+        content = Content(message.content_type, message.body)
+        response = await self._sending.post(self._request(message), content)
+        return await self.answered(message, name, response)
+
+    async def answered(self, message: DeferredMessage, name: str, response: Response) -> bool:
+        """Act on what the recipient said to a stored message; tell whether to go on.
+
+        Spec: RFC 3428 §7
+        """
+        user, status = message.recipient, response.status
+        if 200 <= status < 300:
+            await self._end(message, DELIVERED, [self._delivered(message)])
+            return True
+        own_error = 500 <= status < 600 and status not in (503, 504) and not response.local
+        if may_wait(status) and not (own_error and message.attempts + 1 >= MOST_ATTEMPTS):
+            if not response.local:
+                await self._store.release(user, [message.reference], name)
+            self.failed(user, status)
+            waits = self._waits.pop(message.reference, None)
+            if waits is not None:
+                await waits(message)
+            return False
+        refused = MessageRefused(
+            at=self._now(),
+            entity=self._journal.entity,
+            message_id=message.message_id,
+            sender=message.sender,
+            recipient=user,
+            status=status,
+            why="refused by the recipient",
+        )
+        await self._end(message, DELETED, [refused])
+        await self._reports.of_stored(message, FAILED, self.post)
+        return True
+
+    async def _end(
+        self, message: DeferredMessage, state: int, events: Sequence[ServiceEvent]
+    ) -> None:
+        user = message.recipient
+        self._waits.pop(message.reference, None)
+        records = self._journal.records(events, user)
+        until = self._now() + REMEMBER
+        if await self._store.finish(user, [message.reference], state, until, records):
+            self._journal.publish(events)
+        self._failures.pop(user, None)
+        asked = self._asked.get(user)
+        if asked is not None:
+            asked.discard(message.reference)
+            if not asked:
+                del self._asked[user]
+        self.on_change(user)
+
+    def _delivered(self, message: DeferredMessage) -> MessageDelivered:
+        return MessageDelivered(
+            at=self._now(),
+            entity=self._journal.entity,
+            message_id=message.message_id,
+            sender=message.sender,
+            recipient=message.recipient,
+            deferred=True,
+        )
+
+    def _pause(self, user: str) -> float:
+        failures = self._failures.get(user, 0)
+        self._failures[user] = min(failures + 1, 16)
+        return min(FIRST_PAUSE * 2.0**failures, LONGEST_PAUSE)
+
+    def _request(self, message: DeferredMessage) -> Request:
+        """Return the MESSAGE that delivers a stored one.
+
+        Each try has the same Call-ID, so that a device can tell a repeat from a new message.
+        """
+        given = [pair for pair in message.headers if pair[0] != "From"]
+        sender = next(value for name, value in message.headers if name == "From")
+        headers = [
+            ("Route", self._core),
+            ("Max-Forwards", "70"),
+            ("From", sender),
+            ("To", f"<{message.recipient}>"),
+            ("Call-ID", message.reference),
+            ("CSeq", f"{2 * message.attempts + 1} MESSAGE"),
+            ("User-Agent", SOFTWARE),
+            *given,
+        ]
+        if message.kind != REPORT:
+            headers.append(("Date", date_text(message.sent_at or message.stored_at)))
+        if message.content_type:
+            headers.append(("Content-Type", message.content_type))
+        return Request.make("MESSAGE", message.recipient, headers, message.body)
+
+
+def _nobody(user: str) -> None:
+    """Nobody follows."""

@@ -1,0 +1,57 @@
+"""What the IM Server says has happened: kept in the outbox, then told to those who listen.
+
+Spec: design of omaim.node.events
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+from twisted.logger import Logger
+
+from omaim.errors import Unavailable
+from omaim.node.events import ServiceEvent, to_json
+from omaim.node.taps import Taps
+from omaim.stores.interfaces import IOutbox
+from omaim.stores.records import ServiceEventRecord
+
+_log = Logger()
+
+
+@attrs.frozen
+class Journal:
+    """Writes service events of one entity."""
+
+    entity: str
+    outbox: IOutbox
+    taps: Taps
+
+    def records(self, events: Iterable[ServiceEvent], about: str) -> tuple[ServiceEventRecord, ...]:
+        """Return the written form, to be committed with the fact."""
+        found = []
+        for event in events:
+            kind, text = to_json(event)
+            found.append(ServiceEventRecord(kind, event.at, text.encode(), about))
+        return tuple(found)
+
+    async def append(self, events: Sequence[ServiceEvent], about: str) -> None:
+        """Make facts durable that no other commit carries, then tell them.
+
+        A message that was delivered stays delivered when the outbox fails: that is logged.
+        """
+        try:
+            await self.outbox.append(self.records(events, about))
+        except Unavailable as error:
+            _log.critical(
+                "{entity}: events about {about} are lost: {why}",
+                entity=self.entity,
+                about=about,
+                why=str(error),
+            )
+        self.publish(events)
+
+    def publish(self, events: Iterable[ServiceEvent]) -> None:
+        """Tell facts that are durable."""
+        for event in events:
+            self.taps.publish(event)
