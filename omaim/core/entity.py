@@ -165,7 +165,8 @@ class Core(Service):
             listener = await self.endpoint.listen(
                 place.transport, place.host, place.port, tls, advertise=config.host
             )
-            own.add(listener.advertised, listener.port)
+            for host in (*self._hosts, listener.advertised):
+                own.add(host, listener.port)
             own.add(f"[{listener.host}]" if ":" in listener.host else listener.host, listener.port)
             node.directory.note(
                 Place(self._name, "core", listener.host, listener.port, config.domain)

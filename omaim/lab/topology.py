@@ -103,6 +103,7 @@ def network(plan: Plan) -> dict[str, Any]:
         entities[f"core-{home.short}"] = {
             "kind": "core",
             "domain": home.domain,
+            "aliases": [f"core.{home.domain}"],
             "listen": plan.listen(home.core),
             "certificate": str(plan.folder / f"core-{home.short}.pem"),
             "ca": str(plan.folder / "ca.pem"),
