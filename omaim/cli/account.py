@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 import click
+from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from omaim.errors import UsageError
 from omaim.node.config import parse_place
 
 
@@ -71,3 +73,16 @@ def ask_password(identity: str) -> str:
         return given
     password: str = click.prompt(f"Password of {identity}", hide_input=True, err=True)
     return password
+
+
+def log_to(path: str) -> None:
+    """Write Twisted's log to a file; nowhere if ``path`` is empty, the terminal is in use.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        stream = open(path or os.devnull, "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(stream)], redirectStandardIO=False)

@@ -125,10 +125,12 @@ class Phone(UserAgent):
     Attributes:
         access: knows where that is.
         flow: returns the path that our registration stands on, or None.
+        cut: the last request did not reach the server.
     """
 
     access: Access
     flow: Callable[[], Flow | None]
+    cut: bool = False
 
     async def request(
         self,
@@ -151,9 +153,9 @@ class Phone(UserAgent):
                 targets = await self.access.targets()
             except Unavailable:
                 failed = request.response(503)
-                failed.local = True
+                failed.local = self.cut = True
                 return failed
-        return await super().request(
+        response = await super().request(
             request,
             provisional=provisional,
             flow=flow,
@@ -162,6 +164,8 @@ class Phone(UserAgent):
             redirections=redirections,
             sent=sent,
         )
+        self.cut = response.local and response.status == 503
+        return response
 
 
 def _has_port(listen: str) -> bool:

@@ -53,7 +53,7 @@ class WrongPassword(Failure):
 class NotFound(Failure):
     """404, 410, 604: there is no such user."""
 
-    advice = "nobody has this address; check how it is written"
+    advice = "check how the address is written"
 
 
 class NoAnswer(Failure):
@@ -158,8 +158,13 @@ def failure_of(response: Response) -> Failure:
     """
     kind = failure_class(response.status)
     if response.local and response.status == 503:
-        return NoAnswer(503, "no connection to the server")
+        return no_connection()
     return kind(response.status, _warning(response) or response.reason, retry_after(response))
+
+
+def no_connection() -> NoAnswer:
+    """Return the failure of a server that cannot even be asked."""
+    return NoAnswer(0, "no connection to the server")
 
 
 def _warning(response: Response) -> str:

@@ -154,10 +154,11 @@ class Inbox:
                 self._seen.popitem(last=False)
 
     def _take(self, found: Received, moment: float) -> None:
-        message = self._message(found, moment)
+        reported: Deferred[bool] = Deferred()
+        message = self._message(found, moment, reported)
         self._remember(found)
         # After the answer to the message itself, which goes out when this returns.
-        self._later(self._report, found, imdn.DELIVERY, "delivered")
+        self._later(self._delivered, found, reported)
         if self.on_message is not None:
             self._hand(self.on_message, message)
         elif self._readers:
@@ -165,7 +166,10 @@ class Inbox:
         else:
             self._waiting.append(message)
 
-    def _message(self, found: Received, moment: float) -> Message:
+    def _delivered(self, found: Received, reported: Deferred[bool]) -> None:
+        self._report(found, imdn.DELIVERY, "delivered").chainDeferred(reported)
+
+    def _message(self, found: Received, moment: float, reported: Deferred[bool]) -> Message:
         envelope, part = found.envelope, found.part
         told: list[bool] = []
 
@@ -173,7 +177,9 @@ class Inbox:
             if told:
                 return succeed(False)
             told.append(True)
-            return self._report(found, imdn.DISPLAY, "displayed")
+            outcome: Deferred[bool] = Deferred()
+            reported.addCallback(lambda _: self._displayed(found, outcome))
+            return outcome
 
         return Message(
             sender=found.sender,
@@ -190,6 +196,9 @@ class Inbox:
             read=read_it,
             reply=self._reply,
         )
+
+    def _displayed(self, found: Received, outcome: Deferred[bool]) -> None:
+        self._report(found, imdn.DISPLAY, "displayed").chainDeferred(outcome)
 
     def _reported(self, found: Received) -> None:
         for one in found.reports:

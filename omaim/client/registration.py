@@ -20,7 +20,7 @@ from omaim.bodies.reginfo import (
     parse_reginfo,
 )
 from omaim.client.access import Phone
-from omaim.client.failures import Dismissed, Failure, failure_class
+from omaim.client.failures import Dismissed, Failure, failure_class, no_connection
 from omaim.client.messages import State
 from omaim.errors import PeerError
 from omaim.roles.registrant import Registrant
@@ -125,7 +125,9 @@ class Registration:
 
     def _moved(self, moved: Moved) -> None:
         failure: Failure | None = None
-        if moved.status >= 300:
+        if moved.status == 503 and self._phone.cut:
+            failure = no_connection()
+        elif moved.status >= 300:
             failure = failure_class(moved.status)(moved.status)
         elif self._why:
             failure = Dismissed(0, f"the network ended the registration ({self._why})")

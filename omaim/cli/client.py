@@ -1,0 +1,38 @@
+"""``omaim client``: chat from a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from omaim.cli.account import Account, account_options, ask_password, log_to
+from omaim.client import Client, run
+
+
+@click.command("client")
+@click.argument("identity")
+@account_options
+@click.option("--log", default="", metavar="FILE", help="Write what happens inside to a file.")
+def command(identity: str, account: Account, log: str) -> None:
+    """Chat as IDENTITY, which looks like alice@north.example.
+
+    \b
+    omaim client alice@north.example --server 127.0.1.1
+
+    The password is asked for, or taken from OMAIM_PASSWORD. Then type /help. Lines can also
+    come from a file or another program, one command or message each.
+    """
+    from twisted.internet import reactor
+
+    from omaim.client.prompt import Prompt
+    from omaim.client.terminal import screen_for
+
+    password = ask_password(identity)
+    log_to(log)
+    client = Client(identity, password, **account)
+    prompt = Prompt(client, screen_for(reactor))
+    try:
+        sys.exit(run(prompt.run))
+    except KeyboardInterrupt:
+        sys.exit(130)
