@@ -260,11 +260,15 @@ def shorten(
 
 
 def lose_flow(bindings: list[Binding], flow_token: str) -> tuple[list[Binding], list[Change]]:
-    """Remove the bindings that were reached by a flow that is gone.
+    """Remove the outbound bindings that were reached by a flow that is gone.
 
-    Spec: RFC 5626 §7
+    A binding without reg-id is an address that was only made known by that flow; it stays.
+
+    Spec: RFC 5626 §7; RFC 3261 §10.2
     """
-    lost = [binding for binding in bindings if binding.flow_token == flow_token]
+    lost = [
+        binding for binding in bindings if binding.reg_id > 0 and binding.flow_token == flow_token
+    ]
     if not lost or not flow_token:
         return bindings, []
     return terminate(bindings, lost, DEACTIVATED)

@@ -28,6 +28,7 @@ def bound(
     instance: str = "",
     updated_at: float = 0.0,
     flow: str = "",
+    reg_id: int = 0,
 ) -> Binding:
     return Binding(
         "sip:alice@example.com",
@@ -38,6 +39,7 @@ def bound(
         q=q,
         instance=instance,
         flow_token=flow,
+        reg_id=reg_id,
         contact_id=name,
         updated_at=updated_at,
     )
@@ -80,12 +82,14 @@ class BindingsTests(SynchronousTestCase):
         self.assertEqual((change.event, change.gone), (SHORTENED, False))
 
     def test_lose_flow(self) -> None:
-        """All bindings of a dead flow go, whatever the token of others (RFC 5626 §7)."""
-        a, b, c = bound("a", flow="f"), bound("b", flow="g"), bound("c")
+        """All outbound bindings of a dead flow go, whatever others have (RFC 5626 §7)."""
+        a, b, c = bound("a", flow="f", reg_id=1), bound("b", flow="g", reg_id=1), bound("c")
         left, [change] = lose_flow([a, b, c], "f")
         self.assertEqual((names(left), change.event), (["b", "c"], DEACTIVATED))
         self.assertEqual(lose_flow([a, b, c], ""), ([a, b, c], []))
         self.assertEqual(lose_flow([b], "f"), ([b], []))
+        plain = bound("d", flow="f")  # can be reached again at its Contact (RFC 3261 §10.2)
+        self.assertEqual(lose_flow([plain], "f"), ([plain], []))
 
     def test_choose(self) -> None:
         """Best q first; flows of one instance are alternatives, latest first (RFC 5626 §7)."""
