@@ -13,7 +13,7 @@ A module imports only from floors below it, and from its own package:
 ==  ==============================================  ==========================================
 
 Read in the order of one message's way: :mod:`omaim.net.udp`, :mod:`omaim.sip.parser`,
-:mod:`omaim.sip.matching`, :mod:`omaim.core.entity`, :mod:`omaim.core.proxy`,
+:mod:`omaim.sip.matching`, :mod:`omaim.core.entity`, :mod:`omaim.core.routing`,
 :mod:`omaim.im.pager`.
 """
 

@@ -17,11 +17,11 @@ from omaim.sip.digest import (
     authentication_info,
     challenges,
     find_credentials,
+    same_target,
     verify,
 )
 from omaim.sip.message import Request
 from omaim.sip.nonces import Nonces
-from omaim.sip.uri import SipUri, parse_uri
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
@@ -113,7 +113,7 @@ class Authenticator:
         if self._wrong and self._must_wait(source, now):
             return Challenge(403, (("Retry-After", str(int(PATIENCE))),))
         user = self._users.peek(credentials.username)
-        if not _means(credentials.uri, request):
+        if not same_target(credentials, request.uri):
             raise PeerError("the digest was made for another Request-URI")
         ha1 = self._ha1(user, credentials)
         verdict = verify(
@@ -122,7 +122,10 @@ class Authenticator:
         if verdict == ACCEPTED and user is not None:
             if self._wrong:
                 self._wrong.pop(source, None)
-            return Proof(user, authentication_info(credentials, ha1, b""))
+            fresh = ""
+            if self._nonces.aging(credentials.nonce, now):
+                fresh = self._nonces.make(self._realm, now)
+            return Proof(user, authentication_info(credentials, ha1, b"", fresh))
         if verdict == REFUSED:
             self._count(source, now)
             return self._challenge(header, now, False)
@@ -154,21 +157,3 @@ class Authenticator:
         if len(self._wrong) >= _SOURCES:
             del self._wrong[next(iter(self._wrong))]  # the one longest without a wrong answer
         self._wrong[source] = (count + 1, now)
-
-
-def _means(digest_uri: str, request: Request) -> bool:
-    """Tell whether the digest's URI names the resource of the Request-URI.
-
-    A proxy before us may have changed parameters, so user and host decide.
-
-    Spec: RFC 7616 §3.4.6; RFC 3261 §22.4
-    """
-    if digest_uri == request.uri:
-        return True
-    try:
-        meant, found = parse_uri(digest_uri), request.request_uri
-    except PeerError:
-        return False
-    if isinstance(meant, SipUri) and isinstance(found, SipUri):
-        return meant.host == found.host and meant.user_text == found.user_text
-    return meant.equals(found)

@@ -31,6 +31,7 @@ class Place:
     priority: int  # of the filter criterion that sent it away
     server: str  # the application server's URI
     icid: str
+    skip: str = ""  # the server that made the request and need not see it
 
 
 class Chain:
@@ -52,6 +53,7 @@ class Chain:
                 str(place.priority),
                 place.server,
                 place.icid,
+                place.skip,
             )
         ).encode()
         return base64.urlsafe_b64encode(self._mac(plain) + plain).decode().rstrip("=")
@@ -67,8 +69,8 @@ class Chain:
             plain = raw[_SEAL:]
             if not hmac.compare_digest(raw[:_SEAL], self._mac(plain)):
                 raise PeerError("unknown original-dialog identifier", 403)
-            case, served, priority, server, icid = plain.decode().split("\n")
-            return Place(int(case), served, int(priority), server, icid)
+            case, served, priority, server, icid, skip = plain.decode().split("\n")
+            return Place(int(case), served, int(priority), server, icid, skip)
         except (binascii.Error, ValueError):
             raise PeerError("unknown original-dialog identifier", 403) from None
 

@@ -81,8 +81,8 @@ class Charging:
             del self._dialogs[request.call_id]
         return charging_vector(request) if request.has(VECTOR) else known
 
-    def to_service(self, copy: Request, vector: ChargingVector | None, user: User) -> None:
-        """Tell an application server of our own."""
+    def to_service(self, copy: Request, vector: ChargingVector | None, user: User | None) -> None:
+        """Tell an application server of our own; ``user`` is whom it serves, if anybody."""
         if vector is None:
             return
         copy.set(VECTOR, str(vector))
@@ -90,9 +90,9 @@ class Charging:
         if functions:
             copy.set(FUNCTIONS, functions)
 
-    def functions_of(self, user: User) -> str:
+    def functions_of(self, user: User | None) -> str:
         """Return the value of P-Charging-Function-Addresses for a user, empty for none."""
-        if user.ccf or user.ecf:
+        if user is not None and (user.ccf or user.ecf):
             return str(ChargingFunctions(user.ccf, user.ecf))
         return self._functions
 

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator
 from omaim.core.chain import Chain
 from omaim.core.charging import Charging
+from omaim.core.config import Config as Config
+from omaim.core.delivery import Delivery
+from omaim.core.dialogs import Dialogs
+from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
+from omaim.core.job import Job, Served
 from omaim.core.people import read_people
 from omaim.core.profile_xml import ProfileBook, im_profile
-from omaim.core.proxy import Router
+from omaim.core.reg_event import RegEvent
 from omaim.core.registrar import Registrar, Registration
+from omaim.core.routing import Router
+from omaim.core.secret import durable_secret
 from omaim.core.service_profile import Profile
+from omaim.core.services import Services
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
-from omaim.node.config import parse_listen, setting
+from omaim.node.config import parse_listen
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
 from omaim.node.events import UserDeregistered, UserRegistered
+from omaim.node.hooks import Refuse
 from omaim.node.node import Node, tls_settings
+from omaim.node.questions import MayAsk
+from omaim.roles.notifier import Notifier
+from omaim.roles.user_agent import UserAgent
+from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.digest import ALGORITHMS
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import FUNCTIONS, VECTOR
-from omaim.sip.message import Request
+from omaim.sip.message import Request, error_response
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.proxying import OwnAddresses
@@ -43,67 +56,10 @@ from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri, canonical_aor
 from omaim.stores.records import User
 
-SWEEP = 1.0  # seconds between two looks for expired bindings
+SWEEP: Final = 1.0  # seconds between two looks for expired bindings
+RELOAD: Final = 5  # sweeps between two looks at the people file
 
 _log = Logger()
-
-
-def _profile(value: str) -> str:
-    return "" if value in ("ims", "sip") else "must be ims or sip"
-
-
-@attrs.frozen
-class Config:
-    """Settings of the SIP/IP Core of one home domain."""
-
-    domain: str = setting("north.example", "the home domain; also the digest realm")
-    aliases: tuple[str, ...] = setting((), "further domains and host names that are ours")
-    listen: tuple[str, ...] = setting(
-        ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"),
-        "where SIP arrives: udp:ADDRESS:PORT, tcp:… or tls:…",
-    )
-    host: str = setting("", "host name to write into Record-Route and Path; empty: the address")
-    certificate: str = setting("", "PEM file with certificate and key, for TLS")
-    ca: str = setting("", "PEM file with the authorities to trust; empty: the system's")
-    profile: str = setting(
-        "ims", "ims: Gm, ISC and Mw header fields; sip: a plain SIP network", check=_profile
-    )
-    people: str = setting("", "people file (TOML) to load into the user store at start")
-    algorithms: tuple[str, ...] = setting(
-        ("SHA-256", "MD5"), "digest algorithms offered, most preferred first"
-    )
-    nonce_lifetime: float = setting(300.0, "seconds after which a digest challenge is stale")
-    authenticate: str = setting(
-        "always",
-        "always: every request outside a dialog is challenged; flow: not those on a TCP or TLS "
-        "connection whose user has registered; never: anybody is whom From says (laboratory "
-        "only)",
-        check=lambda value: "" if value in ("always", "flow", "never") else "is unknown",
-    )
-    services: tuple[str, ...] = setting(
-        (), "addresses or TLS names of application servers, which are trusted"
-    )
-    peers: tuple[str, ...] = setting(
-        (), "trusted other domains: DOMAIN (by TLS) or DOMAIN=ADDRESS+ADDRESS"
-    )
-    im_server: str = setting(
-        "", "SIP URI of the IM Server in the default service profile; empty: no IM service"
-    )
-    psis: tuple[str, ...] = setting(
-        (), "addresses of services: sip:NAME@DOMAIN=URI sends what is for the first to the second"
-    )
-    default_expires: int = setting(3600, "seconds a binding lives when its client does not say")
-    min_expires: int = setting(60, "shortest binding, else 423")
-    max_expires: int = setting(86400, "longest binding")
-    max_contacts: int = setting(10, "bindings of one address of record")
-    flow_timer: int = setting(120, "seconds between keep-alives that clients are told to keep")
-    timer_c: float = setting(200.0, "seconds an INVITE may ring; more than 180")
-    ccf: tuple[str, ...] = setting((), "offline charging functions told to services")
-    ecf: tuple[str, ...] = setting((), "online charging functions told to services")
-    record_route: bool = setting(True, "stay on the path of dialogs")
-    strangers: bool = setting(
-        False, "let requests from networks that are not peers reach our users, unidentified"
-    )
 
 
 @implementer(IEntity)
@@ -113,6 +69,7 @@ class Core(Service):
     Attributes:
         endpoint: its SIP endpoint.
         registrar: for administration and for those who follow registrations.
+        admission: what strangers cost.
     """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
@@ -130,10 +87,23 @@ class Core(Service):
         self._default = (
             im_profile(config.im_server, tagged_only=False) if config.im_server else Profile()
         )
+        self._psis = service_addresses(config.psis)
+        servers = [config.im_server] if config.im_server else []
+        self._neighbours = Neighbours(
+            (*config.services, *servers, *self._psis.values()), config.peers
+        )
         self._sweeper = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
         self._sweeper.clock = node.clock
+        self._sweeps = 0
+        self._people_at = 0.0
+        self._from_file: set[str] = set()
+        self.admission = Admission(
+            config.challenge_rate, config.challenge_burst, node.clock.seconds
+        )
         self.registrar: Registrar
         self.router: Router
+        self.notifier: Notifier
+        self._agent: UserAgent
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when the core listens, or fails with the reason."""
@@ -151,11 +121,37 @@ class Core(Service):
             self._sweeper.stop()
         return maybeDeferred(self.endpoint.stop)
 
+    async def reload(self) -> int:
+        """Read the people file again; who is no longer in it is rejected and removed.
+
+        Returns:
+            How many people it names.
+
+        Raises:
+            UsageError: the file is wrong; nothing has changed.
+            Unavailable: the store cannot take them.
+        """
+        config, users = self.config, self._node.stores.users
+        if not config.people:
+            return 0
+        self._people_at = _changed_at(config.people)
+        people = read_people(config.people, config.domain)
+        there = {user.private_id for user in people}
+        for private_id in self._from_file - there:
+            user = users.peek(private_id)
+            for identity in user.identities if user is not None else ():
+                await self.registrar.deregister(identity.uri, REJECTED)
+            await users.remove(private_id)
+        self._from_file = there
+        await users.put_many(people)
+        return len(people)
+
     async def _start(self) -> None:
         config, node = self.config, self._node
-        if config.people:
-            people = read_people(config.people, config.domain)
-            await node.stores.users.put_many(people)
+        await self.reload()
+        key = await durable_secret(
+            node.stores.documents, f"core/{config.domain}", node.clock.seconds()
+        )
         own = OwnAddresses()
         for host in self._hosts:
             own.add(host)
@@ -171,88 +167,110 @@ class Core(Service):
             node.directory.note(
                 Place(self._name, "core", listener.host, listener.port, config.domain)
             )
-        self._assemble(own)
+        self._assemble(own, key)
         self._sweeper.start(SWEEP, now=False)
 
-    def _assemble(self, own: OwnAddresses) -> None:
+    def _assemble(self, own: OwnAddresses, key: bytes) -> None:
+        """Make the parts and tie them together; the endpoint listens already."""
         config, node, endpoint = self.config, self._node, self.endpoint
-        ids = node.ids
-        key = secrets.token_bytes(32)
-        now = node.clock.seconds
-        nonces = Nonces(key, ids, config.nonce_lifetime)
-        authenticator = Authenticator(config.domain, node.stores.users, nonces, config.algorithms)
-        tokens, gruus = FlowTokens(key), Gruus(key, ids)
-        policies = {
+        stores, hooks, ids, now = node.stores, node.hooks, node.ids, node.clock.seconds
+        ims = config.profile == "ims"
+        tokens, gruus = FlowTokens(ids.token(64).encode()), Gruus(key, ids)
+        nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
+        authenticator = Authenticator(config.domain, stores.users, nonces, config.algorithms)
+        self.registrar = Registrar(
+            endpoint,
+            stores.users,
+            stores.bindings,
+            None if config.authenticate == "never" else authenticator,
+            self.admission,
+            self._register_policies(),
+            hooks,
+            config.domain,
+            self.serves,
+            now,
+            ids,
+            tokens,
+            gruus,
+        )
+        functions = ChargingFunctions(config.ccf, config.ecf)
+        charging = Charging(ids, config.domain, endpoint.via_host, functions, ims)
+        dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
+        policy = ForkPolicy(config.timer_c)
+        forwarder = Forwarder(
+            endpoint, self._neighbours, charging, dialogs, self.admission, policy, now, ids
+        )
+        services = Services(
+            endpoint,
+            forwarder,
+            self.registrar,
+            stores.users,
+            self.profile_of,
+            Chain(key),
+            charging,
+            now,
+            ids,
+            config.domain,
+            config.service_timeout,
+            ims,
+        )
+        self.router = Router(
+            endpoint,
+            stores.users,
+            authenticator,
+            self.admission,
+            self._neighbours,
+            hooks,
+            charging,
+            dialogs,
+            forwarder,
+            services,
+            Delivery(forwarder, dialogs, gruus, policy, now, ids, ims),
+            gruus,
+            own,
+            self.serves,
+            config.domain,
+            now,
+            config.authenticate,
+            config.strangers,
+            self._psis,
+            self._locally,
+            config.max_pending,
+        )
+        third_party = ThirdParty(
+            endpoint,
+            self.profile_of,
+            endpoint.uri(),
+            self.registrar.deregister,
+            now,
+            ids,
+            lambda user: _charging_lines(charging, user),
+        )
+        self._agent = UserAgent(endpoint, f"sip:{config.domain}")
+        self.notifier = Notifier(self._agent)
+        reg_event = RegEvent(
+            self.notifier, stores.users, self.registrar, self._neighbours, gruus, now
+        )
+        self.registrar.followers += [third_party.follow, reg_event.follow, self._publish]
+        endpoint.on_request = self.receive
+        endpoint.on_ack = self.router.acknowledge
+        endpoint.on_cancel = self.router.cancel
+        endpoint.on_flow_closed = self.registrar.flow_closed
+
+    def _register_policies(self) -> dict[str, RegisterPolicy]:
+        """Return what a REGISTER may do, by the transport it came by."""
+        config = self.config
+        return {
             transport: RegisterPolicy(
                 config.default_expires,
                 config.min_expires,
                 config.max_expires,
                 config.max_contacts,
-                (f"<{endpoint.uri(transport)};lr>",),
+                (f"<{self.endpoint.uri(transport)};lr>",),
                 config.flow_timer,
             )
-            for transport in {listener.transport for listener in endpoint.listeners}
+            for transport in {listener.transport for listener in self.endpoint.listeners}
         }
-        self.registrar = Registrar(
-            endpoint,
-            node.stores.users,
-            node.stores.bindings,
-            None if config.authenticate == "never" else authenticator,
-            policies,
-            node.hooks,
-            config.domain,
-            self.serves,
-            now,
-            ids,
-            tokens,
-            gruus,
-        )
-        charging = Charging(
-            ids,
-            config.domain,
-            endpoint.via_host,
-            ChargingFunctions(config.ccf, config.ecf),
-            config.profile == "ims",
-        )
-        third_party = ThirdParty(
-            endpoint,
-            self._profile_of,
-            endpoint.uri(),
-            self.registrar.deregister,
-            now,
-            ids,
-            lambda user: self._charge(charging, user),
-        )
-        self.registrar.followers += [third_party.follow, self._publish]
-        self.router = Router(
-            endpoint,
-            self.registrar,
-            node.stores.users,
-            authenticator,
-            Neighbours(config.services, config.peers),
-            node.hooks,
-            charging,
-            own,
-            self.serves,
-            config.domain,
-            self._profile_of,
-            Chain(key),
-            tokens,
-            gruus,
-            ForkPolicy(config.timer_c),
-            now,
-            ids,
-            key,
-            config.authenticate,
-            config.strangers,
-            _service_addresses(config.psis),
-            config.profile == "ims",
-            config.record_route,
-        )
-        endpoint.on_request = self.receive
-        endpoint.on_ack = self.router.acknowledge
-        endpoint.on_cancel = self.router.cancel
-        endpoint.on_flow_closed = self.registrar.flow_closed
 
     def serves(self, host: str) -> bool:
         """Tell whether a host of a URI is this domain."""
@@ -260,22 +278,63 @@ class Core(Service):
 
     def receive(self, transaction: ServerTransaction) -> None:
         """Serve a request: the door."""
+        if self._node.hooks.wanted(MayAsk) and self._neighbours.of(transaction.flow) is None:
+            Deferred.fromCoroutine(self._ask(transaction)).addErrback(
+                lambda failure: _log.failure("a request was not served", failure)
+            )
+        else:
+            self._serve(transaction)
+
+    def _serve(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         try:
             if request.method == "REGISTER" and self._for_registrar(request):
                 self._register(transaction)
-            elif request.method == "OPTIONS" and self._for_us(request):
-                self.endpoint.reply(transaction, 200)
+            elif self._for_us(request):
+                self._agent.receive(transaction)
             else:
                 self.router.receive(transaction)
         except PeerError as error:
-            self.router.refuse(transaction, error)
+            if not transaction.answered:
+                tag = self.endpoint.tag_of(transaction)
+                self.endpoint.respond(transaction, error_response(request, error, tag))
+
+    async def _ask(self, transaction: ServerTransaction) -> None:
+        request, flow = transaction.request, transaction.flow
+        question = MayAsk(
+            domain=self.config.domain,
+            method=request.method,
+            transport=flow.transport,
+            host=flow.remote_host,
+            at=self._node.clock.seconds(),
+        )
+        opinion = await self._node.hooks.ask(question)
+        if not isinstance(opinion, Refuse):
+            self._serve(transaction)
+        elif not self.admission.may_answer(flow):
+            self.endpoint.dismiss(transaction, None)
+        else:
+            response = request.response(opinion.status, None, self.endpoint.tag_of(transaction))
+            if opinion.status == 503:
+                response.add("Retry-After", RETRY_AFTER)
+            self.endpoint.respond(transaction, response)
 
     def _register(self, transaction: ServerTransaction) -> None:
         try:
             self.registrar.receive(transaction)
         except PeerError as error:
             self.registrar.refuse(transaction, error)
+
+    def _locally(self, job: Job, served: Served) -> bool:
+        """Serve the subscription to a registration by ourselves (RFC 3680 §4)."""
+        request = job.request
+        if request.method != "SUBSCRIBE":
+            return False
+        event = request.event
+        if event is None or event.package != "reg":
+            return False
+        self._agent.receive(job.transaction)
+        return True
 
     def _for_registrar(self, request: Request) -> bool:
         uri = request.request_uri
@@ -288,27 +347,15 @@ class Core(Service):
     def _here(self, uri: SipUri) -> bool:
         return uri.host in self._hosts or self.endpoint.owns(uri)
 
-    def _profile_of(self, user: User, aor: str) -> Profile:
-        if not user.im_service and not user.profile:
-            return Profile()
+    def profile_of(self, user: User, aor: str) -> Profile:
+        """Return the service profile of an identity of a user."""
         if not user.profile:
-            return self._default
+            return self._default if user.im_service else Profile()
         try:
             return self._profiles.profile(user.profile.encode())
         except PeerError as error:
             _log.error("{user} has a bad profile: {why}", user=user.private_id, why=error.why)
             return self._default
-
-    def _charge(self, charging: Charging, user: User) -> list[tuple[str, str]]:
-        """Return charging header lines for a third-party REGISTER."""
-        lines = []
-        vector = charging.begin(Request.make("REGISTER", "sip:nobody", []), True)
-        if vector is not None:
-            lines.append((VECTOR, str(vector)))
-            functions = charging.functions_of(user)
-            if functions:
-                lines.append((FUNCTIONS, functions))
-        return lines
 
     def _publish(self, registration: Registration) -> None:
         at = self._node.clock.seconds()
@@ -329,14 +376,43 @@ class Core(Service):
             )
 
     async def _sweep(self) -> None:
+        self._sweeps += 1
         try:
             await self.registrar.sweep()
+            people = self.config.people
+            if people and self._sweeps % RELOAD == 0 and _changed_at(people) != self._people_at:
+                _log.info("reading {path} again", path=people)
+                await self.reload()
         except OmaimError as error:
-            _log.error("expired bindings were not removed: {why}", why=str(error))
+            _log.error("the core's housekeeping failed: {why}", why=str(error))
 
 
-def _service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
-    """Return where each public service identity is served (3GPP TS 23.228 §5.4.12)."""
+def _changed_at(path: str) -> float:
+    """Return when a file was changed, 0 when it is not there."""
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _charging_lines(charging: Charging, user: User) -> list[tuple[str, str]]:
+    """Return charging header lines for a third-party REGISTER."""
+    lines = []
+    vector = charging.begin(Request.make("REGISTER", "sip:nobody", []), True)
+    if vector is not None:
+        lines.append((VECTOR, str(vector)))
+        functions = charging.functions_of(user)
+        if functions:
+            lines.append((FUNCTIONS, functions))
+    return lines
+
+
+def service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
+    """Return where each public service identity is served (3GPP TS 23.228 §5.4.12).
+
+    Raises:
+        UsageError: one is written otherwise than ``sip:NAME@DOMAIN=sip:SERVER``.
+    """
     found = {}
     for text in psis:
         address, _, server = text.partition("=sip:")

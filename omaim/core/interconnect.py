@@ -10,8 +10,9 @@ from typing import Final
 
 import attrs
 
-from omaim.errors import UsageError
+from omaim.errors import PeerError, UsageError
 from omaim.sip.flow import Flow
+from omaim.sip.uri import SipUri, parse_uri
 
 STRANGER: Final = 0  # nobody we know: a user until proved, else somebody outside
 SERVICE: Final = 1  # an application server of our own network
@@ -34,12 +35,22 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _host_of(service: str) -> str:
+    if not service.lower().startswith(("sip:", "sips:")):
+        return service.lower()
+    try:
+        uri = parse_uri(service)
+    except PeerError as error:
+        raise UsageError(f"{service} is no SIP URI: {error.why}") from None
+    return uri.host.strip("[]") if isinstance(uri, SipUri) else ""
+
+
 class Neighbours:
     """Everybody inside the trust domain.
 
     Args:
         services: addresses, or names that a verified TLS certificate carries, of the
-            application servers.
+            application servers, or their SIP URIs.
         peers: trusted domains, each ``DOMAIN`` (believed by TLS certificate) or
             ``DOMAIN=ADDRESS+ADDRESS`` (believed by address too, for networks where addresses
             cannot be forged).
@@ -53,8 +64,9 @@ class Neighbours:
         self._by_name: dict[str, Neighbour] = {}
         self.domains: frozenset[str] = frozenset()
         for service in services:
-            table = self._by_address if _is_address(service) else self._by_name
-            table[service.lower()] = Neighbour(SERVICE, service.lower())
+            host = _host_of(service)
+            table = self._by_address if _is_address(host) else self._by_name
+            table[host] = Neighbour(SERVICE, host)
         domains = []
         for peer in peers:
             domain, _, addresses = peer.lower().partition("=")

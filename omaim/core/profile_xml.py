@@ -13,6 +13,7 @@ from omaim.core.service_profile import (
     CONTINUE,
     INITIAL,
     ORIGINATING,
+    ORIGINATING_UNREGISTERED,
     REFRESH,
     REMOVAL,
     TERMINATING,
@@ -359,7 +360,7 @@ def im_profile(
 
     Spec: OMA SIMPLE IM 1.0 architecture §5.6.2 (IM-2)
     """
-    cases = (ORIGINATING, TERMINATING, TERMINATING_UNREGISTERED)
+    cases = (ORIGINATING, TERMINATING, TERMINATING_UNREGISTERED, ORIGINATING_UNREGISTERED)
     im = Server(im_server, default_handling)
     tag = HeaderMatches("Accept-Contact", r"\+g\.oma\.sip-im")
     message_groups = (0, 1) if not tagged_only else (0,)

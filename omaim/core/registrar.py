@@ -16,15 +16,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator, Challenge
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import MayRegister
-from omaim.sip.bindings import Binding, Change, expire, lose_flow, terminate
+from omaim.sip.bindings import Binding, Change, expire, lose_flow, shorten, terminate
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
+from omaim.sip.hop import stateless_tag
 from omaim.sip.message import Request, Response, error_response
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.registration import (
@@ -76,6 +78,7 @@ class Registrar:
         endpoint: answers go out through it.
         users, bindings: the stores.
         authenticator: ``None`` believes everybody.
+        admission: what strangers may cost.
         policies: what is allowed and offered, by the transport a REGISTER came by.
         serves: tells whether a host is this domain.
         now: seconds since the epoch.
@@ -91,6 +94,7 @@ class Registrar:
         users: IUserStore,
         bindings: IBindingStore,
         authenticator: Authenticator | None,
+        admission: Admission,
         policies: Mapping[str, Policy],
         hooks: Hooks,
         domain: str,
@@ -105,6 +109,7 @@ class Registrar:
         self._users = users
         self._bindings = bindings
         self._authenticator = authenticator
+        self._admission = admission
         self._policies = policies
         self._hooks = hooks
         self._domain = domain
@@ -133,8 +138,9 @@ class Registrar:
         else:
             proof = self._authenticator.register(request, flow.remote_host, self._now())
             if isinstance(proof, Challenge):
-                self._refuse(transaction, proof.status, proof.headers)
+                self._challenge(transaction, proof)
                 return
+            self._admission.proved(flow)
             user, info = proof.user, proof.info
             if user.identity(aor) is None:
                 raise PeerError("this address belongs to somebody else", 403)
@@ -172,6 +178,17 @@ class Registrar:
             return terminate(bindings, marked, event, retry_after)
 
         return Deferred.fromCoroutine(self._change(aor, chosen))
+
+    def shorten(self, aor: str, seconds: float) -> Deferred[int]:
+        """Make a user's devices register anew within ``seconds`` (RFC 3680 §3.2).
+
+        Returns:
+            How many bindings will end sooner.
+        """
+        now = self._now()
+        return Deferred.fromCoroutine(
+            self._change(aor, lambda bindings: shorten(bindings, now, seconds))
+        )
 
     def flow_closed(self, flow: Flow) -> None:
         """The connection is gone: so are the outbound bindings that came by it (RFC 5626 §7)."""
@@ -318,6 +335,20 @@ class Registrar:
                 )
             )
 
+    def _challenge(self, transaction: ServerTransaction, challenge: Challenge) -> None:
+        """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
+
+        Spec: RFC 3261 §26.3.2.4, §8.2.7
+        """
+        if not self._admission.may_answer(transaction.flow):
+            self._endpoint.dismiss(transaction, None)
+            return
+        tag = stateless_tag(transaction.key)
+        response = transaction.request.response(challenge.status, None, tag)
+        for name, value in challenge.headers:
+            response.add(name, value)
+        self._endpoint.dismiss(transaction, response)
+
     def _refuse(
         self,
         transaction: ServerTransaction,
@@ -342,6 +373,8 @@ class Registrar:
 
     def refuse(self, transaction: ServerTransaction, error: PeerError) -> None:
         """Answer a REGISTER with an error and what it says besides."""
+        if transaction.answered:
+            return
         answer = error_response(transaction.request, error, self._endpoint.tag_of(transaction))
         if isinstance(error, Refused):
             for name, value in error.headers:

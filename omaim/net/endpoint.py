@@ -311,6 +311,14 @@ class Endpoint:
             response.add("Server", self.software)
         return self.respond(transaction, response)
 
+    def dismiss(self, transaction: ServerTransaction, response: Response | None) -> None:
+        """Answer a request, or stay silent with ``None``, and keep nothing of it.
+
+        See :meth:`omaim.sip.matching.Transactions.dismiss`.
+        """
+        self.transactions.dismiss(transaction, response, self.now())
+        self.arm()
+
     def tag_of(self, transaction: ServerTransaction) -> str:
         """Return the To tag for our answers to this request."""
         return self.transactions.tag_of(transaction)

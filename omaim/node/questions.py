@@ -27,6 +27,19 @@ class Question:
 
 
 @attrs.frozen
+class MayAsk(Question):
+    """The core, for each request of somebody who is no trusted neighbour, before any work.
+
+    Nothing that the sender says is proved yet. A refusal with 503 tells it when to come back.
+    """
+
+    method: str
+    transport: str  # "UDP", "TCP" or "TLS"
+    host: str  # where it comes from
+    at: float  # seconds
+
+
+@attrs.frozen
 class MayRegister(Question):
     """The registrar, after authentication and before it changes bindings: may they?"""
 

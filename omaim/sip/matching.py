@@ -43,7 +43,7 @@ from omaim.sip.transitions import (
 )
 from omaim.sip.user import TransactionUser
 from omaim.sip.waiting import Lane
-from omaim.timers import Deadlines
+from omaim.timers import NEVER, Deadlines
 
 MAXIMUM: Final = 250_000  # transactions of each side; 30 s of the traffic that one core carries
 RETRY_AFTER: Final = "5"  # seconds, told to who comes when all are in use
@@ -350,6 +350,26 @@ class Transactions:
         if status == 503:
             response.set("Retry-After", RETRY_AFTER)
         self._send(flow, response.to_bytes())
+
+    def dismiss(
+        self, transaction: ServerTransaction, response: Response | None, now: float
+    ) -> None:
+        """Answer, or stay silent, and keep nothing: a repeat comes up as a new request.
+
+        Args:
+            response: final, its To tag from :func:`~omaim.sip.hop.stateless_tag`, so that its
+                ACK is known; ``None`` for silence.
+
+        Spec: RFC 3261 §8.2.7, §26.3.2.4
+        """
+        if transaction.answered:
+            return
+        transaction.respond(500 if response is None else response.status, now)
+        transaction.take()
+        transaction.deadline = NEVER
+        self._forget_server(transaction)
+        if response is not None:
+            self._send(transaction.reply_to, response.to_bytes())
 
     def claim(self, transaction: ServerTransaction, now: float) -> bool:
         """Make sure that a user agent sees a request once, though it came on several ways.

@@ -37,6 +37,8 @@ class Nonces:
         lifetime: seconds after which a nonce is stale.
         capacity: how many used nonces are remembered. When one must be forgotten early, all
             made up to its time turn stale, so that a forgotten one is never accepted again.
+        since: nonces made earlier are stale: the time of the start, where the key outlives
+            the process and the memory of what was used does not.
 
     Spec: RFC 7616 §3.3 (nonce), §3.4 (nc), §5.4, §5.5
     """
@@ -44,7 +46,12 @@ class Nonces:
     __slots__ = ("_capacity", "_floor", "_ids", "_key", "_lifetime", "_used")
 
     def __init__(
-        self, key: bytes, ids: Ids, lifetime: float = 300.0, capacity: int = 100_000
+        self,
+        key: bytes,
+        ids: Ids,
+        lifetime: float = 300.0,
+        capacity: int = 100_000,
+        since: float = 0.0,
     ) -> None:
         if len(key) < 16:
             raise UsageError("the nonce key is too short: give 16 octets or more")
@@ -52,7 +59,7 @@ class Nonces:
         self._ids = ids
         self._lifetime = lifetime
         self._capacity = capacity
-        self._floor = 0
+        self._floor = int(since)
         self._used: dict[str, int] = {}
 
     def __len__(self) -> int:

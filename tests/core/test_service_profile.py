@@ -538,7 +538,7 @@ class ImProfileTests(SynchronousTestCase):
         """Who sees what, case by case."""
         tag = ("Accept-Contact", "*;+g.oma.sip-im;require")
         for case in CASES:
-            im = "sip:im" if case in (0, 1, 2) else ""
+            im = "sip:im" if case in (0, 1, 2, 3) else ""
             for method in ("MESSAGE", "INVITE"):
                 self.assertEqual(self.server(request(tag, method=method), case), im)
                 self.assertEqual(self.server(request(method=method), case), "")

@@ -1,0 +1,171 @@
+"""To the devices of a callee: which ones, in which order, by which flow.
+
+Spec: RFC 3261 §16.5, §16.6; RFC 3841 §7.2; RFC 5626 §5.3, §7; RFC 5627 §6.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from omaim.core.dialogs import Dialogs
+from omaim.core.forwarding import Forwarder
+from omaim.core.job import Job
+from omaim.errors import PeerError
+from omaim.ids import Ids
+from omaim.sip.bindings import Binding, choose
+from omaim.sip.flow import UDP, Flow
+from omaim.sip.forking import Branch, Fork, Policy
+from omaim.sip.gruu import Gruus
+from omaim.sip.identity import keep_called_party, leave_trust_domain, strip_untrusted
+from omaim.sip.message import Response
+from omaim.sip.preferences import (
+    PreferenceReader,
+    Preferences,
+    Target,
+    arrange,
+    disposition,
+)
+from omaim.sip.proxying import forwarded_copy, postprocess
+
+_NO_PREFERENCES: Final = Preferences([], [], False)
+_GONE: Final = frozenset({408, 503})  # made here: the flow is of no use
+
+
+class Delivery:
+    """Sends requests to the devices at which a user is registered.
+
+    Args:
+        policy: how to fork.
+        ims: tell the device which of its identities was called.
+    """
+
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        dialogs: Dialogs,
+        gruus: Gruus,
+        policy: Policy,
+        now: Callable[[], float],
+        ids: Ids,
+        ims: bool,
+    ) -> None:
+        self._forwarder = forwarder
+        self._dialogs = dialogs
+        self._gruus = gruus
+        self._policy = policy
+        self._now = now
+        self._ids = ids
+        self._ims = ims
+        self._preferences = PreferenceReader()
+
+    def deliver(self, job: Job, bindings: list[Binding]) -> None:
+        """Send a request to the devices with these bindings.
+
+        Raises:
+            PeerError: no device is there (480), none is what the caller wants (480), or its
+                GRUU means none (404).
+        """
+        now = self._now()
+        request = job.request
+        if ";gr" in request.uri:
+            target = self._gruus.resolve(request.request_uri)
+            if target is not None:
+                bindings = self._gruus.select(target, bindings, now)
+        if not bindings:
+            raise PeerError("the callee is not registered", 480)
+        # Where the callee is we know better than whoever wrote a Route.
+        request.remove("Route")
+        stated = request.has("Accept-Contact") or request.has("Reject-Contact")
+        bits = disposition(request) if request.has("Request-Disposition") else 0
+        preferences = _NO_PREFERENCES
+        if len(bindings) == 1 and not stated:
+            groups = [[_target(bindings, None)]]
+        else:
+            reader = self._preferences
+            preferences = reader.read(request)
+            targets = [
+                _target(ways, reader.features(ways[0].params)) for ways in choose(bindings, now)
+            ]
+            groups = arrange(preferences.order(targets), bits)
+            if not groups:
+                raise PeerError("no device of the callee is what the caller wants", 480)
+        fork = Fork(request, groups, self._policy, self._ids, True, bits, preferences)
+        self._forwarder.start(job, fork, self._begin)
+
+    def _begin(self, job: Job, fork: Fork, branch: Branch) -> None:
+        """Send the request to one device."""
+        target = branch.target
+        ways: Any = target.note
+        flow: Flow | None = None
+        lost = False
+        if ways is not None:
+            binding: Binding = ways[0]
+            if binding.flow_token and not binding.path:
+                flow, lost = self._flow_of(binding)
+        request = job.request
+        copy = forwarded_copy(
+            request, request.uri, routes=target.routes or None, breadth=branch.breadth
+        )
+        if self._ims:
+            keep_called_party(copy)
+        copy.uri = target.uri
+        leave_trust_domain(copy)
+        postprocess(copy)
+
+        def heard(response: Response) -> bool:
+            if response.local:
+                if response.status in _GONE:
+                    self._other_way(fork, ways)
+            else:
+                strip_untrusted(response)
+                if response.status == 430:
+                    self._other_way(fork, ways)
+            return False
+
+        if lost:
+            self._forwarder.later(
+                lambda response: self._lost(job, fork, branch, ways, response),
+                request.response(430, None, self._ids.tag()),
+            )
+            return
+        self._forwarder.depart(job, fork, branch, copy, flow, heard)
+
+    def _lost(
+        self, job: Job, fork: Fork, branch: Branch, ways: list[Binding], response: Response
+    ) -> None:
+        self._other_way(fork, ways)
+        fork.respond(branch, response, self._now())
+        self._forwarder.perform(job, fork)
+
+    def _flow_of(self, binding: Binding) -> tuple[Flow | None, bool]:
+        """Return the flow by which a device is connected, and whether it needed one and lost it.
+
+        Spec: RFC 5626 §5.3, §7
+        """
+        connected = binding.reg_id > 0 or binding.received != ""
+        try:
+            flow = self._dialogs.find(binding.flow_token)
+        except PeerError:
+            return None, binding.reg_id > 0  # made before we last started
+        if flow is not None and flow.transport == UDP and not connected:
+            return None, False
+        return flow, flow is None and binding.reg_id > 0
+
+    def _other_way(self, fork: Fork, ways: list[Binding] | None) -> None:
+        """One flow to a device failed: try its next one (RFC 5626 §7)."""
+        if ways is not None and len(ways) > 1:
+            fork.add([_target(ways[1:], None)], self._now(), compare=False)
+
+
+def _target(ways: list[Binding], features: Any) -> Target:
+    """Return a device as a target, which keeps the ways to it."""
+    binding = ways[0]
+    path = [_bare(text) for text in binding.path] if binding.path else []
+    return Target(binding.contact, int(binding.q * 1000), features, path, ways)
+
+
+def _bare(text: str) -> str:
+    """Return the URI of a name-addr text."""
+    start, end = text.find("<"), text.rfind(">")
+    return text[start + 1 : end] if 0 <= start < end else text

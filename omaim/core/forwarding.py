@@ -1,0 +1,342 @@
+"""On the way: one request to its next hops, their answers back, with what each may know.
+
+Spec: RFC 3261 §16.6, §16.7; RFC 3325 §5; RFC 7315 §4.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from omaim.core.admission import Admission
+from omaim.core.authenticator import Challenge
+from omaim.core.charging import Charging
+from omaim.core.dialogs import Dialogs
+from omaim.core.interconnect import PEER, Neighbours
+from omaim.core.job import DIALOGS, Job
+from omaim.errors import PeerError, Unavailable
+from omaim.ids import Ids
+from omaim.net.endpoint import Endpoint
+from omaim.net.exchange import Exchange
+from omaim.sip.flow import Flow
+from omaim.sip.forking import CANCEL, CANCELLING, FORWARD, START, Branch, Fork, Policy
+from omaim.sip.hop import stateless_tag
+from omaim.sip.identity import SERVED, leave_domain, leave_trust_domain, strip_untrusted
+from omaim.sip.message import Request, Response
+from omaim.sip.preferences import Preferences, Target
+from omaim.sip.proxying import forwarded_copy, postprocess, refusal
+from omaim.sip.uri import SipUri, parse_uri
+from omaim.timers import NEVER, Alarm
+
+RETRY_AFTER: Final = "5"  # seconds, told to those whom we have no room for
+
+_NO_PREFERENCES: Final = Preferences([], [], False)
+_log = Logger()
+
+Answered = Callable[[Response], object]
+
+
+class Forwarder:
+    """Sends requests on and answers back.
+
+    Args:
+        endpoint: messages come and go through it.
+        neighbours: who may be told what.
+        dialogs: marks what makes a dialog.
+        admission: what strangers may cost.
+        policy: how to fork, Timer C among it.
+
+    Attributes:
+        pending: requests that wait for their final response.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        neighbours: Neighbours,
+        charging: Charging,
+        dialogs: Dialogs,
+        admission: Admission,
+        policy: Policy,
+        now: Callable[[], float],
+        ids: Ids,
+    ) -> None:
+        self.pending = 0
+        self._endpoint = endpoint
+        self._neighbours = neighbours
+        self._charging = charging
+        self._dialogs = dialogs
+        self._admission = admission
+        self._policy = policy
+        self._now = now
+        self._ids = ids
+
+    # Requests
+
+    def forward(
+        self, job: Job, uri: str, routes: list[str] | None = None, flow: Flow | None = None
+    ) -> None:
+        """Send a request on to one next hop, with what that one may know.
+
+        Args:
+            uri: the Request-URI it gets.
+            routes: what it has to visit first, topmost first.
+            flow: the connection of a device inside a dialog; ``None`` for all others.
+        """
+        copy = forwarded_copy(job.request, uri, routes=routes)
+        hop = parse_uri(postprocess(copy))
+        trusted = flow is None and isinstance(hop, SipUri) and self._neighbours.knows(hop.host)
+        if trusted:
+            copy.remove(SERVED)
+            self._charging.to_network(copy, job.vector)
+        else:
+            leave_trust_domain(copy)
+        if copy.method in DIALOGS:
+
+            def heard(response: Response) -> bool:
+                if not trusted:
+                    strip_untrusted(response)
+                return False
+
+            self.along(job, copy, flow, heard)
+            return
+
+        def answered(response: Response) -> None:
+            if not trusted:
+                strip_untrusted(response)
+            self.pass_back(job, response)
+
+        job.fork = None
+        self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
+
+    def along(self, job: Job, copy: Request, flow: Flow | None, heard: Answered) -> None:
+        """Send a request that makes a dialog to one next hop, so that it can be cancelled.
+
+        Args:
+            copy: complete but for Record-Route and Via.
+            heard: gets each response first; what it returns true for goes no further.
+        """
+
+        def begin(job: Job, fork: Fork, branch: Branch) -> None:
+            self.depart(job, fork, branch, copy, flow, heard)
+
+        target = Target(copy.uri, 1000, None, [], None)
+        self.start(job, Fork(job.request, [[target]], self._policy, self._ids, False), begin)
+
+    def start(self, job: Job, fork: Fork, begin: Callable[[Job, Fork, Branch], None]) -> None:
+        """Let a fork say where a request goes from now on."""
+        job.fork, job.begin = fork, begin
+        fork.start(self._now())
+        self.perform(job, fork)
+
+    def perform(self, job: Job, fork: Fork) -> None:
+        """Do what a fork wants done."""
+        for step in fork.take():
+            branch, response = step.branch, step.response
+            if step.kind == START and branch is not None and job.begin is not None:
+                job.begin(job, fork, branch)
+            elif step.kind == CANCEL and branch is not None:
+                if isinstance(branch.note, Exchange):
+                    branch.note.cancel()
+            elif step.kind == FORWARD and response is not None:
+                self.send_up(job, response)
+        if fork.deadline != NEVER:
+            self._set_alarm(job, fork)
+        elif job.open and fork.finished and not fork.answered:
+            self.done(job)  # RFC 4320 §4.2: no answer at all
+
+    def depart(
+        self,
+        job: Job,
+        fork: Fork,
+        branch: Branch,
+        copy: Request,
+        flow: Flow | None,
+        heard: Answered,
+    ) -> None:
+        """Send the request on one branch of a fork, marked with Record-Route where it needs it.
+
+        Our mark names the transport by which the request leaves, so its next hop has to be
+        known first.
+
+        Args:
+            heard: gets each response first; what it returns true for goes no further.
+
+        Spec: RFC 3261 §16.6 step 4
+        """
+
+        def answered(response: Response) -> None:
+            if job.fork is fork and not heard(response):
+                fork.respond(branch, response, self._now())
+                self.perform(job, fork)
+
+        def located(targets: list[Any]) -> None:
+            if branch.state == CANCELLING:
+                self._answer_here(answered, copy, 487)
+            elif targets:
+                self._mark(job, copy, None, targets[0].transport)
+                branch.note = self._endpoint.send(copy, answered, targets=targets, loop=job.loop)
+            else:
+                self._answer_here(answered, copy, 503)
+
+        if copy.method not in DIALOGS:
+            branch.note = self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
+        elif flow is not None:
+            self._mark(job, copy, flow, flow.transport)
+            branch.note = self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
+        else:
+            try:
+                found = self._endpoint.locate(copy)
+            except (PeerError, Unavailable):
+                found = []
+            if isinstance(found, Deferred):
+                found.addErrback(_nowhere).addCallback(located)
+            else:
+                located(found)
+
+    def later(self, act: Answered, response: Response) -> None:
+        """Report a response that was made here, in the next turn."""
+        response.local = True
+        self._endpoint.later(act, response)
+
+    def cancel(self, job: Job) -> None:
+        """The caller gave up its INVITE: so do all branches (RFC 3261 §16.10)."""
+        fork = job.fork
+        if fork is None:
+            self.answer(job, 487)
+        else:
+            fork.cancel(self._now())
+            self.perform(job, fork)
+
+    def abandon(self, job: Job) -> None:
+        """Give up where a request is now; it goes elsewhere, or nowhere."""
+        fork, job.fork = job.fork, None
+        if fork is not None:
+            for branch in fork.branches:
+                if isinstance(branch.note, Exchange):
+                    branch.note.cancel()
+
+    def _answer_here(self, answered: Answered, copy: Request, status: int) -> None:
+        self.later(answered, copy.response(status, None, self._ids.tag()))
+
+    def _mark(self, job: Job, copy: Request, flow: Flow | None, transport: str) -> None:
+        self._charging.remember(job.request.call_id, job.vector)
+        if self._dialogs.record_routing:
+            for value in reversed(self._dialogs.record_routes(job, flow, transport)):
+                copy.prepend("Record-Route", value)
+
+    def _set_alarm(self, job: Job, fork: Fork) -> None:
+        """See to it that Timer C is kept (RFC 3261 §16.8)."""
+        alarm = job.alarm
+        if alarm is None:
+            alarm = job.alarm = Alarm(lambda now: self._woken(job))
+        alarm.deadline = fork.deadline
+        driver = self._endpoint.driver
+        driver.deadlines.arm(alarm)
+        driver.arm()
+
+    def _woken(self, job: Job) -> None:
+        fork = job.fork
+        if fork is not None:
+            fork.wake(self._now())
+            self.perform(job, fork)
+
+    # Responses
+
+    def pass_back(self, job: Job, response: Response) -> None:
+        """Pass back what the only next hop of a request without a fork answered.
+
+        Spec: RFC 3261 §16.7; RFC 4320 §4
+        """
+        status = response.status
+        if status < 200:
+            return
+        if status == 503:
+            status = 500  # our other next hops are not overloaded
+        if status == 408:
+            self._endpoint.count("timeout")  # RFC 4320 §4.2: silence
+            self.done(job)
+            return
+        if response.local or status != response.status:
+            response = job.request.response(status, None, self._ids.tag())
+        else:
+            response.remove_first("Via")
+        self.send_up(job, response)
+
+    def send_up(self, job: Job, response: Response) -> None:
+        """Give the sender an answer, with what it may know; our Via is off already."""
+        neighbour = job.neighbour
+        if neighbour is None:
+            leave_trust_domain(response)
+        else:
+            self._charging.answer(response, job.vector, job.terminating)
+            if neighbour.kind == PEER:
+                leave_domain(response)
+        if response.status >= 200:
+            self.done(job)
+        self._endpoint.respond(job.transaction, response)
+
+    def done(self, job: Job) -> None:
+        """The request waits for nothing any more."""
+        if job.open:
+            job.open = False
+            self.pending -= 1
+
+    # Answers of our own
+
+    def answer(self, job: Job, status: int, *headers: tuple[str, str]) -> None:
+        """Answer a request by ourselves."""
+        self.done(job)
+        if job.transaction.answered:
+            return
+        tag = self._endpoint.tag_of(job.transaction)
+        response = job.request.response(status, None, tag)
+        for name, value in headers:
+            response.add(name, value)
+        self._endpoint.respond(job.transaction, response)
+
+    def refuse(self, job: Job, error: PeerError) -> None:
+        """Answer a request with an error."""
+        self.done(job)
+        if job.transaction.answered:
+            return
+        if job.stranger and not self._admission.may_answer(job.transaction.flow):
+            self._endpoint.dismiss(job.transaction, None)
+            return
+        tag = self._endpoint.tag_of(job.transaction)
+        response = refusal(job.request, error, tag)
+        if error.status == 503:
+            response.add("Retry-After", RETRY_AFTER)
+        self._endpoint.respond(job.transaction, response)
+
+    def challenge(self, job: Job, challenge: Challenge) -> None:
+        """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
+
+        Spec: RFC 3261 §26.3.2.4, §8.2.7
+        """
+        self.done(job)
+        transaction = job.transaction
+        if not self._admission.may_answer(transaction.flow):
+            self._endpoint.dismiss(transaction, None)
+            return
+        response = job.request.response(challenge.status, None, stateless_tag(transaction.key))
+        for name, value in challenge.headers:
+            response.add(name, value)
+        self._endpoint.dismiss(transaction, response)
+
+    def crashed(self, job: Job, failure: Any) -> None:
+        """Answer a request whose way broke off here."""
+        if failure.check(PeerError):
+            self.refuse(job, failure.value)
+            return
+        _log.failure("a request was not routed", failure)
+        self.answer(job, 500)
+
+
+def _nowhere(failure: Any) -> list[Any]:
+    """No server was found."""
+    failure.trap(Unavailable, PeerError)
+    return []

@@ -1,0 +1,89 @@
+"""One request on its way through the core, and the user it is served for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from omaim.core.interconnect import Neighbour
+from omaim.sip.charging import ChargingVector
+from omaim.sip.forking import Branch, Fork
+from omaim.sip.message import Request
+from omaim.sip.transaction import ServerTransaction
+from omaim.stores.records import User
+from omaim.timers import Alarm
+
+DIALOGS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
+
+
+@attrs.frozen
+class Served:
+    """A user of this domain whose profile a request passes."""
+
+    user: User
+    aor: str  # the identity that is used
+    primary: str  # under which its bindings are kept
+
+
+class Job:
+    """One request on its way through the core.
+
+    Attributes:
+        transaction: to be answered.
+        request: preprocessed; what is forwarded are copies.
+        neighbour: who sent it, ``None`` for a user or a stranger.
+        loop: ends our branches, see :func:`omaim.sip.proxying.loop_part`.
+        skip: the application server that made the request and need not see it again.
+        vector: its charging vector, ``None`` in a plain SIP network.
+        served: the sender, once it has proved who it is.
+        terminating: the callee is ours.
+        fork: where it goes now; ``None`` for a request that makes no dialog and has one next hop.
+        begin: sends it on one branch of the fork.
+        alarm: wakes the fork.
+        looked_up: we have waited once for the address of a server.
+        open: it waits for its final response.
+    """
+
+    __slots__ = (
+        "alarm",
+        "begin",
+        "fork",
+        "looked_up",
+        "loop",
+        "neighbour",
+        "open",
+        "request",
+        "served",
+        "skip",
+        "terminating",
+        "transaction",
+        "vector",
+    )
+
+    def __init__(
+        self,
+        transaction: ServerTransaction,
+        request: Request,
+        neighbour: Neighbour | None,
+        loop: str,
+    ) -> None:
+        self.transaction = transaction
+        self.request = request
+        self.neighbour = neighbour
+        self.loop = loop
+        self.skip = ""
+        self.vector: ChargingVector | None = None
+        self.served: Served | None = None
+        self.terminating = False
+        self.fork: Fork | None = None
+        self.begin: Callable[[Job, Fork, Branch], None] | None = None
+        self.alarm: Alarm | None = None
+        self.looked_up = False
+        self.open = True
+
+    @property
+    def stranger(self) -> bool:
+        """Nobody has vouched for the sender, and it has not proved who it is."""
+        return self.neighbour is None and self.served is None

@@ -1,0 +1,391 @@
+"""Route one request: where it is from, whom it serves, where it goes.
+
+:meth:`Router.receive` reads as the procedure: check it, find its place, know its sender, serve
+the sender, serve the callee, send it on. Each step either answers, or hands the
+:class:`~omaim.core.job.Job` to the next.
+
+Spec: RFC 3261 §16; 3GPP TS 24.229 §5.4.3 (request routing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from omaim.core.admission import Admission
+from omaim.core.authenticator import Authenticator, Challenge
+from omaim.core.charging import Charging
+from omaim.core.delivery import Delivery
+from omaim.core.dialogs import Dialogs
+from omaim.core.forwarding import Forwarder
+from omaim.core.interconnect import SERVICE, Neighbours
+from omaim.core.job import Job, Served
+from omaim.core.registrar import primary_of
+from omaim.core.services import Services
+from omaim.errors import PeerError
+from omaim.net.endpoint import Endpoint
+from omaim.node.hooks import Hooks, Refuse
+from omaim.node.questions import WhereTo
+from omaim.sip.flow import Flow
+from omaim.sip.gruu import Gruus
+from omaim.sip.identity import (
+    PREFERRED,
+    assert_identity,
+    asserted_identities,
+    check_privacy,
+    served_user,
+    strip_untrusted,
+)
+from omaim.sip.message import Request
+from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postprocess, preprocess
+from omaim.sip.proxying import validate as check_hop
+from omaim.sip.transaction import ServerTransaction
+from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
+from omaim.stores.interfaces import IUserStore
+from omaim.stores.records import User
+
+UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
+ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
+IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
+ANONYMOUS: Final = "anonymous.invalid"  # RFC 3323 §4.1.1.3
+
+_log = Logger()
+
+
+class Router:
+    """The proxy of one domain.
+
+    Args:
+        endpoint: messages come by it.
+        own: how to tell our own URIs.
+        serves: tells whether a host is this domain.
+        authenticate: "always", "flow" or "never".
+        strangers: whether requests from unknown networks reach our users.
+        psis: the server of each public service identity.
+        local: serves a request for a user by the core itself; true when it did.
+        most: requests that may wait for an answer at a time; 503 above.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        users: IUserStore,
+        authenticator: Authenticator,
+        admission: Admission,
+        neighbours: Neighbours,
+        hooks: Hooks,
+        charging: Charging,
+        dialogs: Dialogs,
+        forwarder: Forwarder,
+        services: Services,
+        delivery: Delivery,
+        gruus: Gruus,
+        own: OwnAddresses,
+        serves: Callable[[str], bool],
+        domain: str,
+        now: Callable[[], float],
+        authenticate: str,
+        strangers: bool,
+        psis: Mapping[str, str],
+        local: Callable[[Job, Served], bool],
+        most: int,
+    ) -> None:
+        self._endpoint = endpoint
+        self._users = users
+        self._authenticator = authenticator
+        self._admission = admission
+        self._neighbours = neighbours
+        self._hooks = hooks
+        self._charging = charging
+        self._dialogs = dialogs
+        self._forwarder = forwarder
+        self._services = services
+        self._gruus = gruus
+        self._own = own
+        self._serves = serves
+        self._domain = domain
+        self._now = now
+        self._authenticate = authenticate
+        self._strangers = strangers
+        self._psis = psis
+        self._local = local
+        self._most = most
+        services.towards = self.towards
+        services.deliver = delivery.deliver
+        services.callee = self.callee
+
+    # The way in
+
+    def receive(self, transaction: ServerTransaction) -> None:
+        """Route a request.
+
+        Spec: RFC 3261 §16.3 to §16.6
+        """
+        request, flow = transaction.request, transaction.flow
+        neighbour = self._neighbours.of(flow)
+        job = Job(transaction, request, neighbour, "")
+        self._forwarder.pending += 1
+        try:
+            job.loop = loop_part(request)
+            check_hop(request, self._own, UNDERSTOOD, job.loop, ABSTRACT)
+            visited = preprocess(request, self._own, flow.transport, flow.local_port)
+            if transaction.invite:
+                transaction.context = job
+            if neighbour is None:
+                strip_untrusted(request)
+            if visited:
+                self._resume(job, visited)
+            elif request.to.tag:
+                self._inside(job, visited)
+            else:
+                self._begin(job)
+        except PeerError as error:
+            self._forwarder.refuse(job, error)
+
+    def acknowledge(self, request: Request, flow: Flow) -> None:
+        """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
+        try:
+            check_hop(request, self._own, UNDERSTOOD)
+            visited = preprocess(request, self._own, flow.transport, flow.local_port)
+            way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
+            copy = forwarded_copy(request, request.uri)
+            postprocess(copy)
+            self._endpoint.send_ack(copy, flow=way)
+        except PeerError as error:
+            self._endpoint.count("ack_refused")
+            _log.debug("an ACK goes nowhere: {why}", why=error.why)
+
+    def cancel(self, transaction: ServerTransaction, cancel: Request) -> None:
+        """The caller gave up its INVITE (RFC 3261 §16.10)."""
+        job: Any = transaction.context
+        if job is None:
+            self._endpoint.reply(transaction, 487)
+        else:
+            self._forwarder.cancel(job)
+
+    # Who is it
+
+    def _resume(self, job: Job, visited: list[str]) -> None:
+        """Serve a request whose Route named us: back from a service, in a dialog, or new."""
+        uri = parse_uri(visited[0])
+        params = uri.params if isinstance(uri, SipUri) else None
+        token = params.get("odi") if params is not None else None
+        if token:
+            self._services.resume(job, token)
+        elif job.request.to.tag:
+            self._inside(job, visited)
+        else:
+            self._begin(job, params is not None and params.has("orig"))
+
+    def _inside(self, job: Job, visited: list[str]) -> None:
+        """Serve a request inside a dialog: it goes where the dialog goes."""
+        request = job.request
+        flow = self._dialogs.way(request, visited, job.transaction.flow, job.neighbour)
+        job.vector = self._charging.recall(request)
+        self._forwarder.forward(job, request.uri, None, flow)
+
+    def _begin(self, job: Job, originating: bool = False) -> None:
+        """Serve a request outside dialogs by where it is from.
+
+        Args:
+            originating: our URI in its Route asked for the services of the sender.
+        """
+        neighbour = job.neighbour
+        if self._forwarder.pending > self._most:
+            raise PeerError("too busy", 503)
+        if neighbour is not None and neighbour.kind == SERVICE:
+            self._from_service(job, neighbour.name, originating)
+            return
+        if job.request.has("Route"):
+            raise PeerError("this network does not relay along foreign routes", 403)
+        if neighbour is None:
+            self._from_user(job)
+        else:
+            self._from_peer(job)
+
+    def _from_user(self, job: Job) -> None:
+        """Serve a request from outside the trust domain: prove it, or turn it away.
+
+        Spec: RFC 3261 §22.3; RFC 3325 §5
+        """
+        request, flow = job.request, job.transaction.flow
+        claimed = self._claimed(request)
+        if not self._may_be_ours(claimed):
+            if not self._strangers or not self._ours(request):
+                raise PeerError("this network is not known here", 403)
+            job.vector = self._charging.begin(request, False)
+            self.towards(job)
+            return
+        if self._authenticate == "never":
+            user = self._users.peek_by_identity(claimed)
+            if user is None:
+                raise PeerError("nobody has this address here", 403)
+        elif self._authenticate == "flow" and flow.identity:
+            user = self._users.peek_by_identity(flow.identity)
+            if user is None:
+                raise PeerError("this user is no more", 403)
+        else:
+            proof = self._authenticator.proxy(request, flow.remote_host, self._now())
+            if isinstance(proof, Challenge):
+                self._forwarder.challenge(job, proof)
+                return
+            self._admission.proved(flow)
+            user = proof.user
+            # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
+            request.remove("Proxy-Authorization")
+            request.remove("Authorization")
+        served = job.served = self._identify(user, request, claimed)
+        if not user.im_service and request.method in IM_METHODS:
+            warning = f'399 {self._domain} "127 Service not authorised"'
+            self._forwarder.answer(job, 403, ("Warning", warning))
+            return
+        if request.has("Privacy"):
+            check_privacy(request)
+        job.vector = self._charging.begin(request, True)
+        self._services.originate(job, served)
+
+    def _identify(self, user: User, request: Request, claimed: str) -> Served:
+        """Assert the identity that the user prefers, of those it may use.
+
+        Raises:
+            PeerError: From, or what is preferred, is somebody else's or barred (403).
+
+        Spec: RFC 3325 §5
+        """
+        for uri in {claimed, canonical_aor(request.from_.uri_text)}:
+            if uri.endswith(ANONYMOUS):
+                continue
+            identity = user.identity(uri)
+            if identity is None or identity.barred:
+                raise PeerError("this identity may not be used", 403)
+        usable = [one.uri for one in user.identities if not one.barred and one.default]
+        usable += [one.uri for one in user.identities if not one.barred and not one.default]
+        aor = assert_identity(request, tuple(usable))
+        return Served(user, aor, primary_of(user, aor))
+
+    def _from_service(self, job: Job, name: str, originating: bool) -> None:
+        """Serve a request that an application server made by itself.
+
+        Spec: 3GPP TS 24.229 §5.7.3 (an application server as originating user agent)
+        """
+        job.skip = name
+        job.vector = self._charging.begin(job.request, True)
+        if not originating:
+            self.towards(job)
+            return
+        told = served_user(job.request)
+        asserted = asserted_identities(job.request)
+        aor = canonical_aor(told.uri) if told is not None else asserted[0] if asserted else ""
+        user = self._users.peek_by_identity(aor)
+        if user is None:
+            raise PeerError("nobody here is served by that", 404)
+        self._services.originate(job, Served(user, aor, primary_of(user, aor)))
+
+    def _from_peer(self, job: Job) -> None:
+        """Serve a request from another network: for our users only, we are no transit."""
+        if not self._ours(job.request):
+            raise PeerError("this network carries no transit traffic", 403)
+        job.vector = self._charging.begin(job.request, False)
+        self.towards(job)
+
+    def _claimed(self, request: Request) -> str:
+        """Return the address that the sender says it has; proof comes later."""
+        preferred = request.addresses(PREFERRED) if request.has(PREFERRED) else []
+        return canonical_aor((preferred[0] if preferred else request.from_).uri_text)
+
+    def _may_be_ours(self, claimed: str) -> bool:
+        host = claimed.rpartition("@")[2]
+        if self._serves(host) or host == ANONYMOUS:
+            return True
+        return claimed.startswith("tel:") and self._users.peek_by_identity(claimed) is not None
+
+    def _ours(self, request: Request) -> bool:
+        uri = request.request_uri
+        if isinstance(uri, TelUri):
+            return self.callee(request) is not None
+        return self._serves(_host_of(uri))
+
+    # Where to
+
+    def towards(self, job: Job) -> None:
+        """Send the request to the domain of its Request-URI: ours, or another."""
+        request = job.request
+        uri = request.request_uri
+        if isinstance(uri, OtherUri):
+            # An instant inbox or a presentity, which both are SIP users here (RFC 3861 §3.3).
+            request.uri = "sip:" + request.uri.partition(":")[2]
+            uri = request.request_uri
+        server = self._psis.get(canonical_aor(request.uri)) if self._psis else None
+        if server is not None:
+            self._services.to_psi(job, server)
+            return
+        served = self.callee(request)
+        if served is not None:
+            if not self._local(job, served):
+                self._services.terminate(job, served)
+        elif isinstance(uri, SipUri) and self._serves(uri.host):
+            raise PeerError("nobody has this address here", 404)
+        elif isinstance(uri, TelUri):
+            raise PeerError("this number leads nowhere: no ENUM is configured", 404)
+        else:
+            self._outward(job)
+
+    def callee(self, request: Request) -> Served | None:
+        """Return the user of this domain whom the Request-URI means, if it does.
+
+        Raises:
+            PeerError: the identity is barred, or a GRUU was not made here (404).
+        """
+        uri = request.request_uri
+        if not isinstance(uri, SipUri):
+            aor = canonical_aor(request.uri)
+        elif not self._serves(uri.host):
+            return None  # another core of this process may have such a user
+        elif uri.gr is not None:
+            target = self._gruus.resolve(uri)
+            aor = target.aor if target is not None else uri.aor()
+        elif uri.user.startswith("+") and uri.params.get("user") == "phone":
+            aor = canonical_aor(f"tel:{uri.user}")  # RFC 3261 §19.1.6
+        else:
+            aor = canonical_aor(request.uri)
+        user = self._users.peek_by_identity(aor)
+        if user is None:
+            return None
+        identity = user.identity(aor)
+        if identity is None or identity.barred:
+            raise PeerError("nobody has this address here", 404)
+        return Served(user, aor, primary_of(user, aor))
+
+    def _outward(self, job: Job) -> None:
+        """Send the request to another network over IP-1.
+
+        Spec: RFC 3325 §5; 3GPP TS 24.229 §5.4.3.2 (Mw)
+        """
+        if self._hooks.wanted(WhereTo):
+            Deferred.fromCoroutine(self._ask_way(job)).addErrback(
+                lambda failure: self._forwarder.crashed(job, failure)
+            )
+        else:
+            self._forwarder.forward(job, job.request.uri)
+
+    async def _ask_way(self, job: Job) -> None:
+        question = WhereTo(
+            domain=self._domain,
+            method=job.request.method,
+            request_uri=job.request.uri,
+            served=job.served.aor if job.served else "",
+        )
+        opinion = await self._hooks.ask(question)
+        if isinstance(opinion, Refuse):
+            raise PeerError(opinion.reason, opinion.status)
+        routes = [opinion] if isinstance(opinion, str) else None
+        self._forwarder.forward(job, job.request.uri, routes)
+
+
+def _host_of(uri: Any) -> str:
+    if isinstance(uri, SipUri):
+        return uri.host
+    return str(uri).rpartition("@")[2].partition("?")[0].partition(";")[0].lower()

@@ -1,0 +1,350 @@
+"""The services of a user: which application servers see a request, one after the other.
+
+Spec: 3GPP TS 24.229 §5.4.3.2, §5.4.3.3, §5.4.3.4; TS 29.228 Annex B.2.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from omaim.core.chain import Chain, Place
+from omaim.core.charging import Charging
+from omaim.core.forwarding import Forwarder
+from omaim.core.interconnect import SERVICE
+from omaim.core.job import DIALOGS, Job, Served
+from omaim.core.registrar import Registrar, primary_of
+from omaim.core.service_profile import (
+    CONTINUE,
+    NO_REGISTRATION,
+    ORIGINATING,
+    ORIGINATING_DIVERTED,
+    ORIGINATING_UNREGISTERED,
+    TERMINATING,
+    TERMINATING_UNREGISTERED,
+    Criteria,
+    Profile,
+)
+from omaim.errors import PeerError, Unavailable
+from omaim.ids import Ids
+from omaim.net.endpoint import Endpoint
+from omaim.sip.bindings import Binding
+from omaim.sip.charging import ChargingVector
+from omaim.sip.identity import SERVED, ServedUser
+from omaim.sip.message import Request, Response
+from omaim.sip.proxying import forwarded_copy, postprocess
+from omaim.sip.uri import SipUri, parse_uri
+from omaim.stores.interfaces import IUserStore
+from omaim.stores.records import User
+from omaim.timers import NEVER, Alarm
+
+FOR_SENDER: Final = frozenset({ORIGINATING, ORIGINATING_UNREGISTERED, ORIGINATING_DIVERTED})
+UNREGISTERED: Final = frozenset({ORIGINATING_UNREGISTERED, TERMINATING_UNREGISTERED})
+REMEMBERED: Final = 10_000  # servers' visits that were given up; they may still come back
+
+_log = Logger()
+
+
+class Services:
+    """Takes requests through the service profiles of sender and callee.
+
+    Args:
+        profile_of: the service profile of an identity of a user.
+        chain: seals places in a service chain.
+        patience: seconds in which an application server has to show a sign of life.
+        ims: whether servers are told what IMS tells them.
+
+    Attributes:
+        towards: where a request goes when the services of its sender are done.
+        deliver: where it goes when those of its callee are done.
+        callee: tells whom of our users a request is for, ``None`` for somebody else.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        forwarder: Forwarder,
+        registrar: Registrar,
+        users: IUserStore,
+        profile_of: Callable[[User, str], Profile],
+        chain: Chain,
+        charging: Charging,
+        now: Callable[[], float],
+        ids: Ids,
+        domain: str,
+        patience: float,
+        ims: bool,
+    ) -> None:
+        self.towards: Callable[[Job], object]
+        self.deliver: Callable[[Job, list[Binding]], object]
+        self.callee: Callable[[Request], Served | None]
+        self._endpoint = endpoint
+        self._forwarder = forwarder
+        self._registrar = registrar
+        self._users = users
+        self._profile_of = profile_of
+        self._chain = chain
+        self._charging = charging
+        self._now = now
+        self._ids = ids
+        self._domain = domain
+        self._patience = patience
+        self._ims = ims
+        self._given_up: dict[str, None] = {}
+
+    def originate(self, job: Job, served: Served, after: int = -1, diverted: bool = False) -> None:
+        """Serve the sender.
+
+        Args:
+            after: priority of the filter criterion that was met last.
+            diverted: the callee of the request sends it elsewhere.
+        """
+        job.served = served
+        if diverted:
+            case = ORIGINATING_DIVERTED
+        elif self._registrar.reachable(served.primary, self._now()):
+            case = ORIGINATING
+        else:
+            case = ORIGINATING_UNREGISTERED
+        if self._serve(job, served, case, after):
+            self.towards(job)
+
+    def terminate(self, job: Job, served: Served, after: int = -1) -> None:
+        """Serve the callee, then deliver."""
+        job.terminating = True
+        bindings = self._registrar.reachable(served.primary, self._now())
+        case = TERMINATING if bindings else TERMINATING_UNREGISTERED
+        if self._serve(job, served, case, after):
+            self.deliver(job, bindings)
+
+    def resume(self, job: Job, token: str) -> None:
+        """Go on where the service chain was left.
+
+        Raises:
+            PeerError: the sender may not, or the place is not one of ours (403); we went on
+                without that server (487); the user is no more (404).
+        """
+        if job.neighbour is None or job.neighbour.kind != SERVICE:
+            raise PeerError("only application servers continue a service chain", 403)
+        place = self._chain.open(token)
+        if token in self._given_up:
+            raise PeerError("the request went on without this server", 487)
+        user = self._users.peek_by_identity(place.served)
+        if user is None:
+            raise PeerError("the served user is no more", 404)
+        served = Served(user, place.served, primary_of(user, place.served))
+        job.skip = place.skip
+        job.vector = self._charging.begin(job.request, False)
+        if job.vector is not None and job.vector.icid != place.icid:
+            # The server lost the vector: what the place remembers goes on.
+            job.vector = ChargingVector(place.icid, orig_ioi=self._domain)
+        if place.session_case in FOR_SENDER:
+            diverted = place.session_case == ORIGINATING_DIVERTED
+            self.originate(job, served, place.priority, diverted)
+            return
+        callee = self.callee(job.request)
+        if callee is None or callee.primary != served.primary:
+            # The server chose another callee: these services are over.
+            self.originate(job, served, diverted=True)
+        else:
+            self.terminate(job, served, place.priority)
+
+    def to_psi(self, job: Job, server: str) -> None:
+        """Send the request to the server of a public service identity.
+
+        Spec: 3GPP TS 23.228 §5.4.12
+        """
+        copy = forwarded_copy(job.request, job.request.uri, routes=[_loose(server)])
+        copy.remove(SERVED)
+        self._charging.to_service(copy, job.vector, None)
+        self._send(job, copy, lambda response: False)
+
+    def _serve(self, job: Job, served: Served, case: int, after: int) -> bool:
+        """Send the request to the next server that is to see it; true when there is none."""
+        profile = self._profile_of(served.user, served.aor)
+        while True:
+            criteria = profile.next_server(job.request, case, NO_REGISTRATION, after)
+            if criteria is None:
+                return True
+            if job.skip:
+                made = self._made_by(job, criteria)
+                if isinstance(made, Deferred):
+                    made.addBoth(self._located, job, served, case, after)
+                    return False
+                if made:
+                    after = criteria.priority
+                    continue
+            self._to_server(job, served, criteria, case)
+            return False
+
+    def _made_by(self, job: Job, criteria: Criteria) -> bool | Deferred[object]:
+        """Tell whether the server of a criterion is the one that made the request.
+
+        Servers are known by address or by certificate, criteria by URI; the URI's host, or
+        an address that was resolved for it, has to be the one. A Deferred fires when it is
+        worth asking again.
+        """
+        uri = parse_uri(criteria.server.name)
+        if not isinstance(uri, SipUri):
+            return False
+        if job.skip == uri.host.strip("[]"):
+            return True
+        try:
+            found = self._endpoint.resolver.locate(uri)
+        except (PeerError, Unavailable):
+            return False
+        if isinstance(found, Deferred):
+            if job.looked_up:
+                found.addErrback(lambda failure: None)
+                return False
+            job.looked_up = True
+            return found.addCallback(lambda targets: None)
+        return any(target.host == job.skip for target in found)
+
+    def _located(self, outcome: object, job: Job, served: Served, case: int, after: int) -> None:
+        self._again(job, served, case, after)
+
+    def _again(self, job: Job, served: Served, case: int, after: int) -> None:
+        try:
+            if case in FOR_SENDER:
+                self.originate(job, served, after, case == ORIGINATING_DIVERTED)
+            else:
+                self.terminate(job, served, after)
+        except PeerError as error:
+            self._forwarder.refuse(job, error)
+
+    def _to_server(self, job: Job, served: Served, criteria: Criteria, case: int) -> None:
+        """Send the request to an application server; it comes back by our second Route.
+
+        Spec: 3GPP TS 24.229 §5.4.3.2, §5.4.3.3; RFC 5502 §4.2
+        """
+        server = criteria.server.name
+        icid = job.vector.icid if job.vector is not None else self._ids.token(16)
+        place = Place(case, served.aor, criteria.priority, server, icid, job.skip)
+        token = self._chain.seal(place)
+        routes = [_loose(server), f"{self._endpoint.uri()};lr;odi={token}"]
+        copy = forwarded_copy(job.request, job.request.uri, routes=routes)
+        if self._ims:
+            state = "unreg" if case in UNREGISTERED else "reg"
+            role = "orig" if case in FOR_SENDER else "term"
+            copy.set(SERVED, str(ServedUser(served.aor, role, state)))
+            self._charging.to_service(copy, job.vector, served.user)
+        visit = _Visit(self, job, served, criteria, case, token)
+        visit.alarm.deadline = self._now() + self._patience
+        driver = self._endpoint.driver
+        driver.deadlines.arm(visit.alarm)
+        driver.arm()
+        self._send(job, copy, visit.heard)
+
+    def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> None:
+        postprocess(copy)
+        if copy.method in DIALOGS:
+            self._forwarder.along(job, copy, None, heard)
+            return
+        job.fork = None
+
+        def answered(response: Response) -> None:
+            if not heard(response):
+                self._forwarder.pass_back(job, response)
+
+        self._endpoint.send(copy, answered, loop=job.loop)
+
+    def go_past(self, visit: _Visit) -> bool:
+        """A server does not serve: go on without it, if its criteria say so.
+
+        Spec: 3GPP TS 29.228 Annex B.2.2 (default handling)
+        """
+        criteria = visit.criteria
+        go_on = criteria.server.default_handling == CONTINUE
+        _log.warn(
+            "{server} does not serve {user}; the request {fate}",
+            server=criteria.server.name,
+            user=visit.served.aor,
+            fate="goes on" if go_on else "ends",
+        )
+        self._endpoint.count("service_failed")
+        if not go_on:
+            return False
+        if len(self._given_up) >= REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+        self._given_up[visit.token] = None
+        self._forwarder.abandon(visit.job)
+        self._again(visit.job, visit.served, visit.case, criteria.priority)
+        return True
+
+    def give_up(self, visit: _Visit) -> None:
+        """The server shows no sign of life, and may not be passed by."""
+        self._forwarder.abandon(visit.job)
+        self._forwarder.answer(visit.job, 504)
+
+
+class _Visit:
+    """A request at an application server.
+
+    Attributes:
+        over: the server counts no more.
+    """
+
+    __slots__ = (
+        "_services",
+        "alarm",
+        "alive",
+        "case",
+        "criteria",
+        "job",
+        "over",
+        "served",
+        "token",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        job: Job,
+        served: Served,
+        criteria: Criteria,
+        case: int,
+        token: str,
+    ) -> None:
+        self._services = services
+        self.job = job
+        self.served = served
+        self.criteria = criteria
+        self.case = case
+        self.token = token
+        self.alive = False
+        self.over = False
+        self.alarm = Alarm(self._woken)
+
+    def heard(self, response: Response) -> bool:
+        """Take a response; true when it is to go no further."""
+        if self.over:
+            return True
+        self.alarm.deadline = NEVER
+        status = response.status
+        if status < 200:
+            self.alive = self.alive or status > 100
+            return False
+        self.over = True
+        failed = status == 408 or 500 <= status < 600
+        if not failed or self.alive or self._cancelled():
+            return False
+        return self._services.go_past(self)
+
+    def _cancelled(self) -> bool:
+        fork = self.job.fork
+        return fork is not None and fork.cancelled
+
+    def _woken(self, now: float) -> None:
+        if self.over or not self.job.open or self._cancelled():
+            return
+        self.over = True
+        if not self._services.go_past(self):
+            self._services.give_up(self)
+
+
+def _loose(uri: str) -> str:
+    return uri if ";lr" in uri else f"{uri};lr"
