@@ -31,7 +31,7 @@ def command(identity: str, account: Account, log: str) -> None:
     password = ask_password(identity)
     log_to(log)
     client = Client(identity, password, **account)
-    prompt = Prompt(client, screen_for(reactor))
+    prompt = Prompt(client, screen_for(reactor), reactor)
     try:
         sys.exit(run(prompt.run))
     except KeyboardInterrupt:

@@ -9,13 +9,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
-from twisted.python.failure import Failure as Broken
 
-from omaim.bodies import imdn
 from omaim.bodies.cpim import Address
-from omaim.bodies.moments import write_moment
+from omaim.bodies.deferred_list import Waiting
 from omaim.client.access import Access, Phone, server_uri
 from omaim.client.composing import (
     ALL_REPORTS,
@@ -25,12 +23,14 @@ from omaim.client.composing import (
     write_cpim,
     write_list_body,
 )
+from omaim.client.deferred import Mailbox
 from omaim.client.failures import failure_of
 from omaim.client.inbox import Inbox
 from omaim.client.messages import DELIVERED, PENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
-from omaim.client.reading import CONTENTS, ENVELOPES, Received
+from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
+from omaim.client.reporting import Reporter
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -39,10 +39,10 @@ from omaim.net.resolver import Dns, Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import OPTION
+from omaim.roles.watcher import Watcher
 from omaim.sip.answering import Answerer
 from omaim.sip.client_registration import Granted
 from omaim.sip.flow import Flow
-from omaim.sip.message import Response
 from omaim.sip.uri import SipUri, parse_uri
 
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
@@ -78,6 +78,7 @@ class Client:
         clock, network, ids: instead of the reactor, for tests.
 
     Attributes:
+        deferred: what waits for us at the IM Server.
         on_state: gets a :class:`~omaim.client.messages.State` whenever it changes.
     """
 
@@ -146,7 +147,15 @@ class Client:
         self._registration: Registration | None = None
         self._opening = DeferredLock()
         self._outbox = Outbox(self._phone, self._opened)
-        self.inbox = Inbox(accept, self._trusts, self._report, self._reply, self.endpoint.later)
+        self._watcher = Watcher(self._phone)
+        self.deferred = Mailbox(
+            self._watcher,
+            self._outbox,
+            self.address("deferred"),
+            self.address("deferred-delete"),
+        )
+        reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self._clock)
+        self.inbox = Inbox(accept, self._trusts, reporter.report, self._reply, self.endpoint.later)
         self.on_state: Callable[[State], object] | None = None
         self._phone.on("MESSAGE", self.inbox.receive)
         self._phone.attach()
@@ -209,7 +218,12 @@ class Client:
                 contact = await self._access.open(self._ids.token(8))
                 self._phone.contact = f"<{contact}>"
                 self._registration = Registration(
-                    self._phone, f"sip:{self.domain}", self._expires, self._instance, PARAMETERS
+                    self._phone,
+                    self._watcher,
+                    f"sip:{self.domain}",
+                    self._expires,
+                    self._instance,
+                    PARAMETERS,
                 )
                 self._registration.on_state = self._moved
             return self._registration
@@ -362,37 +376,15 @@ class Client:
         """Tell ``act`` who begins and stops writing to us."""
         self.inbox.on_typing = act
 
+    def on_waiting(self, act: Callable[[tuple[Waiting, ...]], object]) -> None:
+        """Tell ``act`` what waits at the server, when the server says so by itself."""
+        self.inbox.on_waiting = act
+
     def _trusts(self, incoming: Incoming) -> bool:
         return self._access.is_server(incoming.flow)
 
     def _reply(self, to: str, text: str, **named: Any) -> Deferred[Sent]:
         return Deferred.fromCoroutine(self.send(to, text, **named))
-
-    def _report(self, found: Received, kind: str, status: str) -> Deferred[bool]:
-        """Report on a message if its sender asked for that.
-
-        Spec: RFC 5438 §7.2.1
-        """
-        envelope = found.envelope
-        if envelope is None or not found.honest:
-            return succeed(False)
-        try:
-            report = imdn.report(
-                envelope,
-                kind,
-                status,
-                self._ids.token(20),
-                recipient=Address("", self.identity),
-                date_time=write_moment(self._clock.seconds()),
-            )
-            if report is None:
-                return succeed(False)
-            target = imdn.destination(report)
-        except PeerError as error:
-            _log.info("No report on a message: {why}", why=error.why)
-            return succeed(False)
-        sending = self._outbox.send(target, Content(report.to_bytes(), CPIM_TYPE))
-        return sending.addCallbacks(_is_taken, _not_reported)
 
 
 def _identity(text: str, *more: str) -> str:
@@ -418,14 +410,3 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _is_taken(response: Response) -> bool:
-    if response.status >= 300:
-        _log.info("A report was refused: {status}", status=response.status)
-    return response.status < 300
-
-
-def _not_reported(failure: Broken) -> bool:
-    _log.info("A report was not sent: {why}", why=failure.getErrorMessage())
-    return False

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from omaim.bodies import imdn
 from omaim.bodies.cpim import Cpim
+from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.iscomposing import ACTIVE
 from omaim.client.messages import Message, Report, Sent, Typing
 from omaim.client.reading import NotTaken, Received, read, sent_at
@@ -47,6 +48,7 @@ class Inbox:
         on_message: gets each message, instead of :meth:`messages`; may be a coroutine.
         on_report: gets each report on a message of ours.
         on_typing: gets told who writes to us.
+        on_waiting: gets the list of what waits at the server, when the server sends it.
         refusing: a status to answer every message with, 0 for none; as a full phone would.
     """
 
@@ -71,7 +73,7 @@ class Inbox:
         self.on_message: Callable[[Message], object] | None = None
         self.on_report: Callable[[Report], object] | None = None
         self.on_typing: Callable[[Typing], object] | None = None
-        self.on_other: Callable[[Received], object] | None = None
+        self.on_waiting: Callable[[tuple[Waiting, ...]], object] | None = None
         self.refusing = 0
 
     def expect(self, sent: Sent) -> None:
@@ -127,6 +129,8 @@ class Inbox:
             self._reported(found)
         elif found.typing is not None:
             self._hand(self.on_typing, Typing(found.sender, found.typing.state == ACTIVE))
+        elif found.waiting is not None:
+            self._hand(self.on_waiting, found.waiting)
         elif self._is_new(found):
             if self.on_message is None and len(self._waiting) >= WAITING:
                 raise PeerError("the inbox is full", 480)

@@ -9,23 +9,25 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Broken
 
+from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.imdn import DELIVERY, DISPLAY
 from omaim.client.client import Client
 from omaim.client.failures import Failure
 from omaim.client.messages import PENDING, Message, Report, Sent, State, Typing
 from omaim.client.terminal import Screen
-from omaim.errors import OmaimError
+from omaim.errors import OmaimError, UsageError
 from omaim.sip.uri import canonical_aor
 
 QUOTED: Final = 24  # characters of a message that a line about it repeats
 REMEMBERED: Final = 1_000  # messages of ours that a report can still name
+PATIENCE: Final = 35.0  # seconds for what is under way when the person leaves
 UNREAD: Final = 1_000  # messages that wait for a sign of life at the terminal
 
 _log = Logger()
@@ -46,31 +48,37 @@ class Prompt:
     Args:
         client: whose prompt it is; not yet registered.
         screen: where the person is.
-        clock: shows the time of day; seconds since the epoch.
+        clock: seconds since the epoch, and timers.
     """
 
-    def __init__(
-        self, client: Client, screen: Screen, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, client: Client, screen: Screen, clock: Any) -> None:
         self._client = client
         self._screen = screen
         self._clock = clock
         self._over: Deferred[int] = Deferred()
+        self._doing: set[Deferred[None]] = set()
         self._to = ""
         self._people: dict[str, str] = {}  # name as shown -> URI
         self._texts: dict[str, str] = {}  # Message-ID -> beginning of the text
         self._unread: list[Message] = []
+        self._waiting: tuple[Waiting, ...] = ()
         self._state = ""
         self._commands = {
             "to": Command("/to ADDRESS [TEXT]", "write to this person from now on", self._set_to),
             "list": Command("/list A,B,C TEXT", "send one message to several people", self._list),
             "who": Command("/who", "show who you are and whom you talked to", self._who),
+            "deferred": Command(
+                "/deferred [get|delete [1,2]]",
+                "show, fetch or delete what waits at the server",
+                self._deferred,
+            ),
             "help": Command("/help", "show this", self._help),
             "quit": Command("/quit", "leave; messages wait for you until you return", self._quit),
         }
         client.on_message(self._message)
         client.on_report(self._report)
         client.on_typing(self._typing)
+        client.on_waiting(self._notice)
         client.on_state = self._moved
         screen.on_line = self._line
         screen.on_key = self._key
@@ -87,10 +95,19 @@ class Prompt:
             except OmaimError as error:
                 self._screen.show(f"Not registered: {error}", "error")
                 return 1
-            return await self._over
+            status = await self._over
+            await self._settled()
+            return status
         finally:
             await self._client.close()
             self._screen.stop()
+
+    async def _settled(self) -> None:
+        """Wait for what the last lines asked for, but not long."""
+        if self._doing:
+            waiting: Deferred[Any] = DeferredList(list(self._doing))
+            waiting.addTimeout(PATIENCE, self._clock)
+            await waiting.addErrback(lambda _: None)
 
     # What the person does.
 
@@ -98,7 +115,10 @@ class Prompt:
         text = line.strip()
         if not text:
             return
-        Deferred.fromCoroutine(self.enter(text)).addErrback(self._broken)
+        doing = Deferred.fromCoroutine(self.enter(text)).addErrback(self._broken)
+        if not doing.called:
+            self._doing.add(doing)
+            doing.addCallback(lambda _: self._doing.discard(doing))
 
     async def enter(self, text: str) -> None:
         """Do what a line asks for."""
@@ -160,6 +180,55 @@ class Prompt:
         if self._to:
             self._say(f"What you type goes to {self._short(self._to)}.")
 
+    async def _deferred(self, rest: str) -> None:
+        verb, _, numbers = rest.partition(" ")
+        mailbox = self._client.deferred
+        if verb not in ("", "get", "delete"):
+            self._say("Type /deferred to see what waits, /deferred get to fetch it.")
+            return
+        if not verb:
+            self._waiting = await mailbox.list()
+            self._show_waiting()
+            return
+        chosen = self._chosen(numbers)
+        if verb == "get":
+            await mailbox.retrieve(chosen)
+        else:
+            await mailbox.delete(chosen)
+            self._say("Deleted.")
+        self._waiting = ()
+
+    def _chosen(self, numbers: str) -> list[str]:
+        """Return the references of what was shown under these numbers; none means all.
+
+        Raises:
+            UsageError: there is no such number.
+        """
+        chosen = []
+        for text in numbers.replace(",", " ").split():
+            number = int(text) if text.isdecimal() else 0
+            if not 1 <= number <= len(self._waiting):
+                raise UsageError(f"there is no message {text}; /deferred shows the numbers")
+            chosen.append(self._waiting[number - 1].reference)
+        return chosen
+
+    def _show_waiting(self) -> None:
+        if not self._waiting:
+            self._say("Nothing waits for you at the server.")
+            return
+        for number, one in enumerate(self._waiting, 1):
+            who = self._short(one.sender) if one.sender else "somebody"
+            subject = f", {one.subject}" if one.subject else ""
+            moment = self._time(one.sent_at or one.date)
+            self._say(f"  {number}. {moment} from {who}{subject}, {one.size} octets")
+        self._say("/deferred get fetches all, /deferred get 1,2 these; delete works alike.")
+
+    def _notice(self, waiting: tuple[Waiting, ...]) -> None:
+        self._waiting = waiting
+        if waiting:
+            self._say(f"Kept for you at the server: {len(waiting)}.")
+            self._show_waiting()
+
     def _help(self, rest: str) -> None:
         self._say("Type a line and press Enter: it goes to the one whose name stands before it.")
         width = max(len(one.usage) for one in self._commands.values())
@@ -188,6 +257,9 @@ class Prompt:
         start = before.rfind(" ") + 1
         if before.startswith("/list ") and "," in before[start:]:
             start = before.rfind(",") + 1
+        elif before.startswith("/deferred ") and before.count(" ") == 1:
+            verbs = [verb for verb in ("get", "delete") if verb.startswith(before[start:])]
+            return [f"{before[:start]}{verb} " for verb in verbs]
         elif not before.startswith(("/to ", "/list ")) or before.count(" ") > 1:
             return []
         stem = before[start:]
@@ -293,7 +365,7 @@ class Prompt:
 
     def _time(self, moment: float = 0.0) -> str:
         """Return the time of day, with the date when it is not today's."""
-        now = time.localtime(self._clock())
+        now = time.localtime(self._clock.seconds())
         then = time.localtime(moment) if moment else now
         same = now[:3] == then[:3]
         return time.strftime("%H:%M" if same else "%d %b %H:%M", then)

@@ -12,6 +12,8 @@ import attrs
 from omaim.bodies import imdn, iscomposing
 from omaim.bodies.cpim import CORE, IMDN, Cpim
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
+from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED_TYPE
+from omaim.bodies.deferred_list import Waiting, parse_deferred_list
 from omaim.bodies.mime import Part
 from omaim.bodies.moments import parse_moment
 from omaim.bodies.multipart import is_multipart, parse_multipart
@@ -22,7 +24,13 @@ from omaim.sip.message import Request
 from omaim.sip.uri import canonical_aor
 from omaim.sip.values import parse_date
 
-ENVELOPES: Final = (CPIM_TYPE, "multipart/mixed", imdn.MEDIA_TYPE, iscomposing.MEDIA_TYPE)
+ENVELOPES: Final = (
+    CPIM_TYPE,
+    "multipart/mixed",
+    imdn.MEDIA_TYPE,
+    iscomposing.MEDIA_TYPE,
+    DEFERRED_TYPE,
+)
 CONTENTS: Final = ("text/plain", "text/html")
 
 _UNDERSTOOD: Final = [
@@ -59,6 +67,7 @@ class Received:
         others: visible recipients of a list message.
         reports: the content is this, and not a message.
         typing: the content is this, and not a message.
+        waiting: the content is the list of what waits at the server, and not a message.
     """
 
     sender: str
@@ -69,6 +78,7 @@ class Received:
     others: tuple[str, ...] = ()
     reports: tuple[imdn.Imdn, ...] = ()
     typing: iscomposing.IsComposing | None = None
+    waiting: tuple[Waiting, ...] | None = None
 
     @property
     def sent_at(self) -> float:
@@ -137,6 +147,8 @@ def read(request: Request, accept: tuple[str, ...], *, trusted: bool = True) -> 
         return attrs.evolve(found, reports=(imdn.parse_imdn(part.decoded()),))
     if kind == iscomposing.MEDIA_TYPE:
         return attrs.evolve(found, typing=iscomposing.parse_iscomposing(part.decoded()))
+    if kind == DEFERRED_TYPE:
+        return attrs.evolve(found, waiting=parse_deferred_list(part.decoded()))
     return found
 
 

@@ -41,6 +41,7 @@ class Registration:
 
     Args:
         phone: the client's user agent, with its contact set.
+        watcher: subscribes to what the network does with our bindings.
         registrar: URI of the home domain.
         expires: seconds wished.
         instance: "urn:uuid:…" of the device.
@@ -51,7 +52,13 @@ class Registration:
     """
 
     def __init__(
-        self, phone: Phone, registrar: str, expires: int, instance: str, parameters: str
+        self,
+        phone: Phone,
+        watcher: Watcher,
+        registrar: str,
+        expires: int,
+        instance: str,
+        parameters: str,
     ) -> None:
         self._phone = phone
         self._registrant = Registrant(
@@ -64,7 +71,7 @@ class Registration:
             keep_alive=True,
             on_state=self._moved,
         )
-        self._watcher = Watcher(phone)
+        self._watcher = watcher
         self._watch: Watch | None = None
         self._table = RegistrationTable()
         self._insist = False
