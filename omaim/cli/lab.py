@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from omaim.cli.pictures import files_options, write_file, write_files
 from omaim.cli.running import run, the_reactor, until_stopped
-from omaim.cli.screens import lab_screen, outcome, show_step, verdict
+from omaim.cli.screens import bold, lab_screen, outcome, show_step, verdict
 from omaim.lab.demo import ORDER, Played, play
 from omaim.lab.stage import Stage
 from omaim.lab.starting import BASE, Folder, control_path, free_plan, start_lab
+from omaim.lab.topology import Plan, split, start_line
 from omaim.node.config import read_file
 
 
@@ -138,3 +141,32 @@ def demo(
         write_file(json_file, outcome(played).encode())
     if not verdict(played):
         sys.exit(1)
+
+
+@command.command("split")
+@click.argument("folder", metavar="DIR")
+@_places
+def split_up(folder: str, base: str, port: int, dns_port: int) -> None:
+    """Write the network down as processes of their own.
+
+    DIR gets one topology file that all processes share, the people, certificates, and a script
+    that starts everything. Every process keeps its own state, and writes its log and its trace
+    there.
+
+    \b
+    omaim lab split network
+    sh network/start.sh                                  # in another terminal
+    omaim lab demo --against network/network.toml
+    """
+    path = Path(folder).resolve()
+    now = datetime.datetime.now(datetime.UTC)
+    contents = split(Plan(path, base or BASE, port, dns_port), now)
+    click.echo(bold("Each entity is a process; they start in any order:"))
+    for name, entity in contents["entities"].items():
+        click.echo(f"  {start_line(name, entity['kind'], folder)}")
+    click.echo(bold("All of them, until Ctrl-C:"))
+    click.echo(f"  sh {folder}/start.sh")
+    click.echo(bold("Then:"))
+    click.echo(f"  omaim lab demo --against {folder}/network.toml")
+    click.echo(f"  omaim user --config {folder}/network.toml list")
+    click.echo(f"  omaim ladder {folder}/*.jsonl")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import attrs
 import click
 
 from omaim.cli.pictures import files_options, step_values, text_of, write_file, write_files
 from omaim.errors import UsageError
-from omaim.features.ladder import Ladder, climb
+from omaim.features.ladder import Ladder, climb, name_clients
 from omaim.node.directory import Directory
 from omaim.node.trace import read_lines, read_trace
 
@@ -49,12 +50,13 @@ def command(
     records = []
     for path in files:
         if path == "-":
-            lines = click.get_text_stream("stdin", encoding="utf-8")
+            lines = iter(sys.stdin.readline, "")
             records += read_lines(lines, directory, "standard input")
         else:
             records += read_trace(path, directory)
     if not records:
         raise UsageError("the trace holds no messages yet")
+    name_clients(records, directory)
     ladder = chosen(climb(records, directory), call, only, last, keep_alives)
     if not ladder.steps:
         raise UsageError(f"none of the {len(records)} records fits")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ _LINES = re.compile(r"[│┼├┤]")
 
 def width() -> int:
     """Return the columns to draw in: those of the terminal, 100 elsewhere."""
-    if not click.get_text_stream("stdout").isatty():
+    if not sys.stdout.isatty():
         return 100
-    import shutil
 
     return max(80, min(shutil.get_terminal_size((100, 24)).columns, 140))
 
@@ -41,7 +41,7 @@ def text_of(ladder: Ladder) -> str:
     return coloured(draw_text(ladder, width()))
 
 
-def files_options(command: Callable[..., Any]) -> Any:
+def files_options(command: Any) -> Any:
     """Give a command the options that write a ladder to files."""
     for name, what in (
         ("json", "what was seen, as JSON, for programs"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ReactorNotRunning
@@ -13,6 +14,7 @@ from twisted.python.failure import Failure
 from omaim.node.logs import begin_logging
 
 T = TypeVar("T")
+PATIENCE: Final = 1.0  # seconds after which a second Ctrl-C ends the process at once
 
 
 def the_reactor() -> Any:
@@ -42,6 +44,10 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], verbose: bool = False) -> T:
         def interrupt() -> Deferred[None] | None:
             if outcome:
                 return None
+            # A key held down, or a group told twice, must not break the orderly end; one
+            # more Ctrl-C after a while ends a process that does not come to its end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            reactor.callLater(PATIENCE, signal.signal, signal.SIGINT, signal.SIG_DFL)
             running.cancel()
             return over
 

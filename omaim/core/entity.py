@@ -15,6 +15,7 @@ from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator
 from omaim.core.chain import Chain
 from omaim.core.charging import Charging
+from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
 from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
@@ -102,6 +103,7 @@ class Core(Service):
         )
         self.registrar: Registrar
         self.router: Router
+        add_commands(node, name, config.domain, lambda: self.registrar)
         self.notifier: Notifier
         self._agent: UserAgent
 

@@ -14,9 +14,13 @@ from typing import Final
 
 import attrs
 
-from omaim.features.ladder_summary import Summary, summarise
+from omaim.errors import PeerError
+from omaim.features.ladder_summary import Summary, printable, summarise
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
+from omaim.sip.message import Request
+from omaim.sip.parser import parse_datagram
+from omaim.sip.uri import SipUri
 
 _ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 _SKEW: Final = 1.0  # seconds by which two clocks may disagree on one message
@@ -104,6 +108,36 @@ class Recorder:
         records = list(self._records)
         self._records.clear()
         return records
+
+
+def name_clients(records: Iterable[WireRecord], directory: Directory) -> None:
+    """Note the clients that nobody has named, by the user for whom they ask a core.
+
+    A request with a single Via comes from whoever made it, at the address it came from.
+    """
+    cores = {place.name: place for place in directory.places() if place.role == "core"}
+    for record in records:
+        core = cores.get(record.entity)
+        if core is None or record.direction != IN or record.protocol != "SIP":
+            continue
+        place = directory.find(*record.remote)
+        if place is not None and (place.role != "client" or place.port == record.remote[1]):
+            continue
+        user = _user(record.data)
+        if user:
+            directory.note(Place(user, "client", *record.remote, core.domain))
+
+
+def _user(data: bytes) -> str:
+    """Return the user who made a request, "" when it came through others or is none."""
+    try:
+        message = parse_datagram(data)
+        if not isinstance(message, Request) or len(message.vias) != 1:
+            return ""
+        uri = message.from_.uri
+    except PeerError:
+        return ""
+    return printable(uri.user_text, 30) if isinstance(uri, SipUri) else ""
 
 
 def climb(

@@ -144,8 +144,13 @@ async def to_many(scene: Scene) -> None:
         got = await scene.hears(name, text)
         scene.check(f"{name} has one copy", len(got) == 1, f"{len(got)} copies")
     await scene.stage.wait(0.1)
-    seen = {uri for name in names for one in scene.got[name] for uri in (*one.to, *one.others)}
-    scene.check("nobody sees that yusuf has one", yusuf not in seen, f"visible: {sorted(seen)}")
+    others = [one for name in ("bob", "xenia") for one in scene.got[name]]
+    seen = {uri for one in others for uri in (*one.to, *one.others)}
+    scene.check(
+        "neither bob nor xenia sees that yusuf has one",
+        yusuf not in seen,
+        f"visible: {sorted(seen)}",
+    )
 
 
 async def refused(scene: Scene) -> None:

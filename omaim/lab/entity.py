@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,8 +38,7 @@ def contents_of(config: Config, now: datetime.datetime) -> tuple[dict[str, Any],
     """Return the topology of a lab, and the plan it was made from when it is the default one."""
     if config.topology:
         return read_file(config.topology), None
-    folder = Path(config.folder or tempfile.mkdtemp(prefix="omaim-lab-")).resolve()
-    plan = Plan(folder, config.base, config.port, config.dns_port)
+    plan = Plan(Path(config.folder), config.base, config.port, config.dns_port)
     return lay_out(plan, now), plan
 
 
@@ -67,6 +67,10 @@ class Lab(Service):
 
     def __init__(self, node: Node, config: Config) -> None:
         now = datetime.datetime.now(datetime.UTC)
+        self._own_folder = ""
+        if not config.folder and not config.topology:
+            self._own_folder = tempfile.mkdtemp(prefix="omaim-lab-")
+            config = attrs.evolve(config, folder=self._own_folder)
         self.contents, self.plan = contents_of(config, now)
         servers = self.contents.get("node", {}).get("dns", [])
         if servers and not node.config.dns:
@@ -76,6 +80,12 @@ class Lab(Service):
     def ready(self) -> Deferred[None]:
         """Return a Deferred that has fired: the node waits for the entities itself."""
         return succeed(None)
+
+    def stopService(self) -> None:
+        """Remove the folder that was made for this run only."""
+        super().stopService()
+        if self._own_folder:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
 
 
 def build(node: Node, config: Config, name: str = "lab") -> Lab:

@@ -7,6 +7,8 @@ in one process and what :func:`split` writes for many are the same text.
 from __future__ import annotations
 
 import datetime
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from omaim.lab.people import NORTH, SOUTH, Person, people_file
 
 SIP = 5060
 SIPS = 5061
+LONGEST_PATH = 107  # octets of a socket's path, by the system
 
 
 @attrs.frozen
@@ -157,20 +160,75 @@ def lay_out(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
     return network(plan)
 
 
-def split(plan: Plan, now: datetime.datetime) -> list[tuple[str, str]]:
+def split(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
     """Write one topology file that many processes share, each with state of its own.
 
+    Each process writes its log, its trace and its control socket into the folder, too.
+
     Returns:
-        The name and kind of each entity, in the order to start them.
+        The contents of the file, ``network.toml``.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be written, or its path is too long for sockets.
     """
     contents = lay_out(plan, now)
     for name, entity in contents["entities"].items():
-        entity["node"] = {"state": f"sqlite:///{plan.folder}/{name}.db"}
+        own = plan.folder / name
+        if len(os.fsencode(f"{own}.sock")) > LONGEST_PATH:
+            raise UsageError(f"{plan.folder} is too long a path for sockets: choose a shorter one")
+        entity["node"] = {
+            "state": f"sqlite:///{own}.db",
+            "trace": f"{own}.jsonl",
+            "control": f"{own}.sock",
+        }
     (plan.folder / "network.toml").write_text(to_toml(contents), encoding="utf-8")
-    return [(name, entity["kind"]) for name, entity in contents["entities"].items()]
+    script = plan.folder / "start.sh"
+    script.write_text(start_script(contents), encoding="utf-8")
+    script.chmod(0o755)
+    return contents
+
+
+def start_line(name: str, kind: str, folder: str) -> str:
+    """Return the command that starts one process of a network."""
+    return f"twistd --nodaemon --pidfile= omaim-{kind} --config {folder}/network.toml --name {name}"
+
+
+def start_script(contents: dict[str, Any]) -> str:
+    """Return a shell script that starts all processes and ends them when it ends."""
+    parts = contents["entities"].items()
+    starts = "".join(f"start {name} {entity['kind']}\n" for name, entity in parts)
+    twistd = Path(sys.executable).with_name("twistd")
+    return SCRIPT.format(twistd=twistd if twistd.exists() else "twistd", starts=starts)
+
+
+SCRIPT = """\
+#!/bin/sh
+# Starts every process of this network; Ctrl-C ends them all. Each writes NAME.log.
+cd "$(dirname "$0")" || exit 1
+twistd=${{TWISTD:-{twistd}}}
+pids=
+
+stop() {{
+    trap - INT TERM EXIT
+    [ -z "$pids" ] || kill $pids 2>/dev/null
+    wait
+}}
+trap 'stop; exit 0' INT TERM
+trap stop EXIT
+
+start() {{
+    "$twistd" --nodaemon --pidfile= --logfile="$1.log" "omaim-$2" \
+        --config network.toml --name "$1" &
+    pids="$pids $!"
+}}
+{starts}
+echo "Started:$pids. Ctrl-C ends them."
+while sleep 1; do
+    for pid in $pids; do
+        kill -0 "$pid" 2>/dev/null || {{ echo "A process has ended; see the logs." >&2; exit 1; }}
+    done
+done
+"""
 
 
 def to_toml(contents: dict[str, Any], path: str = "") -> str:

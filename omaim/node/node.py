@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -290,11 +293,19 @@ class _NodeService(Service):
             _log.critical("{name}: {why}", name=self._config.name, why=failure.getErrorMessage())
         else:
             _log.failure("{name} did not start", failure, name=self._config.name)
+        atexit.register(_end_with, 1)
         reactor.stop()
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
         return self._node.stopService() if self._node is not None else None
+
+
+def _end_with(status: int) -> None:
+    """End the process with a status: twistd ends with 0 whatever made the reactor stop."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def node_service(config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]]) -> Service:
