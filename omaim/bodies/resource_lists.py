@@ -92,8 +92,12 @@ class ResourceList:
     display_name: str = ""
 
 
-def parse_lists(data: bytes) -> tuple[ResourceList, ...]:
+def parse_lists(data: bytes, doubles: bool = False) -> tuple[ResourceList, ...]:
     """Return the lists of a document; elements of other namespaces are overlooked.
+
+    Args:
+        doubles: an entry may stand twice in one list, as in the recipient list of a request,
+            where :func:`recipients` takes out doubles (RFC 5363 §4.1).
 
     Raises:
         BadXml: not this XML, or it breaks the rules of RFC 4826 or RFC 5364.
@@ -107,14 +111,14 @@ def parse_lists(data: bytes) -> tuple[ResourceList, ...]:
             continue
         if local_name(one) != "list":
             raise BadList(f"resource-lists holds {local_name(one)[:40]}")
-        lists.append(_parse_list(one, NESTING))
+        lists.append(_parse_list(one, NESTING, doubles))
     _unique("list name", [one.name for one in lists if one.name is not None])
     if sum(1 for one in lists for _ in entries(one)) > ENTRIES:
         raise BadList(f"more than {ENTRIES} entries", 413)
     return tuple(lists)
 
 
-def _parse_list(element: Element, depth: int) -> ResourceList:
+def _parse_list(element: Element, depth: int, doubles: bool) -> ResourceList:
     if depth <= 0:
         raise BadList(f"lists nest deeper than {NESTING}")
     items: list[Entry | EntryRef | External | ResourceList] = []
@@ -125,14 +129,15 @@ def _parse_list(element: Element, depth: int) -> ResourceList:
         if kind == "entry":
             items.append(_parse_entry(one))
         elif kind == "list":
-            items.append(_parse_list(one, depth - 1))
+            items.append(_parse_list(one, depth - 1, doubles))
         elif kind == "entry-ref":
             items.append(EntryRef(_attribute(one, "ref"), _display_name(one)))
         elif kind == "external":
             items.append(External(_attribute(one, "anchor"), _display_name(one)))
         elif kind != "display-name":
             raise BadList(f"list holds {kind[:40]}")
-    _unique("entry", [one.uri for one in items if isinstance(one, Entry)])
+    if not doubles:
+        _unique("entry", [one.uri for one in items if isinstance(one, Entry)])
     _unique("entry-ref", [one.ref for one in items if isinstance(one, EntryRef)])
     _unique("external", [one.anchor for one in items if isinstance(one, External)])
     names = [one.name for one in items if isinstance(one, ResourceList)]

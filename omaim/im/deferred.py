@@ -11,7 +11,7 @@ from typing import Final
 from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.ids import Ids
 from omaim.im.delivery import REMEMBER, Delivery
-from omaim.im.journal import Journal
+from omaim.im.journal import Journal, icid_of
 from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Mail
 from omaim.im.policy import FAILED, Refusal
 from omaim.im.reports import CHARGING, STORED, Reports
@@ -212,6 +212,7 @@ class Deferring:
         event = MessageExpired(
             at=now,
             entity=self._journal.entity,
+            icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
             recipient=user,
@@ -236,7 +237,7 @@ def _shown(message: DeferredMessage) -> Waiting:
     hidden = not levels.isdisjoint(("id", "user", "header"))
     return Waiting(
         reference=message.reference,
-        size=len(message.body) or message.size,
+        size=_body_size(message),
         expires_at=message.expires_at,
         subject=message.subject,
         date=message.stored_at,
@@ -244,3 +245,9 @@ def _shown(message: DeferredMessage) -> Waiting:
         sender=ANONYMOUS if hidden else message.sender,
         recipient=message.recipient,
     )
+
+
+def _body_size(message: DeferredMessage) -> int:
+    """Return the octets of the content, which was not read from the store."""
+    lines = sum(len(name) + len(value) for name, value in message.headers)
+    return max(0, message.size - len(message.content_type) - len(message.subject) - lines)

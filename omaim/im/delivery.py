@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from omaim.errors import OmaimError
 from omaim.ids import Ids
 from omaim.im.content import Content
-from omaim.im.journal import Journal
+from omaim.im.journal import Journal, icid_of
 from omaim.im.participating import SOFTWARE
 from omaim.im.policy import FAILED
 from omaim.im.reports import Reports
@@ -313,6 +313,7 @@ class Delivery:
         refused = MessageRefused(
             at=self._now(),
             entity=self._journal.entity,
+            icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
             recipient=user,
@@ -344,6 +345,7 @@ class Delivery:
         return MessageDelivered(
             at=self._now(),
             entity=self._journal.entity,
+            icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
             recipient=message.recipient,

@@ -10,13 +10,25 @@ from collections.abc import Iterable, Sequence
 import attrs
 from twisted.logger import Logger
 
-from omaim.errors import Unavailable
+from omaim.errors import PeerError, Unavailable
 from omaim.node.events import ServiceEvent, to_json
 from omaim.node.taps import Taps
+from omaim.sip.charging import VECTOR, ChargingVector
 from omaim.stores.interfaces import IOutbox
 from omaim.stores.records import ServiceEventRecord
 
 _log = Logger()
+
+
+def icid_of(headers: Iterable[tuple[str, str]]) -> str:
+    """Return the charging identifier that stored header lines carry, "" without."""
+    for name, value in headers:
+        if name == VECTOR:
+            try:
+                return ChargingVector.parse(value).icid
+            except PeerError:
+                return ""
+    return ""
 
 
 @attrs.frozen

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 
 from omaim.errors import Unavailable
 from omaim.ids import Ids
@@ -30,8 +29,6 @@ from omaim.stores.interfaces import QuotaExceeded
 from omaim.stores.records import DeferredMessage
 
 DEMAND: Final = "demand"
-
-_log = Logger()
 
 
 @attrs.frozen
@@ -88,9 +85,8 @@ class Lists:
         outcomes: list[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
         for good, outcome in outcomes:
             if not good:
-                _log.warn("a copy of a list message was not kept: {why}", why=str(outcome.value))
-        if not any(good for good, _ in outcomes):
-            raise Unavailable("no copy of a list message could be kept")
+                # Those that are kept are known again when the sender repeats the message.
+                raise Unavailable(f"a copy was not kept: {outcome.getErrorMessage()}")
         return Served(202, tuple(sorted(seen)))
 
     def _consents(self, sender: str) -> Callable[[str], bool]:

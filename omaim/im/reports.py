@@ -22,15 +22,16 @@ from omaim.bodies.moments import write_moment
 from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.im.content import Content
+from omaim.im.journal import icid_of
 from omaim.im.participating import ANONYMOUS
 from omaim.node.events import ReportSent, ServiceEvent
+from omaim.sip.charging import VECTOR as CHARGING
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import REPORT, DeferredMessage
 
 STORED: Final = "stored"
 KINDS: Final = {STORED: PROCESSING, "failed": DELIVERY, "forbidden": DELIVERY}
 VALIDITY: Final = 259200.0  # seconds a report waits for its reader at most
-CHARGING: Final = "P-Charging-Vector"
 
 Post = Callable[[DeferredMessage, Sequence[ServiceEvent]], Awaitable[object]]
 
@@ -79,6 +80,7 @@ class Reports:
         event = ReportSent(
             at=made.stored_at,
             entity=self.entity,
+            icid=icid_of(made.headers),
             message_id=content.message_id,
             recipient=made.recipient,
             disposition=disposition,

@@ -116,7 +116,7 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
         elif part.media_type != MEDIA_TYPE:
             raise Refused("the recipient list is in another format", 415, (("Accept", MEDIA_TYPE),))
         else:
-            lists += parse_lists(part.decoded())
+            lists += parse_lists(part.decoded(), doubles=True)
     if any(True for one in lists for _ in references(one)):
         # To leave them out would tell the sender 202 and leave somebody without the message.
         raise Refused("the recipient list refers to entries elsewhere", 400)
