@@ -1,0 +1,283 @@
+"""To the devices: forks, CANCEL, Timer C, flows, preferences, dialogs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omaim.sip.dialog import as_uac
+from omaim.sip.headers import NameAddr
+from omaim.sip.message import Response
+from tests.core.support import CORE, DOMAIN, CoreCase, Phone
+
+BOB = f"sip:bob@{DOMAIN}"
+
+
+class ForkTests(CoreCase):
+    """RFC 3261 §16.6 to §16.10 with several devices."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.phone("alice", 1)
+
+    def devices(self, *qs: float) -> list[Phone]:
+        """Register devices of bob with these q values."""
+        found = []
+        for number, q in enumerate(qs):
+            device = self.phone("bob", 20 + number)
+            self.assertEqual(self.register(device, f";q={q}").status, 200)
+            found.append(device)
+        return found
+
+    def test_parallel(self) -> None:
+        """Equally good devices ring at once; the first who accepts wins (§16.6, §16.7)."""
+        one, two = self.devices(0.5, 0.5)
+        one.answer = two.answer = 0
+        call = self.start(self.alice, BOB, "INVITE")
+        self.clock.advance(1.0)
+        self.assertEqual((len(one.got), len(two.got)), (1, 1))
+        two.respond(two.pending[0], 180)
+        one.respond(one.pending[0], 180)
+        one.respond(one.pending[0], 200)
+        self.assertEqual(self.wait(call).status, 200)
+        self.clock.advance(1.0)
+        self.assertEqual((len(one.cancels), len(two.cancels)), (0, 1))
+
+    def test_sequential(self) -> None:
+        """The next best device is tried when the best refuses."""
+        one, two = self.devices(0.9, 0.1)
+        one.answer = 486
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.assertEqual((len(one.got), len(two.got)), (1, 1))
+
+    def test_best(self) -> None:
+        """All refuse: 6xx first, else the lowest class (§16.7 step 6)."""
+        one, two = self.devices(0.5, 0.5)
+        one.answer, two.answer = 404, 302
+        response = self.send(self.alice, BOB, "INVITE", redirections=0)
+        self.assertEqual(response.status, 302)
+        one.answer = 603
+        self.assertEqual(self.send(self.alice, BOB, "INVITE").status, 603)
+
+    def test_unavailable(self) -> None:
+        """A device's 503 goes back as 500: others may serve (§16.7 step 6)."""
+        (one,) = self.devices(1.0)
+        one.answer = 503
+        self.assertEqual(self.send(self.alice, BOB).status, 500)
+
+    def test_cancel(self) -> None:
+        """The caller's CANCEL reaches every ringing device (§16.10)."""
+        one, two = self.devices(0.5, 0.5)
+        one.answer = two.answer = 0
+        call = self.start(self.alice, BOB, "INVITE")
+        self.clock.advance(1.0)
+        one.respond(one.pending[0], 180)
+        two.respond(two.pending[0], 180)
+        self.clock.advance(1.0)
+        outcome: list[Response] = []
+        call.addBoth(outcome.append)
+        call.cancel()
+        self.clock.advance(60.0)
+        self.assertEqual((len(one.cancels), len(two.cancels)), (1, 1))
+        self.assertEqual(self.core.endpoint.transactions.client_count, 0)
+
+    def test_timer_c(self) -> None:
+        """A device that rings for ever is given up after Timer C (§16.8)."""
+        (one,) = self.devices(1.0)
+        one.answer = 0
+        call = self.start(self.alice, BOB, "INVITE")
+        self.clock.advance(1.0)
+        one.respond(one.pending[0], 180)
+        self.clock.advance(self.core.config.timer_c - 5.0)
+        self.assertEqual(one.cancels, [])
+        self.clock.advance(10.0)
+        self.assertEqual(len(one.cancels), 1)
+        self.assertEqual(self.wait(call).status, 487)
+
+    def test_silence(self) -> None:
+        """A silent device leaves a MESSAGE without answer, never with 408 (RFC 4320 §4.2)."""
+        (one,) = self.devices(1.0)
+        one.answer = 0
+        response = self.send(self.alice, BOB)
+        self.assertEqual((response.status, response.local), (408, True))
+        self.clock.advance(5.0)
+        self.assertEqual(self.core.router._forwarder.pending, 0)
+
+    def test_disposition(self) -> None:
+        """The caller may forbid forking (RFC 3841 §9.1)."""
+        one, two = self.devices(0.5, 0.5)
+        headers = [("Request-Disposition", "no-fork")]
+        self.assertEqual(self.send(self.alice, BOB, headers=headers).status, 200)
+        self.assertEqual(len(one.got) + len(two.got), 1)
+
+    def test_breadth(self) -> None:
+        """The breadth is shared out between branches (RFC 5393 §5.3.3)."""
+        one, two = self.devices(0.5, 0.5)
+        self.send(self.alice, BOB, headers=[("Max-Breadth", "10")])
+        breadths = [int(phone.got[0].first("Max-Breadth") or 0) for phone in (one, two)]
+        self.assertEqual(sum(breadths), 10)
+
+    def test_preferences(self) -> None:
+        """Accept-Contact picks the device, Reject-Contact leaves one out (RFC 3841 §7.2)."""
+        plain, tagged = self.phone("bob", 20), self.phone("bob", 21)
+        self.register(plain, ";audio")
+        self.register(tagged, ";+g.oma.sip-im")
+        accept = [("Accept-Contact", "*;+g.oma.sip-im;require;explicit")]
+        self.assertEqual(self.send(self.alice, BOB, headers=accept).status, 200)
+        self.assertEqual((len(plain.got), len(tagged.got)), (0, 1))
+        reject = [("Reject-Contact", "*;+g.oma.sip-im")]
+        self.send(self.alice, BOB, headers=reject)
+        self.assertEqual((len(plain.got), len(tagged.got)), (1, 1))
+
+    def test_path(self) -> None:
+        """A request visits the Path of the binding (RFC 3327 §5.1)."""
+        edge, device = self.server("10.0.1.40"), self.phone("bob", 20)
+        self.register(device, headers=[("Supported", "path"), ("Path", "<sip:10.0.1.40;lr>")])
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.assertEqual((len(edge.got), len(device.got)), (1, 1))
+
+    def test_gruu(self) -> None:
+        """A GRUU reaches its device only; a made-up temporary one is 404 (RFC 5627 §6.1)."""
+        instance = ';+sip.instance="<urn:uuid:00000000-0000-4000-8000-00000000000{}>"'
+        one, two = self.phone("bob", 20), self.phone("bob", 21)
+        gruu = [("Supported", "gruu")]
+        first = self.register(one, instance.format(1), gruu)
+        self.register(two, instance.format(2), gruu)
+        contact = next(c for c in first.contacts if c.uri_text == one.contact)
+        for name in ("pub-gruu", "temp-gruu"):
+            target = contact.params.get(name)
+            assert target
+            self.assertEqual(self.send(self.alice, target).status, 200)
+        self.assertEqual((len(one.got), len(two.got)), (2, 0))
+        self.assertEqual(self.send(self.alice, f"sip:tgruu.AAAA@{DOMAIN};gr").status, 404)
+
+
+class FlowTests(CoreCase):
+    """Devices that are reached by the connection that they opened (RFC 5626)."""
+
+    instance = ';+sip.instance="<urn:uuid:00000000-0000-4000-8000-000000000001>"'
+
+    def connected(self, name: str, number: int, reg_id: int) -> Phone:
+        """Return a phone that registered over TCP by outbound."""
+        phone = self.phone(name, number, route=f"<sip:{CORE};transport=tcp;lr>")
+        contact = f"sip:{name}@unreachable.invalid;transport=tcp;ob"
+        phone.contact = contact
+        response = self.register(
+            phone, f"{self.instance};reg-id={reg_id}", [("Supported", "outbound, path, gruu")]
+        )
+        self.assertEqual(response.status, 200)
+        self.assertIn("outbound", response.first("Require") or "")
+        return phone
+
+    def test_connection(self) -> None:
+        """Requests go down the connection, wherever the Contact points (§5.3)."""
+        alice, bob = self.phone("alice", 1), self.connected("bob", 2, 1)
+        self.assertEqual(self.send(alice, BOB).status, 200)
+        self.assertEqual([flow.transport for flow in bob.flows], ["TCP"])
+
+    def test_other_flow(self) -> None:
+        """An edge proxy says 430: the next flow to the device is used (§5.3.1, §7)."""
+        alice, edge, bob = self.phone("alice", 1), self.server("10.0.1.40"), self.phone("bob", 2)
+        supported = ("Supported", "outbound, path")
+        self.assertEqual(self.register(bob, f"{self.instance};reg-id=1", [supported]).status, 200)
+        self.clock.advance(1.0)
+        path = [supported, ("Path", "<sip:10.0.1.40;lr;ob>")]
+        self.assertEqual(self.register(bob, f"{self.instance};reg-id=2", path).status, 200)
+        edge.status = 430
+        self.assertEqual(self.send(alice, BOB).status, 200)
+        self.assertEqual((len(edge.got), len(bob.got)), (1, 1))
+
+    def test_closed(self) -> None:
+        """A closed connection ends the binding (§7)."""
+        alice = self.phone("alice", 1)
+        self.connected("bob", 2, 1)
+        self.network.reset("10.0.1.2")
+        self.clock.advance(1.0)
+        self.assertEqual(self.send(alice, BOB).status, 480)
+
+
+class DialogTests(CoreCase):
+    """Dialogs that stay on the core (RFC 3261 §12, §16.6 step 4; IMS-35)."""
+
+    def call(self, caller: Phone, to: str = BOB) -> Any:
+        """Set up a dialog; return it."""
+        request = caller.agent.make("INVITE", to, [("Contact", f"<{caller.contact}>")])
+        response = self.wait(caller.agent.request(request))
+        self.assertEqual(response.status, 200)
+        dialog = as_uac(request, response)
+        dialog.local_seq = response.cseq.number
+        caller.agent.endpoint.send_ack(dialog.ack(response.cseq.number, []))
+        self.clock.advance(0.5)
+        return dialog
+
+    def bye(self, phone: Phone, dialog: Any) -> Response:
+        response: Response = self.wait(phone.agent.request(dialog.request("BYE", [])))
+        return response
+
+    def test_dialog(self) -> None:
+        """INVITE, ACK and BYE pass the core, without a second challenge."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        self.assertEqual(len(bob.acks), 1)
+        self.assertTrue(all(route.uri.host == CORE for route in dialog_routes(dialog)))
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+        self.assertEqual([one.method for one in bob.got], ["INVITE", "BYE"])
+
+    def test_transports(self) -> None:
+        """A change of transport gives two Record-Routes, one for each side."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        alice.agent.routes = (f"<sip:{CORE};transport=tcp;lr>",)
+        self.register(bob)
+        dialog = self.call(alice)
+        routes = [str(route) for route in dialog_routes(dialog)]
+        self.assertEqual(len(routes), 2)
+        self.assertIn("transport=tcp", routes[0])
+        self.assertNotIn("transport=tcp", routes[1])
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+
+    def test_flow_in_dialog(self) -> None:
+        """Requests inside a dialog go down the device's connection too (RFC 5626 §5.3)."""
+        alice = self.phone("alice", 1)
+        bob = self.phone("bob", 2, route=f"<sip:{CORE};transport=tcp;lr>")
+        bob.contact = "sip:bob@unreachable.invalid;transport=tcp;ob"
+        instance = FlowTests.instance
+        self.register(bob, f"{instance};reg-id=1", [("Supported", "outbound, path")])
+        dialog = self.call(alice)
+        self.assertEqual(len(bob.acks), 1)
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+        self.assertEqual([flow.transport for flow in bob.flows], ["TCP", "TCP"])
+
+    def test_stolen_mark(self) -> None:
+        """The mark of one dialog opens no other (§16.12)."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        request = dialog.request("BYE", [])
+        request.set("Call-ID", "another")
+        self.assertEqual(self.wait(alice.agent.request(request)).status, 403)
+
+    def test_charging(self) -> None:
+        """All messages of a dialog carry one ICID to who is trusted (RFC 7315 §4.6)."""
+        server = self.server("10.0.0.3")
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        del server
+        charging = self.core.router._charging
+        vector = charging.recall(dialog.request("INFO", []))
+        self.assertIsNotNone(vector)
+        self.bye(alice, dialog)
+        self.assertIsNone(charging.recall(dialog.request("INFO", [])))
+
+    def test_restart(self) -> None:
+        """A dialog goes on after a restart of the core: its key is kept."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        self.successResultOf(self.core.endpoint.stop())
+        self.make_core(CORE, self.stores)
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+
+
+def dialog_routes(dialog: Any) -> list[NameAddr]:
+    return [NameAddr.parse(route) for route in dialog.routes]
