@@ -205,8 +205,7 @@ class Client:
             patience: seconds that each of the two may take.
         """
         await self._outbox.drain(patience, self._clock)
-        if self.registered:
-            await self.unregister(patience)
+        await self.unregister(patience)
         self.inbox.close()
         await self.endpoint.stop()
 

@@ -73,10 +73,15 @@ def write_list_body(
 ) -> tuple[str, bytes]:
     """Return media type and octets of a message to a list.
 
+    Who is named twice gets it once, and as visibly as the first time.
+
     Spec: RFC 5365 §6; RFC 5364 §4
     """
-    people = [(uri, kind) for kind, uris in ((TO, to), (CC, cc), (BCC, bcc)) for uri in uris]
-    entries = tuple(Entry(uri, copy=kind) for uri, kind in people)
+    people: dict[str, str] = {}
+    for kind, uris in ((TO, to), (CC, cc), (BCC, bcc)):
+        for uri in uris:
+            people.setdefault(uri, kind)
+    entries = tuple(Entry(uri, copy=kind) for uri, kind in people.items())
     return Multipart(
         "mixed",
         [
