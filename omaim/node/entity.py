@@ -114,15 +114,15 @@ def options_for(maker: EntityMaker) -> type[usage.Options]:
     class Options(usage.Options):
         """Command line first, then the part of the topology file, then the defaults."""
 
-        synopsis = f"Usage: twistd [options] {maker.tapname} [--config FILE --name PART] [...]"
+        synopsis = "[--config FILE --name PART] [--setting VALUE ...]"
         longdesc = (
             f"{maker.description} Settings come from the command line, from the part of the "
             "topology file that --name names, or are the defaults shown; lists are written "
             "with commas."
         )
         optParameters = [
-            ["config", "c", "", "topology file (TOML) that describes the network"],
-            ["name", "n", "", "name of this entity in the topology file"],
+            ["config", "c", None, "topology file (TOML) that describes the network"],
+            ["name", "n", None, "name of this entity in the topology file"],
             *(
                 [
                     field.name.replace("_", "-"),
@@ -138,7 +138,8 @@ def options_for(maker: EntityMaker) -> type[usage.Options]:
 
 
 def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default) or "none"
+    text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return text or "none"
 
 
 def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:

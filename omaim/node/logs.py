@@ -81,7 +81,8 @@ def to_text(event: LogEvent) -> str:
     moment = datetime.datetime.fromtimestamp(event.get("log_time", 0.0))
     level = event.get("log_level")
     mark = f"{level.name}: " if level is not None and level >= LogLevel.warn else ""
-    text = formatEvent(event)
+    # A peer's words cannot begin a line of their own, nor write on a terminal.
+    text = "".join(sign if sign.isprintable() else "·" for sign in formatEvent(event))
     failure = event.get("log_failure")
     if failure is not None:
         text = f"{text}\n{failure.getTraceback()}".rstrip()
