@@ -344,7 +344,9 @@ class Core(Service):
 
     def _for_us(self, request: Request) -> bool:
         uri = request.request_uri
-        return isinstance(uri, SipUri) and not uri.user and self._here(uri)
+        if not isinstance(uri, SipUri) or uri.user or not self._here(uri):
+            return False
+        return not uri.lr or not request.has("Route")  # else a strict router wrote it
 
     def _here(self, uri: SipUri) -> bool:
         return uri.host in self._hosts or self.endpoint.owns(uri)

@@ -7,7 +7,7 @@ from typing import Any
 from omaim.sip.dialog import as_uac
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
-from tests.core.support import CORE, DOMAIN, CoreCase, Phone
+from tests.core.support import CORE, DOMAIN, ROUTE, CoreCase, Phone
 
 BOB = f"sip:bob@{DOMAIN}"
 
@@ -180,8 +180,11 @@ class FlowTests(CoreCase):
         supported = ("Supported", "outbound, path")
         self.assertEqual(self.register(bob, f"{self.instance};reg-id=1", [supported]).status, 200)
         self.clock.advance(1.0)
+        edge.status = -2
+        bob.agent.routes = ("<sip:10.0.1.40;lr>", ROUTE)
         path = [supported, ("Path", "<sip:10.0.1.40;lr;ob>")]
         self.assertEqual(self.register(bob, f"{self.instance};reg-id=2", path).status, 200)
+        edge.got.clear()
         edge.status = 430
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.assertEqual((len(edge.got), len(bob.got)), (1, 1))

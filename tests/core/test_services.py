@@ -1,0 +1,317 @@
+"""Application servers: who is asked, in which order, and what happens when one is dead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from omaim.core.profile_xml import write_profile
+from omaim.core.service_profile import (
+    CONTINUE,
+    ORIGINATING,
+    ORIGINATING_DIVERTED,
+    TERMINATE,
+    TERMINATING,
+    CaseIs,
+    Criteria,
+    Filters,
+    MethodIs,
+    Point,
+    Profile,
+    Trigger,
+)
+from omaim.core.service_profile import Server as At
+from omaim.sip.identity import served_user
+from omaim.sip.message import Request
+from tests.core.support import CORE, DOMAIN, IM, ROUTE, CoreCase, Server
+
+BOB = f"sip:bob@{DOMAIN}"
+OTHER = "10.0.0.3"
+
+
+def criteria(priority: int, host: str, case: int, handling: int = CONTINUE) -> Criteria:
+    """Return a criterion that sends MESSAGE and INVITE in one session case to a server."""
+    trigger = Trigger(
+        True,
+        (
+            Point(MethodIs("MESSAGE"), False, (0,)),
+            Point(MethodIs("INVITE"), False, (0,)),
+            Point(CaseIs(case), False, (1,)),
+        ),
+    )
+    return Criteria(priority, At(f"sip:{host}", handling), trigger)
+
+
+class ServiceCase(CoreCase):
+    settings = {"im_server": f"sip:{IM}", "services": (OTHER,), "ccf": ("ccf.north.example",)}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.bob = self.phone("alice", 1), self.phone("bob", 2)
+
+    def profile(self, name: str, *parts: Criteria) -> None:
+        """Give a user a profile of its own."""
+        document = write_profile(Profile(Filters(parts))).decode()
+        self.put(attrs.evolve(self.person(name), profile=document))
+
+
+class ChainTests(ServiceCase):
+    def test_both_sides(self) -> None:
+        """The IM Server sees a message for its sender and for its recipient (IMS-41)."""
+        im = self.server()
+        self.register(self.alice)
+        self.register(self.bob)
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        first, second = im.messages()
+        served = [served_user(one) for one in (first, second)]
+        self.assertEqual(
+            [str(one) for one in served],
+            [
+                f"<sip:alice@{DOMAIN}>;sescase=orig;regstate=reg",
+                f"<{BOB}>;sescase=term;regstate=reg",
+            ],
+        )
+        self.assertEqual(first.first("P-Charging-Function-Addresses"), "ccf=ccf.north.example")
+        icids = {(one.first("P-Charging-Vector") or "").partition(";")[0] for one in im.messages()}
+        self.assertEqual(len(icids), 1)
+        self.assertEqual(len(self.bob.got), 1)
+        self.assertFalse(self.bob.got[0].has("P-Served-User"))
+
+    def test_unregistered(self) -> None:
+        """The IM Server sees messages of and for users who are not registered."""
+        im = self.server()
+        im.status = 202
+        self.assertEqual(self.send(self.alice, BOB).status, 202)
+        im.status = -1
+        self.assertEqual(self.send(self.alice, BOB).status, 480)
+        states = [(served_user(one) or served_user(im.got[0])) for one in im.messages()]
+        self.assertEqual({one.registered for one in states if one is not None}, {"unreg"})
+
+    def test_order(self) -> None:
+        """Two servers see a request in the order of their priorities (IMS-65)."""
+        one, two = self.server(IM), self.server(OTHER)
+        self.profile("bob", criteria(5, OTHER, TERMINATING), criteria(1, IM, TERMINATING))
+        self.profile("alice")
+        self.register(self.bob)
+        order: list[str] = []
+        one.change = lambda copy: order.append("one")
+        two.change = lambda copy: order.append("two")
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.assertEqual(order, ["one", "two"])
+
+    def test_retarget(self) -> None:
+        """A server that picks another callee ends the services of the first."""
+        one, two = self.server(IM), self.server(OTHER)
+        carol = self.phone("carol", 3)
+        self.profile(
+            "bob",
+            criteria(1, IM, TERMINATING),
+            criteria(2, OTHER, TERMINATING),
+            criteria(3, OTHER, ORIGINATING_DIVERTED),
+        )
+        self.profile("alice")
+        self.profile("carol")
+        self.register(self.bob)
+        self.register(carol)
+
+        def divert(copy: Request) -> None:
+            copy.uri = f"sip:carol@{DOMAIN}"
+
+        one.change = divert
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.assertEqual((len(carol.got), len(self.bob.got)), (1, 0))
+        (diverted,) = two.messages()
+        served = served_user(diverted)
+        assert served is not None
+        self.assertEqual((served.uri, served.case), (BOB, "orig"))
+
+    def test_own_requests(self) -> None:
+        """A server need not see what it made itself (IM-2)."""
+        im = self.server()
+        self.register(self.bob)
+        self.send_as(im)
+        self.assertEqual([one.method for one in im.got], ["REGISTER"])
+        self.assertEqual(len(self.bob.got), 1)
+
+    def test_own_requests_by_name(self) -> None:
+        """… also when it is known by a name that has to be resolved first."""
+        im = self.server()
+        self.profile("bob", criteria(1, f"im.{DOMAIN}", TERMINATING))
+        self.register(self.bob)
+        self.send_as(im)
+        self.assertEqual((im.messages(), len(self.bob.got)), ([], 1))
+
+    def test_own_request_skips_along(self) -> None:
+        """Other servers see it, and it stays known through them."""
+        im, two = self.server(IM), self.server(OTHER)
+        self.profile("bob", criteria(1, OTHER, TERMINATING), criteria(2, IM, TERMINATING))
+        self.register(self.bob)
+        self.send_as(im)
+        self.assertEqual((im.messages(), len(two.messages()), len(self.bob.got)), ([], 1, 1))
+
+    def test_asked_to_originate(self) -> None:
+        """A server may ask for the services of the user it acts for (TS 24.229 §5.7.3)."""
+        im, two = self.server(IM), self.server(OTHER)
+        self.profile("alice", criteria(1, OTHER, ORIGINATING))
+        self.register(self.alice)
+        self.register(self.bob)
+        self.send_as(im, f"<sip:{CORE};lr;orig>")
+        self.assertEqual(len(two.messages()), 1)
+
+    def send_as(self, server: Server, route: str = ROUTE) -> Any:
+        """Let a server send bob a message on behalf of alice."""
+        ids = server.endpoint.ids
+        request = Request.make(
+            "MESSAGE",
+            BOB,
+            [
+                ("Route", route),
+                ("Max-Forwards", "70"),
+                ("From", f"<sip:alice@{DOMAIN}>;tag={ids.tag()}"),
+                ("To", f"<{BOB}>"),
+                ("Call-ID", ids.call_id()),
+                ("CSeq", "1 MESSAGE"),
+                ("P-Asserted-Identity", f"<sip:alice@{DOMAIN}>"),
+            ],
+        )
+        answers: list[Any] = []
+        server.endpoint.send(request, answers.append)
+        self.clock.advance(5.0)
+        self.assertEqual(answers[-1].status, 200)
+        return answers[-1]
+
+    def test_psi(self) -> None:
+        """A public service identity leads to its server (TS 23.228 §5.4.12)."""
+        self.core._psis[f"sip:list@{DOMAIN}"] = f"sip:{OTHER}"
+        im, two = self.server(IM), self.server(OTHER)
+        two.status = 200
+        self.assertEqual(self.send(self.alice, f"sip:list@{DOMAIN}").status, 200)
+        (seen,) = two.messages()
+        self.assertEqual(seen.first("P-Asserted-Identity"), f"<sip:alice@{DOMAIN}>")
+        self.assertFalse(seen.has("P-Served-User"))
+        self.assertEqual(len(im.messages()), 1)
+
+    def test_invite(self) -> None:
+        """An INVITE passes the server, and CANCEL follows it."""
+        self.server()
+        self.profile("alice", criteria(1, IM, ORIGINATING))
+        self.profile("bob")
+        self.register(self.alice)
+        self.register(self.bob)
+        self.assertEqual(self.send(self.alice, BOB, "INVITE").status, 200)
+        self.assertEqual(len(self.bob.got), 1)
+
+
+class FailureTests(ServiceCase):
+    """Default handling (TS 29.228 Annex B.2.2; IMS-47)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.im = self.server()
+        self.profile("bob")
+        self.register(self.bob)
+        self.profile("alice", criteria(1, IM, ORIGINATING))
+        self.register(self.alice)
+
+    def test_continue(self) -> None:
+        """A dead server is passed by, soon enough for the caller to have its answer."""
+        self.network.cut(IM)
+        before = self.clock.seconds()
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.assertLess(self.clock.seconds() - before, 6.0)
+
+    def test_late(self) -> None:
+        """A server that wakes up later does not deliver the message a second time."""
+        self.im.status = 0
+        self.network.cut(IM)
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.im.status = -1
+        self.network.mend(IM)
+        self.clock.advance(40.0)
+        self.assertEqual(len(self.im.messages()), 1)
+        self.assertEqual(len(self.bob.got), 1)
+
+    def test_broken(self) -> None:
+        """A server error counts as dead; a refusal is the answer."""
+        self.im.status = 500
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.im.status = 403
+        self.assertEqual(self.send(self.alice, BOB).status, 403)
+
+    def test_terminate(self) -> None:
+        """Where the criteria say so, the request ends instead."""
+        self.profile("alice", criteria(1, IM, ORIGINATING, TERMINATE))
+        self.im.status = 500
+        self.assertEqual(self.send(self.alice, BOB).status, 500)
+        self.network.cut(IM)
+        response = self.send(self.alice, BOB)
+        self.assertEqual((response.status, response.local), (504, False))
+        self.assertEqual(self.bob.got, [])
+
+    def test_slow(self) -> None:
+        """A server that says 100 is alive and may take its time (RFC 4320 §4.1)."""
+        self.im.status = 0
+        call = self.start(self.alice, BOB)
+        self.clock.advance(20.0)
+        self.assertEqual(self.bob.got, [])
+        call.addErrback(lambda failure: None)
+        call.cancel()
+
+    def test_invite(self) -> None:
+        """An INVITE goes past a dead server too."""
+        self.network.cut(IM)
+        self.assertEqual(self.send(self.alice, BOB, "INVITE").status, 200)
+
+    def test_cancelled(self) -> None:
+        """An INVITE that the caller gave up goes past nobody."""
+        self.network.cut(IM)
+        call = self.start(self.alice, BOB, "INVITE")
+        self.clock.advance(1.0)
+        call.addErrback(lambda failure: None)
+        call.cancel()
+        self.clock.advance(40.0)
+        self.assertEqual(self.bob.got, [])
+
+
+class ThirdPartyTests(ServiceCase):
+    """Servers hear of registrations (TS 24.229 §5.4.1.7)."""
+
+    def test_life(self) -> None:
+        """First, again, and over: the server is told each time."""
+        im = self.server()
+        self.register(self.bob)
+        self.register(self.bob)
+        self.register(self.bob, ";expires=0")
+        self.clock.advance(1.0)
+        told = [(one.to.uri_text, (one.expires or 0) > 0) for one in im.messages("REGISTER")]
+        self.assertEqual(told, [(BOB, True), (BOB, True), (BOB, False)])
+        self.assertEqual(im.got[0].from_.uri_text, f"sip:{CORE}:5060")
+
+    def test_expiry(self) -> None:
+        """A binding that runs out is told as the end."""
+        im = self.server()
+        self.register(self.bob, ";expires=60")
+        self.clock.advance(65.0)
+        self.assertEqual([one.expires for one in im.messages("REGISTER")], [60, 0])
+        self.assertEqual(self.stores.bindings.count(), 0)
+
+    def test_deregistered(self) -> None:
+        """So is an order of the network (IMS-25)."""
+        im = self.server()
+        self.register(self.bob)
+        ended = self.wait(self.core.registrar.deregister(BOB, "rejected"))
+        self.clock.advance(1.0)
+        self.assertEqual((ended, im.messages("REGISTER")[-1].expires), (1, 0))
+
+    def test_refused(self) -> None:
+        """A server that must serve and refuses ends the registration."""
+        im = self.server()
+        im.status = 403
+        whole = Criteria(
+            1, At(f"sip:{IM}", TERMINATE), Trigger(True, (Point(MethodIs("REGISTER")),))
+        )
+        self.profile("bob", whole)
+        self.register(self.bob)
+        self.clock.advance(1.0)
+        self.assertEqual(self.stores.bindings.count(), 0)
