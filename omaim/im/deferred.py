@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
+
 from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.ids import Ids
 from omaim.im.delivery import REMEMBER, Delivery
 from omaim.im.journal import Journal, icid_of
 from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Mail
 from omaim.im.policy import FAILED, Refusal
-from omaim.im.reports import CHARGING, STORED, Reports
+from omaim.im.reports import STORED, Reports
 from omaim.node.events import MessageDeferred, MessageDeleted, MessageExpired, ServiceEvent
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import MayDefer
+from omaim.sip.identity import VECTOR
 from omaim.sip.message import Request
 from omaim.stores.interfaces import IDeferredStore, QuotaExceeded
 from omaim.stores.records import DELETED, EXPIRED, PAGER, REPORT, DeferredMessage
@@ -25,7 +28,7 @@ from omaim.stores.records import DELETED, EXPIRED, PAGER, REPORT, DeferredMessag
 KEPT: Final = (
     "P-Asserted-Identity",
     "Privacy",
-    CHARGING,
+    VECTOR,
     "Accept-Contact",
     "Reject-Contact",
     "Subject",
@@ -104,11 +107,14 @@ class Deferring:
             headers=tuple(headers),
         )
 
-    async def keep(self, mail: Mail, accepted: ServiceEvent) -> DeferredMessage | None:
+    async def keep(
+        self, mail: Mail, accepted: ServiceEvent, under_way: bool = False
+    ) -> DeferredMessage | None:
         """Store a message; it is durable when this returns.
 
         Args:
             accepted: committed together with the message.
+            under_way: a device has the message and has not answered yet.
 
         Returns:
             What is stored; ``None`` when it was there already.
@@ -121,6 +127,8 @@ class Deferring:
         if self._hooks.wanted(MayDefer):
             await self._ask(mail)
         message = self.record(mail, user)
+        if under_way:
+            message = attrs.evolve(message, attempt=self._delivery.attempt_name())
         deferred = MessageDeferred(
             at=self._now(),
             entity=self._journal.entity,

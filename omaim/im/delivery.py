@@ -104,23 +104,29 @@ class Delivery:
         self._heap: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
 
     # Taking charge of a message
 
-    async def add(
-        self, message: DeferredMessage, events: Sequence[ServiceEvent] = (), quota: bool = True
-    ) -> Added:
+    async def add(self, message: DeferredMessage, events: Sequence[ServiceEvent] = ()) -> Added:
         """Store a message; it is durable when this returns. Nothing is sent yet.
+
+        Args:
+            message: one with an ``attempt`` is on its way already, and nobody else tries it
+                until its time is over.
 
         Raises:
             QuotaExceeded: no room.
             Unavailable: the store cannot answer.
         """
-        user = message.recipient
-        records = self._journal.records(events, user)
-        limit = self._quota if quota else None
-        added = await self._store.add(message, limit, records)
+        user, name = message.recipient, message.attempt
+        adding = self._store.add(message, self._quota, self._journal.records(events, user))
+        if name:  # asked for in the same turn, so that nobody comes between
+            now = self._now()
+            claim = self._store.attempt(user, [message.reference], name, now, now + ATTEMPT)
+            claim.addErrback(_unclaimed)
+        added = await adding
         self.holding.add(user)
         if user in self._running:
             self._again.add(user)
@@ -138,10 +144,9 @@ class Delivery:
         self.kick(message.recipient)
         return True
 
-    async def claim(self, recipient: str, reference: str, name: str) -> None:
-        """Keep everybody from sending a message that is on its way already."""
-        now = self._now()
-        await self._store.attempt(recipient, [reference], name, now, now + ATTEMPT)
+    def attempt_name(self) -> str:
+        """Return a name for an attempt, which tells whose it is and in which life."""
+        return self._life + self._ids.token()
 
     def on_waiting(self, message: DeferredMessage, act: Waits) -> None:
         """Call ``act`` once if the first try to deliver this message leaves it waiting."""
@@ -255,7 +260,7 @@ class Delivery:
         """Deliver what there is; tell whether to look again for what came meanwhile."""
         after = 0
         left = False
-        name = self._ids.token()
+        name = self.attempt_name()
         while not self._stopped:
             if self._ours(user) and not self._ready(user) and user not in self._asked:
                 return False
@@ -282,6 +287,8 @@ class Delivery:
         """Try one message; tell whether the next may follow."""
         user, now = message.recipient, self._now()
         references = [message.reference]
+        if self._widowed(message):
+            await self._store.release(user, references, message.attempt)
         mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
         if not mine:
             if message.attempt_until > now:
@@ -291,6 +298,12 @@ class Delivery:
         content = Content(message.content_type, message.body)
         response = await self._sending.post(self._request(message), content)
         return await self.answered(message, name, response)
+
+    def _widowed(self, message: DeferredMessage) -> bool:
+        """Tell whether an attempt was ours, before we last died: nobody waits for its answer."""
+        name = message.attempt
+        mine = name.startswith(f"{self._journal.entity} ") and not name.startswith(self._life)
+        return mine and message.attempt_until > self._now()
 
     async def answered(self, message: DeferredMessage, name: str, response: Response) -> bool:
         """Act on what the recipient said to a stored message; tell whether to go on.
@@ -383,3 +396,7 @@ class Delivery:
 
 def _nobody(user: str) -> None:
     """Nobody follows."""
+
+
+def _unclaimed(failure: Failure) -> None:
+    """The message could not be stored either, and whoever stores it says so."""

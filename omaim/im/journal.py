@@ -13,7 +13,8 @@ from twisted.logger import Logger
 from omaim.errors import PeerError, Unavailable
 from omaim.node.events import ServiceEvent, to_json
 from omaim.node.taps import Taps
-from omaim.sip.charging import VECTOR, ChargingVector
+from omaim.sip.charging import ChargingVector
+from omaim.sip.identity import VECTOR
 from omaim.stores.interfaces import IOutbox
 from omaim.stores.records import ServiceEventRecord
 

@@ -20,9 +20,10 @@ from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.participating import ANONYMOUS, TERMINATING, Leg, Mail, Served
 from omaim.im.policy import FAILED, FORBIDDEN, Policy, Refusal, sip_form
-from omaim.im.reports import CHARGING, Reports
+from omaim.im.reports import Reports
 from omaim.im.sending import with_content
 from omaim.roles.listmail import OPTION, explode, is_list_mail, read
+from omaim.sip.identity import VECTOR
 from omaim.sip.message import Request
 from omaim.sip.proxying import ExtensionRequired
 from omaim.stores.interfaces import QuotaExceeded
@@ -134,7 +135,7 @@ class Lists:
             what,
             mail.leg.sender,
             recipient,
-            copy.first(CHARGING) or "",
+            copy.first(VECTOR) or "",
             self.delivery.post,
         )
 

@@ -20,11 +20,12 @@ from omaim.im.journal import Journal
 from omaim.im.participating import LIST, TERMINATING, Leg, Mail, Served, leg_of
 from omaim.im.policy import FORBIDDEN, Policy, Refusal
 from omaim.im.reachability import BEHIND, NOW, Reachability
-from omaim.im.reports import CHARGING, Reports
+from omaim.im.reports import Reports
 from omaim.im.sending import Errand, Sending, may_wait
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused, ServiceEvent
 from omaim.node.hooks import Deliver, Hooks, Refuse
 from omaim.node.questions import MayPost
+from omaim.sip.identity import VECTOR
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import DeferredMessage
@@ -142,38 +143,44 @@ class Pager:
     async def _to_recipient(self, mail: Mail) -> Response:
         """Serve the recipient: now, or later."""
         choice = self._reachability.choose(mail)
+        keeps = self._reachability.keeps(mail)
         errand: Errand | None = None
         if choice == NOW:
-            errand = await self._sending.deliver(mail)
+            errand = await self._sending.deliver(mail, patient=not keeps)
             response = errand.response
-            if response is not None:
-                if response.status < 300:
-                    answer = self._sending.upstream(mail, response)
-                    facts = [self._accepted(mail, (mail.leg.user,)), self._delivered(mail)]
-                    await self._journal.append(facts, mail.leg.user)
-                    return answer
-                if not may_wait(response.status) or not self._reachability.keeps(mail):
-                    return self._sending.upstream(mail, response)
-            elif not self._reachability.keeps(mail):
-                return mail.response(480)
-        elif not self._reachability.keeps(mail):
+            if response is not None and not (keeps and may_wait(response.status)):
+                return await self._answered(mail, response)
+        elif not keeps:
             raise PeerError("the recipient is not available", 480)
-        message = await self._deferring.keep(mail, self._accepted(mail, (mail.leg.user,)))
+        accepted = self._accepted(mail, (mail.leg.user,))
+        under_way = errand is not None and errand.response is None
+        message = await self._deferring.keep(mail, accepted, under_way)
         if message is not None:
-            await self._follow(mail, message, errand)
+            await self._follow(message, errand)
             await self._deferring.report_stored(message)
         if choice == BEHIND:
             self._delivery.kick(mail.leg.user)
         return mail.response(202)
 
-    async def _follow(self, mail: Mail, message: DeferredMessage, errand: Errand | None) -> None:
+    async def _answered(self, mail: Mail, response: Response) -> Response:
+        """Pass on what the recipient's device said, and note a delivery."""
+        answer = self._sending.upstream(mail, response)
+        if answer.status < 300:
+            facts = [self._accepted(mail, (mail.leg.user,)), self._delivered(mail)]
+            await self._journal.append(facts, mail.leg.user)
+        return answer
+
+    async def _follow(self, message: DeferredMessage, errand: Errand | None) -> None:
         """See to it that a message that is still on its way is not sent a second time."""
+        name = message.attempt
         if errand is None:
             return
         if errand.response is not None:
-            self._delivery.failed(message.recipient, errand.response.status)
+            if name:  # it came while the message was being stored
+                await self._delivery.late(message, name, errand.response)
+            else:
+                self._delivery.failed(message.recipient, errand.response.status)
             return
-        name = message.reference
 
         def late(response: Response) -> None:
             Deferred.fromCoroutine(self._delivery.late(message, name, response)).addErrback(
@@ -181,9 +188,6 @@ class Pager:
             )
 
         errand.on_late = late
-        await self._delivery.claim(message.recipient, message.reference, name)
-        if errand.response is not None:  # it came while the message was being stored
-            await self._delivery.late(message, name, errand.response)
 
     # What is said of it
 
@@ -204,7 +208,7 @@ class Pager:
         )
         if isinstance(error, Refusal) and error.disposition:
             recipient = leg.user if leg.side == TERMINATING else ""
-            charging = mail.request.first(CHARGING) or ""
+            charging = mail.request.first(VECTOR) or ""
             await self._reports.send(
                 mail.content,
                 error.disposition,

@@ -25,7 +25,7 @@ from omaim.im.content import Content
 from omaim.im.journal import icid_of
 from omaim.im.participating import ANONYMOUS
 from omaim.node.events import ReportSent, ServiceEvent
-from omaim.sip.charging import VECTOR as CHARGING
+from omaim.sip.identity import VECTOR
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import REPORT, DeferredMessage
 
@@ -92,7 +92,7 @@ class Reports:
         """Report on a message that was in the store."""
         if message.kind == REPORT:
             return False
-        charging = next((value for name, value in message.headers if name == CHARGING), "")
+        charging = next((value for name, value in message.headers if name == VECTOR), "")
         content = Content(message.content_type, message.body)
         return await self.send(
             content, disposition, message.sender, message.recipient, charging, post
@@ -126,7 +126,7 @@ class Reports:
             ("P-Asserted-Identity", f"<{by}>"),
         ]
         if charging:
-            headers.append((CHARGING, charging))
+            headers.append((VECTOR, charging))
         return DeferredMessage(
             recipient=canonical_aor(destination(made)) if routed else sender,
             reference=ids.call_id(),

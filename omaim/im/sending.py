@@ -59,7 +59,7 @@ class Errand:
         elif self.on_late is not None:
             self.on_late(response)
 
-    def patient(self, alarm: Alarm) -> None:
+    def until(self, alarm: Alarm) -> None:
         """Wait no longer than this alarm."""
         self._alarm = alarm
 
@@ -98,8 +98,11 @@ class Sending:
         assert response is not None
         return self.upstream(mail, response)
 
-    async def deliver(self, mail: Mail) -> Errand:
+    async def deliver(self, mail: Mail, patient: bool = False) -> Errand:
         """Send a message to its recipient; return when it is answered, or when that takes long.
+
+        Args:
+            patient: wait for the answer, however long it takes.
 
         A device that refuses CPIM is asked again with what is inside it.
         """
@@ -108,24 +111,25 @@ class Sending:
         if self._tagged_only:
             copy.add("Accept-Contact", IM_TAG)
         spare = copy.copy() if self._adaptation and mail.content.media_type == _CPIM else None
-        self._try(copy, errand)
+        self._try(copy, errand, patient)
         response = await errand.done
         if spare is not None and response is not None and response.status == 415:
             again = plainer(spare, mail.content)
             if again is not None:
                 errand = Errand()
-                self._try(again, errand)
+                self._try(again, errand, patient)
                 await errand.done
         return errand
 
-    def _try(self, request: Request, errand: Errand) -> None:
-        driver = self._endpoint.driver
-        alarm = Alarm(errand.impatient)
-        errand.patient(alarm)
+    def _try(self, request: Request, errand: Errand, patient: bool) -> None:
         self._endpoint.send(request, errand.answered)
-        alarm.deadline = driver.now() + self._patience
-        driver.deadlines.arm(alarm)
-        driver.arm()
+        if not patient:
+            driver = self._endpoint.driver
+            alarm = Alarm(errand.impatient)
+            errand.until(alarm)
+            alarm.deadline = driver.now() + self._patience
+            driver.deadlines.arm(alarm)
+            driver.arm()
 
     async def post(self, request: Request, content: Content) -> Response:
         """Send a request of our own; return its final response."""

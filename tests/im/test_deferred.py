@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from omaim.bodies.cpim import Cpim
 from omaim.im.delivery import ATTEMPT, FIRST_PAUSE, MOST_ATTEMPTS
 from omaim.node.events import (
@@ -171,6 +173,16 @@ class PatienceTests(ImTestCase):
         self.clock.advance(FIRST_PAUSE + 2)
         self.assertEqual(len(self.core.seen), 2)
         self.assertEqual(self.waiting(BOB), [])
+
+    def test_nothing_to_keep(self) -> None:
+        """For what cannot be kept the answer is awaited: nobody hears 480 of a delivery."""
+        self.core.otherwise = None
+        request = self.core.isc("term", XENIA, BOB, headers=(("Expires", "0"),))
+        asking = Deferred.fromCoroutine(self.core.ua.request(request))
+        self.clock.advance(12)
+        self.assertNoResult(asking)
+        self.core.incoming[0].reply(200)
+        self.assertEqual(self.wait(asking).status, 200)
 
     def test_no_answer(self) -> None:
         """A device that never answers gets the message again: it may not have it."""

@@ -1,0 +1,105 @@
+"""kill -9 of the IM Server: what it acknowledged is delivered, what a device confirmed is over."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from omaim.ids import Ids
+from omaim.net.endpoint import Endpoint
+from omaim.net.network import ReactorNetwork
+from omaim.roles.incoming import Incoming
+from omaim.sip.message import Response
+from tests.im.support import BOB, XENIA, Core
+
+ROUNDS = 3
+EACH = 60  # messages sent in each life of the server
+
+
+class CrashTests(TestCase):
+    """Of a server with SQLite, killed while it takes messages and while it delivers them."""
+
+    timeout = 100
+
+    async def _set_up(self) -> None:
+        self.chance = random.Random(5)
+        endpoint = Endpoint(ReactorNetwork(reactor), reactor, name="core", ids=Ids(7))
+        listener = await endpoint.listen("UDP", "127.0.0.1", 0)
+        self.addCleanup(endpoint.stop)
+        self.port = listener.port
+        self.core = Core(endpoint)
+        self.state = os.path.abspath(self.mktemp())
+        self.acknowledged: list[str] = []
+        self.confirmed: list[str] = []
+        self.repeats = 0
+
+        def deliver(incoming: Incoming) -> Response:
+            name = incoming.request.body.decode()
+            self.repeats += name in self.confirmed
+            self.confirmed.append(name)
+            return incoming.response(200)
+
+        self.core.otherwise = deliver
+
+    async def _life(self) -> subprocess.Popen[bytes]:
+        """Start a server; return it when it serves."""
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.im.server", self.state, str(self.port)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        assert server.stdout is not None
+        self.address = f"sip:127.0.0.1:{int(server.stdout.readline())}"
+        server.stdout.close()
+        return server
+
+    async def _send(self, name: str) -> None:
+        request = self.core.isc("term", XENIA, BOB, name.encode(), state="unreg")
+        request.set("Route", f"<{self.address};lr>")
+        response = await self.core.ua.request(request)
+        if response.status == 202:
+            self.acknowledged.append(name)
+
+    async def _register(self) -> None:
+        request = self.core.ua.make("REGISTER", self.address, [("Expires", "600")], to=f"<{BOB}>")
+        await self.core.ua.request(request)
+
+    def test_kill(self) -> Any:
+        """Nothing acknowledged is lost; no more than the one under way is repeated."""
+
+        async def run() -> None:
+            await self._set_up()
+            for life in range(ROUNDS):
+                server = await self._life()
+                sending = [
+                    Deferred.fromCoroutine(self._send(f"{life}-{number}")) for number in range(EACH)
+                ]
+                await DeferredList(sending[: EACH // 2])
+                await self._register()
+                while len(self.confirmed) < 10 * (life + 1):
+                    await deferLater(reactor, 0.002)
+                await deferLater(reactor, self.chance.uniform(0.0, 0.02))
+                server.kill()
+                for one in sending:
+                    one.addErrback(lambda _: None).cancel()
+            before = len(self.confirmed)
+            self.assertLess(before, len(self.acknowledged))
+            await self._life()
+            await self._register()
+            deadline = reactor.seconds() + 60  # type: ignore[attr-defined]
+            while set(self.acknowledged) - set(self.confirmed):
+                self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+                await deferLater(reactor, 0.02)
+            self.assertLessEqual(self.repeats, ROUNDS)
+
+        return Deferred.fromCoroutine(run())
