@@ -84,16 +84,16 @@ class Cpim:
         return message
 
     @staticmethod
-    def make(from_: Address, to: list[Address], date_time: str, part: Part) -> Cpim:
+    def make(author: Address, to: list[Address], date_time: str, part: Part) -> Cpim:
         """Return a new message.
 
         Args:
-            from_: its author.
+            author: who says it.
             to: its recipients.
             date_time: RFC 3339, or "" to leave it out.
             part: the content.
         """
-        headers = [Header.make("From", str(from_))]
+        headers = [Header.make("From", str(author))]
         for one in to:
             headers.append(Header.make("To", str(one)))
         if date_time:

@@ -276,9 +276,9 @@ class RegistrationTable:
         """Take a document in.
 
         Returns:
-            :data:`APPLIED`; :data:`OLD` for one that came late or twice, nothing changed;
-            :data:`MISSED` for a partial one after a gap: it was taken in, but refresh the
-            subscription to be told all.
+            APPLIED; or OLD for one that came late or twice, nothing changed; or MISSED for a
+            partial one after a gap, which was taken in, but refresh the subscription to be told
+            all.
         """
         if reginfo.version <= self._version:
             return OLD

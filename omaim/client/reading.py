@@ -111,7 +111,7 @@ def read(request: Request, accept: tuple[str, ...], *, trusted: bool = True) -> 
 
     Args:
         request: the MESSAGE.
-        accept: media types that we take, envelopes included; "text/*" and "*/*" may be among
+        accept: media types that we take, envelopes included; ``text/*`` and ``*/*`` may be among
             them.
         trusted: it came from our server: what it asserts is so.
 

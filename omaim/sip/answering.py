@@ -148,7 +148,7 @@ class Answerer:
 
         Returns:
             Whether sending the request again with :meth:`answers` can help. ``False`` after
-            an answer that was refused and not for a stale nonce: the password is wrong.
+            an answer that was refused and not for a stale nonce, as the password is wrong.
 
         Spec: RFC 8760 §2.4; RFC 3261 §22.1, §22.3; RFC 7616 §3.3 (stale)
         """

@@ -105,7 +105,7 @@ class Nonces:
 
         Returns:
             Whether this count is new. It may come late, but no more than 30 behind the
-            highest seen: datagrams overtake one another.
+            highest seen, as datagrams overtake one another.
 
         Spec: RFC 7616 §3.4 (nc)
         """

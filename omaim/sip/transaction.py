@@ -3,7 +3,7 @@
 What they do stands in the tables of :mod:`omaim.sip.transitions`; :mod:`omaim.sip.matching`
 finds the machine for a message, and does what the machine asks for.
 
-A machine takes inputs with the time, and says with :meth:`take` what is to be done: a set of
+A machine takes inputs with the time, and says with ``take()`` what is to be done: a set of
 bits, so that nothing is allocated. Its ``deadline`` is the next moment of its timers.
 
 Spec: RFC 3261 §17; RFC 6026; RFC 4320
@@ -82,8 +82,9 @@ class ServerTransaction(Waiting):
             the final response, but for an INVITE.
 
     Spec: RFC 3261 §17.2; RFC 6026 §7.1; RFC 4320 §4
+
     Differs: a non-INVITE request that its user leaves without answer is forgotten at 64 × T1 + T4;
-        RFC 3261 has no timer there, RFC 4320 §4.2 says that no answer comes then.
+    RFC 3261 has no timer there, RFC 4320 §4.2 says that no answer comes then.
     """
 
     __slots__ = (

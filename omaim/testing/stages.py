@@ -1,7 +1,7 @@
 """Where scenarios are played: in virtual time, or over loopback sockets in one reactor.
 
 A stage keeps what one network may share with the next: addresses and certificates. Each
-:meth:`play` builds a network of its own and takes it down again.
+``play()`` builds a network of its own and takes it down again.
 """
 
 from __future__ import annotations
