@@ -179,4 +179,4 @@ def _rule(number: int, table: Any, path: str) -> Rule:
 
 def _check_answer(pattern: re.Pattern[str], answer: str) -> None:
     """Raise re.error if ``answer`` names a group that ``pattern`` does not have."""
-    re.compile(f"(?:{pattern.pattern})|").sub(answer, "", count=1)
+    re.compile(f"{pattern.pattern}|").sub(answer, "", count=1)

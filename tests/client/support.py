@@ -19,6 +19,7 @@ from omaim.net.endpoint import Endpoint
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
 from omaim.roles.incoming import Incoming
+from omaim.roles.listmail import OPTION
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.message import Request, Response
 from omaim.stores.memory import memory_stores
@@ -137,6 +138,7 @@ class Server:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.ua = UserAgent(endpoint, f"sip:core.{DOMAIN}", contact=f"<sip:{CORE}>")
+        self.ua.supported.add(OPTION)
         self.seen: list[Request] = []
         self.incoming: list[Incoming] = []
         self.script: list[Step] = []
