@@ -196,6 +196,7 @@ class UserAgent:
         """
         credentials = self.credentials
         search = _Search(request, redirections)
+        begun = _Begun(sent)
         tries = 0
         uri = request.uri
         attempt = request.copy()
@@ -203,7 +204,7 @@ class UserAgent:
             self._sign(attempt, credentials)
         while True:
             signed = attempt.first("Authorization") or ""
-            response = await self._once(attempt, provisional, flow, targets, sent)
+            response = await self._once(attempt, provisional, flow, targets, begun)
             challenge = _CHALLENGES.get(response.status)
             if challenge is not None:
                 if credentials is None:
@@ -211,6 +212,10 @@ class UserAgent:
                 if not credentials.take(challenge, response.all(challenge), tries):
                     return response
                 tries += 1
+                if begun.target is not None:
+                    # To the server that asked, not to one that had failed before it.
+                    rest = [one for one in targets or () if one != begun.target]
+                    targets = [begun.target, *rest]
             else:
                 if credentials is not None and response.status < 300 and signed:
                     _confirm(credentials, signed, response)
@@ -239,7 +244,7 @@ class UserAgent:
         provisional: Callable[[Response], object] | None,
         flow: Flow | None,
         targets: list[Target] | None,
-        sent: Callable[[Exchange], object] | None,
+        begun: _Begun,
     ) -> Deferred[Response]:
         final: Deferred[Response] = Deferred(lambda _: exchange.cancel())
 
@@ -251,8 +256,7 @@ class UserAgent:
                 provisional(response)
 
         exchange = self.endpoint.send(request, responded, flow=flow, targets=targets)
-        if sent is not None:
-            sent(exchange)
+        begun.note(exchange)
         return final
 
     # Answering.
@@ -358,6 +362,26 @@ def _confirm(credentials: Answerer, signed: str, response: Response) -> None:
             credentials.confirm(signed, info, response.body)
         except PeerError as error:
             _log.info("An Authentication-Info does not parse: {why}", why=error.why)
+
+
+class _Begun:
+    """The exchange of the latest attempt; whoever asked to know is told of each."""
+
+    __slots__ = ("_exchange", "_tell")
+
+    def __init__(self, tell: Callable[[Exchange], object] | None) -> None:
+        self._tell = tell
+        self._exchange: Exchange | None = None
+
+    def note(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        if self._tell is not None:
+            self._tell(exchange)
+
+    @property
+    def target(self) -> Target | None:
+        """The server that answered; ``None`` when the path was given."""
+        return None if self._exchange is None else self._exchange.target
 
 
 class _Search:
