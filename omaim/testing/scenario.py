@@ -64,9 +64,11 @@ class Layout:
     """How a network differs from the lab's.
 
     Args:
-        settings: of entities, by their names: ``{"core-north": {"profile": "sip"}}``.
+        settings: of entities, by their names: ``{"core-north": {"profile": "sip"}}``; in texts
+            ``{base}`` stands for the first two numbers of all addresses, ``{port}`` for the port
+            of the servers and ``{tls}`` for that with TLS.
         link: how paths of the simulated network are.
-        secure: all servers reach each other by TLS.
+        secure: servers listen by TLS only.
         without: entities that are not there.
     """
 
@@ -155,6 +157,7 @@ class ScenarioNetwork:
 
     Attributes:
         clock, network, plan, dns: as above.
+        slack: how many times longer than usual everything may take.
         nodes: of the servers in this process, by name.
         entities: the servers in this process, by name.
         records: every message that an entity of this process sent or received.
@@ -173,6 +176,7 @@ class ScenarioNetwork:
         self.network = network
         self.plan = plan
         self.ask = ask
+        self.slack = 1.0
         self.records: list[WireRecord] = []
         self.directory = Directory()
         self.nodes: dict[str, Node] = {}
@@ -190,13 +194,22 @@ class ScenarioNetwork:
         """Start every server of the plan, as the layout wants it."""
         self._contents = network(self.plan)["entities"]
         for name, table in self._contents.items():
-            own = layout.settings.get(name, {})
-            table.update(own)
+            table.update(self._filled(layout.settings.get(name, {})))
             if table["kind"] == "dns" or name in layout.without:
                 continue
             if layout.secure:
                 table["listen"] = [one for one in table["listen"] if one.startswith("tls")]
             await self.start(name)
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, str):
+            text = value.replace("{base}", self.plan.base).replace("{port}", str(self.plan.port))
+            return text.replace("{tls}", str(self.plan.port + 1))
+        if isinstance(value, Mapping):
+            return {key: self._filled(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._filled(one) for one in value]
+        return value
 
     async def start(self, name: str) -> None:
         """Start a server, the first time or again; what it had stored is there."""
@@ -312,7 +325,8 @@ class ScenarioNetwork:
             Missed: none came in time.
         """
         coming = client.inbox.next()
-        coming.addTimeout(within, self.clock, onTimeoutCancel=self._late(f"message to {client}"))
+        late = self._late(f"message to {client}")
+        coming.addTimeout(within * self.slack, self.clock, onTimeoutCancel=late)
         return await coming
 
     async def nothing(self, client: Client, during: float = 1.0) -> None:
@@ -338,7 +352,7 @@ class ScenarioNetwork:
         Raises:
             Missed: it did not become so in time.
         """
-        end = self.clock.seconds() + within
+        end = self.clock.seconds() + within * self.slack
         while True:
             found = come()
             if found:

@@ -1,0 +1,76 @@
+"""IM-1: the signalling of sessions between phones; their media are not there yet (§5.6.1)."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from omaim.testing.peers import phone
+from omaim.testing.scenario import EVERYWHERE, IN_PROCESS, ScenarioNetwork, holds, same, scenario
+
+
+@scenario(shows=("IMS-35",), stages=EVERYWHERE)
+async def invite_to_bye(net: ScenarioNetwork) -> None:
+    """INVITE, 200, ACK and BYE go through the cores, the last two along the recorded route."""
+    alice, xenia = await phone(net, "alice"), await phone(net, "xenia")
+    await alice.register()
+    await xenia.register()
+    call = await alice.call(xenia.identity, body=b"v=0\r\n")
+    same(call.response.status, 200, "INVITE")
+    (invite,) = xenia.received("INVITE")
+    same(invite.body, b"v=0\r\n", "the offer")
+    await net.until(lambda: xenia.acks, "the ACK")
+    same((await call.request("INFO")).status, 200, "INFO")
+    same((await call.request("BYE")).status, 200, "BYE")
+    same([one.method for one in xenia.requests[-2:]], ["INFO", "BYE"], "in the dialog")
+    for one in (*xenia.acks, *xenia.requests[-2:]):
+        holds(len(one.values("Via")) >= 3, f"{one.method} came through both cores")
+    for one in (alice, xenia):
+        await one.register(0)
+
+
+@scenario(shows=("IMS-35", "IMS-21"))
+async def ringing_and_refused(net: ScenarioNetwork) -> None:
+    """A callee's refusal comes back to the caller, with its status."""
+    alice, xenia = await phone(net, "alice"), await phone(net, "xenia")
+    await alice.register()
+    await xenia.register()
+    xenia.answers["INVITE"] = 486
+    same((await alice.call(xenia.identity)).response.status, 486, "INVITE")
+    same(xenia.acks, [], "ACKs that reach the user: the hop's own transaction takes them")
+    same((await alice.call("sip:nobody@south.example")).response.status, 404, "to nobody")
+    for one in (alice, xenia):
+        await one.register(0)
+
+
+@scenario(shows=("IMS-35", "IMS-21"))
+async def forked_to_two_devices(net: ScenarioNetwork) -> None:
+    """The device that answers gets the call, the one that only rings is cancelled."""
+    alice = await phone(net, "alice")
+    slow, quick = await phone(net, "xenia", device="slow"), await phone(net, "xenia")
+    for one in (alice, slow, quick):
+        await one.register()
+    slow.answers["INVITE"] = 0
+    call = await alice.call(slow.identity)
+    same(call.response.status, 200, "INVITE")
+    same((len(slow.received("INVITE")), len(quick.received("INVITE"))), (1, 1), "who rang")
+    await net.until(lambda: slow.cancelled, "the CANCEL of the other branch")
+    same((await call.request("BYE")).status, 200, "BYE")
+    same((len(slow.received("BYE")), len(quick.received("BYE"))), (0, 1), "who got the BYE")
+    for one in (alice, slow, quick):
+        await one.register(0)
+
+
+@scenario(shows=("IMS-35",), stages=IN_PROCESS)
+async def given_up(net: ScenarioNetwork) -> None:
+    """A caller who gives up has the ringing stopped at the other end."""
+    alice, xenia = await phone(net, "alice"), await phone(net, "xenia")
+    await alice.register()
+    await xenia.register()
+    xenia.answers["INVITE"] = 0
+    request = alice.agent.make("INVITE", xenia.identity, [("Contact", f"<{alice.contact}>")])
+    calling = Deferred.fromCoroutine(alice.agent.request(request))
+    await net.until(lambda: xenia.received("INVITE"), "it rings")
+    await net.sleep(0.3)
+    calling.addErrback(lambda _: None)
+    calling.cancel()
+    await net.until(lambda: xenia.cancelled, "the CANCEL")
