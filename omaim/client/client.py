@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from omaim.bodies.cpim import Address
 from omaim.bodies.deferred_list import Waiting
-from omaim.client.access import Access, Phone, server_uri
+from omaim.client.access import Access, Phone, late_dns, server_uri
 from omaim.client.composing import (
     ALL_REPORTS,
     CPIM_TYPE,
@@ -26,7 +26,7 @@ from omaim.client.composing import (
 from omaim.client.deferred import Mailbox
 from omaim.client.failures import failure_of
 from omaim.client.inbox import Inbox
-from omaim.client.messages import DELIVERED, PENDING, Message, Report, Sent, State, Typing
+from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
 from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
@@ -35,7 +35,7 @@ from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import INetwork, ReactorNetwork
-from omaim.net.resolver import Dns, Resolver
+from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import OPTION
@@ -119,7 +119,7 @@ class Client:
             self._clock = clock
             self._network = network or ReactorNetwork(clock)
             ids = ids or Ids()
-            ask = Dns(clock, list(dns)).ask if dns or not self._network.simulated else None
+            ask = late_dns(clock, dns) if dns or not self._network.simulated else None
             self.endpoint = Endpoint(
                 self._network,
                 clock,
@@ -353,7 +353,7 @@ class Client:
         response = await self._outbox.send(target, content, validity, headers)
         if response.status >= 300:
             raise failure_of(response)
-        if not sent.reports:
+        if sent.status == SENDING:  # a report may have been quicker than the answer
             sent.status = PENDING if response.status != 200 else DELIVERED
         return sent
 
