@@ -5,8 +5,8 @@ Spec: RFC 3261 §8.1.2 (outbound proxy); RFC 3263; RFC 5626 §4.2, §4.3
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
@@ -14,9 +14,10 @@ from omaim.errors import Unavailable, UsageError
 from omaim.net.endpoint import Endpoint
 from omaim.net.exchange import Exchange
 from omaim.net.network import INetwork
+from omaim.net.resolver import Ask, Dns
 from omaim.roles.user_agent import MOST_REDIRECTIONS, UserAgent
 from omaim.sip.flow import TCP, TLS, UDP, Flow
-from omaim.sip.locating import Target
+from omaim.sip.locating import Answer, Target
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import SipUri, parse_uri
 
@@ -50,6 +51,21 @@ def server_uri(server: str, domain: str, transport: str) -> SipUri:
     if transport:
         uri = uri.with_param("transport", transport)
     return uri
+
+
+def late_dns(clock: Any, servers: Sequence[tuple[str, int]]) -> Ask:
+    """Return a function that asks DNS servers, or the system's; it starts with the first question.
+
+    Most clients know their server by its address and never ask.
+    """
+    made: list[Dns] = []
+
+    def ask(name: str, kind: str) -> Deferred[tuple[Answer, float]]:
+        if not made:
+            made.append(Dns(clock, list(servers)))
+        return made[0].ask(name, kind)
+
+    return ask
 
 
 class Access:

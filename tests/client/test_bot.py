@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from omaim.client import bot, entity
-from omaim.client.bot import Bot, Script, echo, sink
+from omaim.client.bot import Bot, Script, echo
 from omaim.client.failures import WrongPassword
 from omaim.client.messages import Message
 from omaim.errors import UsageError
@@ -104,7 +104,6 @@ class ScriptTests(ServedTests):
         self.assertEqual(script(message("Hello there, my name is Al")), "Hello!")
         self.assertEqual(script(message("my name is Al")), "Nice to meet you, Al.")
         self.assertIsNone(script(message("what?")))
-        self.assertIsNone(sink(message("what?")))
 
     def test_wrong(self) -> None:
         """A script that is wrong says where, before the bot starts."""
@@ -168,7 +167,7 @@ class EntityTests(HomeTests):
         self.network.cut(CORE)
         robot = self.bot(transport="tcp")
         self.settle(15.0)
-        self.wait(robot.parent.stopService())  # type: ignore[attr-defined]
+        self.wait(robot.stopService())
         self.assertNoResult(robot.ready())
 
     def test_settings(self) -> None:
