@@ -14,7 +14,7 @@ from omaim.core.job import Job
 from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.bindings import Binding, choose
-from omaim.sip.flow import UDP, Flow
+from omaim.sip.flow import Flow
 from omaim.sip.forking import Branch, Fork, Policy
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import keep_called_party, leave_trust_domain, strip_untrusted
@@ -101,7 +101,8 @@ class Delivery:
         lost = False
         if ways is not None:
             binding: Binding = ways[0]
-            if binding.flow_token and not binding.path:
+            connected = binding.reg_id or binding.received
+            if connected and binding.flow_token and not binding.path:
                 flow, lost = self._flow_of(binding)
         request = job.request
         copy = forwarded_copy(
@@ -141,15 +142,14 @@ class Delivery:
     def _flow_of(self, binding: Binding) -> tuple[Flow | None, bool]:
         """Return the flow by which a device is connected, and whether it needed one and lost it.
 
+        A device that neither asked for outbound nor sits behind a NAT is reached by its Contact.
+
         Spec: RFC 5626 §5.3, §7
         """
-        connected = binding.reg_id > 0 or binding.received != ""
         try:
             flow = self._dialogs.find(binding.flow_token)
         except PeerError:
             return None, binding.reg_id > 0  # made before we last started
-        if flow is not None and flow.transport == UDP and not connected:
-            return None, False
         return flow, flow is None and binding.reg_id > 0
 
     def _other_way(self, fork: Fork, ways: list[Binding] | None) -> None:

@@ -284,6 +284,8 @@ class Forwarder:
         if job.open:
             job.open = False
             self.pending -= 1
+            if not job.transaction.invite:
+                job.fork = job.begin = None  # no circle of references is left behind
 
     # Answers of our own
 

@@ -292,8 +292,10 @@ class Registrar:
         direct = request.names.count("Via") == 1 and not request.has("Path")
         received = ""
         if direct and via.received:
-            host = f"[{via.received}]" if ":" in via.received else via.received
-            received = f"sip:{host}:{via.rport or via.port or 5060}"
+            source, port = via.received, via.rport or via.port or 5060
+            if source != via.host.strip("[]") or port != (via.port or 5060):
+                host = f"[{source}]" if ":" in source else source
+                received = f"sip:{host}:{port}"
         return Sender(user.private_id, self._tokens.make(flow) if direct else "", received)
 
     def _accept(

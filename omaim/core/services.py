@@ -5,6 +5,7 @@ Spec: 3GPP TS 24.229 §5.4.3.2, §5.4.3.3, §5.4.3.4; TS 29.228 Annex B.2.2
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -94,6 +95,8 @@ class Services:
         self._patience = patience
         self._ims = ims
         self._given_up: dict[str, None] = {}
+        self._visits: deque[_Visit] = deque()
+        self._alarm = Alarm(self._woken)
 
     def originate(self, job: Job, served: Served, after: int = -1, diverted: bool = False) -> None:
         """Serve the sender.
@@ -103,6 +106,9 @@ class Services:
             diverted: the callee of the request sends it elsewhere.
         """
         job.served = served
+        if not self._profile_of(served.user, served.aor).filters.criteria:
+            self.towards(job)
+            return
         if diverted:
             case = ORIGINATING_DIVERTED
         elif self._registrar.reachable(served.primary, self._now()):
@@ -232,12 +238,32 @@ class Services:
             role = "orig" if case in FOR_SENDER else "term"
             copy.set(SERVED, str(ServedUser(served.aor, role, state)))
             self._charging.to_service(copy, job.vector, served.user)
-        visit = _Visit(self, job, served, criteria, case, token)
-        visit.alarm.deadline = self._now() + self._patience
-        driver = self._endpoint.driver
-        driver.deadlines.arm(visit.alarm)
-        driver.arm()
+        visit = _Visit(self, job, served, criteria, case, token, self._now() + self._patience)
+        self._wait(visit)
         self._send(job, copy, visit.heard)
+
+    def _wait(self, visit: _Visit) -> None:
+        """Look after a visit when its time is up; all have the same time, so the first is first."""
+        visits = self._visits
+        while visits and visits[0].settled:
+            visits.popleft()
+        visits.append(visit)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._visits and self._alarm.deadline == NEVER:
+            self._alarm.deadline = self._visits[0].until
+            driver = self._endpoint.driver
+            driver.deadlines.arm(self._alarm)
+            driver.arm()
+
+    def _woken(self, now: float) -> None:
+        visits = self._visits
+        while visits and (visits[0].settled or visits[0].until <= now):
+            visit = visits.popleft()
+            if visit.expire() and not self.go_past(visit):
+                self.give_up(visit)
+        self._set_alarm()
 
     def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> None:
         postprocess(copy)
@@ -285,19 +311,22 @@ class _Visit:
     """A request at an application server.
 
     Attributes:
-        over: the server counts no more.
+        until: when it has to have shown a sign of life.
+        settled: it has, or nobody waits for one any more.
+        over: what it says counts no more.
     """
 
     __slots__ = (
         "_services",
-        "alarm",
         "alive",
         "case",
         "criteria",
         "job",
         "over",
         "served",
+        "settled",
         "token",
+        "until",
     )
 
     def __init__(
@@ -308,6 +337,7 @@ class _Visit:
         criteria: Criteria,
         case: int,
         token: str,
+        until: float,
     ) -> None:
         self._services = services
         self.job = job
@@ -315,15 +345,16 @@ class _Visit:
         self.criteria = criteria
         self.case = case
         self.token = token
+        self.until = until
         self.alive = False
+        self.settled = False
         self.over = False
-        self.alarm = Alarm(self._woken)
 
     def heard(self, response: Response) -> bool:
         """Take a response; true when it is to go no further."""
         if self.over:
             return True
-        self.alarm.deadline = NEVER
+        self.settled = True
         status = response.status
         if status < 200:
             self.alive = self.alive or status > 100
@@ -334,16 +365,16 @@ class _Visit:
             return False
         return self._services.go_past(self)
 
+    def expire(self) -> bool:
+        """The time is up; true when nobody has heard from the server."""
+        if self.settled or self._cancelled():
+            return False
+        self.settled = self.over = True
+        return self.job.open
+
     def _cancelled(self) -> bool:
         fork = self.job.fork
         return fork is not None and fork.cancelled
-
-    def _woken(self, now: float) -> None:
-        if self.over or not self.job.open or self._cancelled():
-            return
-        self.over = True
-        if not self._services.go_past(self):
-            self._services.give_up(self)
 
 
 def _loose(uri: str) -> str:
