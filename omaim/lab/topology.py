@@ -7,6 +7,7 @@ in one process and what :func:`split` writes for many are the same text.
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import sys
 from pathlib import Path
@@ -257,8 +258,8 @@ def _value(value: Any) -> str:
     if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's escapes are TOML's; only DEL is written plainly there and not allowed here.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     items = [_value(item) for item in value]
     text = f"[{', '.join(items)}]"
     return text if len(text) < 80 else "[\n    " + ",\n    ".join(items) + ",\n]"

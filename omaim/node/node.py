@@ -29,6 +29,7 @@ from omaim.node.config import NodeConfig, make_config, parse_place
 from omaim.node.control import Control, listen_for_control
 from omaim.node.directory import Directory
 from omaim.node.entity import IEntity, IEntityMaker
+from omaim.node.extension import IExtension
 from omaim.node.hooks import Feature, Hooks, IFeature
 from omaim.node.logs import observer
 from omaim.node.questions import Question
@@ -174,14 +175,21 @@ def use_features(node: Node, config: NodeConfig) -> None:
         UsageError: one is not installed (those there are get listed), or its settings are
             wrong.
     """
-    if not config.features:
+    wanted = dict.fromkeys(config.features)
+    if config.metrics:
+        wanted["metrics"] = None
+    if not wanted:
         return
+    extensions: dict[str, Any] = {one.name: one for one in getPlugins(IExtension)}
     found: dict[str, Any] = {one.name: one for one in getPlugins(IFeature)}
-    for name in config.features:
-        if name not in found:
-            there = ", ".join(sorted(found)) or "none"
+    for name in wanted:
+        if name in extensions:
+            extensions[name].attach(node)
+        elif name in found:
+            _attach(node, found[name], config.feature_settings.get(name, {}))
+        else:
+            there = ", ".join(sorted([*found, *extensions])) or "none"
             raise UsageError(f"no feature is called {name}; installed: {there}")
-        _attach(node, found[name], config.feature_settings.get(name, {}))
 
 
 def _attach(node: Node, feature: Feature, values: Any) -> None:
@@ -298,7 +306,13 @@ class _NodeService(Service):
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
-        return self._node.stopService() if self._node is not None else None
+        if self._node is None:
+            return None
+
+        def stopped(result: None) -> None:
+            _log.info("{name} has stopped", name=self._config.name)
+
+        return self._node.stopService().addCallback(stopped)
 
 
 def _end_with(status: int) -> None:

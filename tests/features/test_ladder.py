@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,11 +12,13 @@ from omaim.features.ladder import (
     Point,
     Recorder,
     climb,
+    name_clients,
 )
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory
 from tests.features.ladders import (
     ADDRESS,
+    PLACES,
     WALK,
     both,
     directory,
@@ -125,3 +128,47 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(len(recorder), 2)
         self.assertEqual([record.time for record in recorder.take()], [3, 4])
         self.assertEqual(recorder.take(), [])
+
+
+class NameClientsTests(SynchronousTestCase):
+    """Phones that nobody announced."""
+
+    def setUp(self) -> None:
+        self.directory = Directory()
+        for place in PLACES:
+            if place.role != "client":
+                self.directory.note(place)
+
+    def test_named(self) -> None:
+        """A client is called by the user for whom it asks its core."""
+        seen = both(0.0, "alice", "core-north", request())
+        name_clients(seen, self.directory)
+        (step,) = climb(seen, self.directory).steps
+        self.assertEqual((step.point, step.source.role), ("IM-1", "client"))
+        place = self.directory.find(*ADDRESS["alice"])
+        assert place is not None
+        self.assertEqual((place.name, place.domain), ("alice", "north.example"))
+
+    def test_not_named(self) -> None:
+        """What came through others, answers and junk name nobody; servers keep their names."""
+        through = request().replace(b"Max-Forwards", b"Via: SIP/2.0/UDP a\r\nMax-Forwards")
+        for data in (through, response(), b"junk", b"\r\n\r\n"):
+            name_clients([got(0.0, "alice", "core-north", data)], self.directory)
+            self.assertIsNone(self.directory.find(*ADDRESS["alice"]))
+        before = self.directory.places()
+        name_clients([got(0.0, "im-north", "core-north", request())], self.directory)
+        self.assertEqual(self.directory.places(), before)
+
+    def test_two_on_a_host(self) -> None:
+        """Two phones behind one address are told apart by their ports."""
+        one = got(0.0, "alice", "core-north", request())
+        data = request().replace(b"<sip:alice@", b"<sip:carol@")
+        two = attrs.evolve(one, remote=(one.remote[0], 40000), data=data)
+        name_clients([one, two], self.directory)
+        names = [place.name for place in self.directory.places() if place.role == "client"]
+        self.assertEqual(names, ["alice", "carol"])
+
+    @given(seen=st.lists(records, max_size=5))
+    def test_anything(self, seen: list[WireRecord]) -> None:
+        """Whatever was recorded, nothing is raised."""
+        name_clients(seen, directory())
