@@ -169,6 +169,8 @@ class Forwarder:
         """
 
         def answered(response: Response) -> None:
+            if response.status >= 200 and not job.transaction.invite:
+                branch.note = None  # else it would refer to itself by way of this function
             if job.fork is fork and not heard(response):
                 fork.respond(branch, response, self._now())
                 self.perform(job, fork)

@@ -67,6 +67,8 @@ Follower = Callable[[Registration], None]
 
 def primary_of(user: User, aor: str) -> str:
     """Return the identity under which the bindings of ``aor`` are kept."""
+    if len(user.identities) == 1:
+        return aor
     together = user.registered_with(aor)
     return together[0].uri if together else aor
 
@@ -296,7 +298,10 @@ class Registrar:
             if source != via.host.strip("[]") or port != (via.port or 5060):
                 host = f"[{source}]" if ":" in source else source
                 received = f"sip:{host}:{port}"
-        return Sender(user.private_id, self._tokens.make(flow) if direct else "", received)
+        # Others are reached by their Contact, so their flow need not be known.
+        needed = flow.reliable or received or _asks_outbound(request)
+        token = self._tokens.make(flow) if direct and needed else ""
+        return Sender(user.private_id, token, received)
 
     def _accept(
         self,
@@ -413,6 +418,10 @@ class Registrar:
                 follower(registration)
             except Exception:
                 _log.failure("a follower of registrations failed")
+
+
+def _asks_outbound(request: Request) -> bool:
+    return any("reg-id" in line.lower() for line in request.all("Contact"))
 
 
 def _lost(failure: Failure, what: str) -> None:
