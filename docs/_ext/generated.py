@@ -82,9 +82,7 @@ class Machine(Directive):
                 transitions.STATE_NAMES[following],
                 transitions.INPUT_NAMES[what],
                 ", ".join(
-                    name
-                    for bit, name in enumerate(transitions.ACTION_NAMES)
-                    if actions >> bit & 1
+                    name for bit, name in enumerate(transitions.ACTION_NAMES) if actions >> bit & 1
                 ),
             )
             for state, what, following, actions in rows

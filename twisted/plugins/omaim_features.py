@@ -3,5 +3,8 @@
 from omaim.features.announce import announce
 from omaim.features.ratelimit import ratelimit
 from omaim.features.wordfilter import wordfilter
+from omaim.node.extension import Extension
 
-__all__ = ["announce", "ratelimit", "wordfilter"]
+metrics = Extension("metrics", "omaim.features.metrics")
+
+__all__ = ["announce", "metrics", "ratelimit", "wordfilter"]

@@ -1,0 +1,1 @@
+`omaim lab` runs a whole network of two domains in one process, without configuration: cores, IM Servers, people, DNS, certificates. `omaim lab demo` plays five scenes on it and draws every message with its reference point; `omaim lab split` writes the same network down as processes of their own, on which the demo plays as well.
