@@ -31,8 +31,8 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
         lines += _home(plan, home)
     north, south = plan.homes
     lines += [
-        f"DNS for both domains answers at {plan.dns}; {plan.folder}/ca.pem is the authority",
-        "to trust for TLS.",
+        f"DNS for both domains: {plan.dns}. The authority to trust for TLS:",
+        f"  {plan.folder}/ca.pem",
         "",
         bold("Two people talk, each in a terminal of their own:"),
         *(
@@ -42,7 +42,7 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
         ),
         bold("One message from the command line, with its delivery report:"),
         f"  OMAIM_PASSWORD={north.people[1].password} omaim say {north.people[1].private_id} "
-        f"{south.people[0].private_id} 'Hello' -s {_place(north.core, plan.port)}",
+        f"{south.people[0].private_id} Hello -s {_place(north.core, plan.port)}",
         bold("Who is there:"),
         f"  omaim user list{f' --control {control}' if control else ''}",
         *_others(plan),
