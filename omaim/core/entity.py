@@ -198,7 +198,7 @@ class Core(Service):
         functions = ChargingFunctions(config.ccf, config.ecf)
         charging = Charging(ids, config.domain, endpoint.via_host, functions, ims)
         dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
-        policy = ForkPolicy(config.timer_c)
+        policy = ForkPolicy(config.timer_c, serialise=False)
         forwarder = Forwarder(
             endpoint, self._neighbours, charging, dialogs, self.admission, policy, now, ids
         )

@@ -305,16 +305,21 @@ class Forwarder:
     def refuse(self, job: Job, error: PeerError) -> None:
         """Answer a request with an error."""
         self.done(job)
-        if job.transaction.answered:
+        transaction = job.transaction
+        if transaction.answered:
             return
-        if job.stranger and not self._admission.may_answer(job.transaction.flow):
-            self._endpoint.dismiss(job.transaction, None)
+        if job.stranger and not self._admission.may_answer(transaction.flow):
+            self._endpoint.dismiss(transaction, None)
             return
-        tag = self._endpoint.tag_of(job.transaction)
+        # Nothing is repeated to somebody whose address may be forged (RFC 3261 §26.3.2.4).
+        tag = stateless_tag(transaction.key) if job.stranger else self._endpoint.tag_of(transaction)
         response = refusal(job.request, error, tag)
         if error.status == 503:
             response.add("Retry-After", RETRY_AFTER)
-        self._endpoint.respond(job.transaction, response)
+        if job.stranger:
+            self._endpoint.dismiss(transaction, response)
+        else:
+            self._endpoint.respond(transaction, response)
 
     def challenge(self, job: Job, challenge: Challenge) -> None:
         """Ask for proof, without keeping anything: whoever has none shall cost us nothing.

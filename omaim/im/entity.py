@@ -35,6 +35,7 @@ from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
+from omaim.sip.hop import stateless_tag
 from omaim.sip.message import Response
 from omaim.sip.proxying import OwnAddresses, preprocess, refusal, validate
 from omaim.sip.transaction import ServerTransaction
@@ -243,8 +244,10 @@ class ImServer(Service):
 
     def receive(self, transaction: ServerTransaction) -> None:
         """Serve a request."""
+        if not self._is_core(transaction):
+            self._turn_away(transaction)
+            return
         try:
-            self._check_neighbour(transaction)
             method = transaction.request.method
             if method == "MESSAGE":
                 self._message(transaction)
@@ -258,11 +261,15 @@ class ImServer(Service):
         except PeerError as error:
             self._refuse(transaction, error)
 
-    def _check_neighbour(self, transaction: ServerTransaction) -> None:
+    def _is_core(self, transaction: ServerTransaction) -> bool:
         flow = transaction.flow
-        if flow.remote_host in self._trusted or not self._trusted.isdisjoint(flow.peer_names):
-            return
-        raise PeerError("only the core may ask this server", 403)
+        return flow.remote_host in self._trusted or not self._trusted.isdisjoint(flow.peer_names)
+
+    def _turn_away(self, transaction: ServerTransaction) -> None:
+        """Refuse a stranger and keep nothing: its address may be forged (RFC 3261 §26.3.2.4)."""
+        error = PeerError("only the core may ask this server", 403)
+        response = refusal(transaction.request, error, stateless_tag(transaction.key))
+        self.endpoint.dismiss(transaction, response)
 
     def _message(self, transaction: ServerTransaction) -> None:
         request, flow = transaction.request, transaction.flow

@@ -17,7 +17,7 @@ from omaim.net.tls import names_domain
 from omaim.net.wire import IN
 from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.headers import Via
-from omaim.sip.locating import default_port, is_numeric
+from omaim.sip.locating import default_port
 from omaim.sip.message import Request, Response, error_response
 from omaim.sip.parser import BadMessage, Limits, check, parse_datagram
 
@@ -85,7 +85,7 @@ class Incoming:
                 via = message.via
                 stamp(message, flow)
                 if not flow.reliable:
-                    if via.rport < 0 or via.params.has("maddr"):
+                    if via.rport < 0:
                         reply_to = self._flows.answering(answer_address(via, flow), flow)
                 elif via.params.has("alias"):
                     self._note_alias(via, flow)
@@ -173,10 +173,10 @@ def answer_address(via: Via, flow: Flow) -> tuple[str, int]:
     """Return where answers to a request over UDP go; ``via`` is as it came.
 
     Spec: RFC 3261 §18.2.2; RFC 3581 §4
+
+    Differs: a maddr is not followed. It is for multicast, which is not spoken here, and would
+    let anybody, without forging an address even, have our answers sent to a victim.
     """
-    maddr = via.maddr.strip("[]")
-    if maddr and is_numeric(maddr):
-        return maddr, via.port or default_port(UDP)
     if via.rport >= 0:
         return flow.remote_host, flow.remote_port
     return flow.remote_host, via.port or default_port(UDP)

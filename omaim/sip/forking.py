@@ -77,8 +77,9 @@ class Policy:
         patience: seconds after which the next group is tried although this one has not
             answered; 0 waits for it.
         recurse: try the contacts of 3xx responses instead of passing them on.
-        serialise: fork one after the other when Max-Breadth does not allow all at once;
-            otherwise answer 440.
+        serialise: fork one after the other when Max-Breadth does not allow all at once, and
+            give each group all of it; otherwise answer 440, and share it out among the groups:
+            then no request becomes more than Max-Breadth in all, whoever forwards to whom.
     """
 
     __slots__ = ("patience", "recurse", "serialise", "timer_c")
@@ -162,6 +163,7 @@ class Fork:
     """
 
     __slots__ = (
+        "_allowed",
         "_bits",
         "_challenges",
         "_finals",
@@ -210,6 +212,7 @@ class Fork:
         self._seen: list[Uri] = []
         self._incoming = incoming_breadth(request)
         self._outgoing = 0
+        self._allowed = self._incoming  # to one group
         self._stopped = False  # no branch will be started any more
         self._patience_at = NEVER
         self.branches: list[Branch] = []
@@ -222,8 +225,9 @@ class Fork:
             for group in groups:
                 self._add(group)
             if not policy.serialise:
+                self._allowed = self._incoming // max(1, len(self._groups))
                 for group in self._groups:
-                    if len(group) > self._incoming:
+                    if len(group) > self._allowed:
                         raise PeerError("Max-Breadth does not allow for all targets", 440)
         if self._incoming < 1:
             raise PeerError("Max-Breadth does not allow for any target", 440)
@@ -388,7 +392,7 @@ class Fork:
 
     def _start_waiting(self, now: float) -> None:
         """Start as many of the group as Max-Breadth allows, the breadth shared out evenly."""
-        free = self._incoming - self._outgoing
+        free = min(self._incoming - self._outgoing, self._allowed)
         count = min(len(self._waiting), free)
         if count < 1:
             return

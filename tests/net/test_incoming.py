@@ -88,11 +88,12 @@ class AnswerRoutingTests(Arriving):
         self.assertEqual((answer.via.received, answer.via.rport), ("10.0.0.1", 5060))
 
     def test_maddr(self) -> None:
-        """A numeric maddr gets the answer (RFC 3261 §18.2.2)."""
-        other = Peer(self.network, "10.0.0.5", 5070)
-        via = "SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK3;maddr=10.0.0.5"
-        self.assertEqual(self.answers(request(via)), [])
-        self.assertEqual(len(other.got), 1)
+        """A maddr draws no answer to somebody else, with or without rport."""
+        other = Peer(self.network, "10.0.0.5", 5060)
+        for extra in ("", ";rport"):
+            via = f"SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK3{extra};maddr=10.0.0.5"
+            self.assertEqual(len(self.answers(request(via))), 1)
+        self.assertEqual(other.got, [])
 
     def test_other_vias_untouched(self) -> None:
         """Only the top Via is stamped, also where several share a line."""

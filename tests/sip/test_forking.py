@@ -382,6 +382,19 @@ class BreadthTests(SynchronousTestCase):
         self.assertEqual(owner.uris, [A, B, C])
         self.assertEqual([branch.breadth for branch in owner.started], [1, 1, 1])
 
+    def test_shared_once(self) -> None:
+        """A proxy that does not serialise gives later groups no breadth that was used before."""
+        owner = Owner(request("MESSAGE"), [[A, B], [C]], Policy(serialise=False))
+        self.assertEqual([branch.breadth for branch in owner.started], [15, 15])
+        owner.answer(0, 404)
+        owner.answer(1, 404)
+        self.assertEqual(owner.started[2].breadth, 30)
+        for groups in ([[A], [B], [C]], [[A, B], [C]]):
+            with self.assertRaises(PeerError) as caught:
+                narrow = request("MESSAGE", "sip:b@b", ("Max-Breadth", "2"))
+                Owner(narrow, groups, Policy(serialise=False))
+            self.assertEqual(caught.exception.status, 440)
+
     def test_refused(self) -> None:
         """Or 440, if the proxy does not like that (§5.3.3); 0 allows for nothing."""
         for breadth, policy in [("2", Policy(serialise=False)), ("0", Policy())]:
