@@ -14,6 +14,7 @@ from omaim.errors import OmaimError
 # Each is the module of that name here, which has a ``command``; and what it does.
 COMMANDS: Final = {
     "client": "Chat from this terminal.",
+    "conformance": "Play every scenario and write down what that shows.",
     "lab": "Run a whole network of two domains, to play with.",
     "ladder": "Show a recorded trace as a ladder.",
     "say": "Send one message and wait for its delivery report.",

@@ -70,6 +70,7 @@ class Phone:
         self.acks: list[Request] = []
         self.cancelled: list[Request] = []
         self._net = net
+        self._there = False
         for method in ("MESSAGE", "INVITE", "BYE", "INFO", "NOTIFY"):
             agent.on(method, self._receive, dialogs=True)
         agent.attach()
@@ -108,9 +109,19 @@ class Phone:
         domain = self.identity.rpartition("@")[2]
         value = contact or f"<{self.contact}>{params}"
         fields = [("Contact", value), ("Expires", str(expires)), *headers]
-        return await self.agent.request(
-            self.agent.make("REGISTER", f"sip:{domain}", fields, to=f"<{self.identity}>")
-        )
+        request = self.agent.make("REGISTER", f"sip:{domain}", fields, to=f"<{self.identity}>")
+        response = await self.agent.request(request)
+        if response.status < 300:
+            self._there = expires > 0
+        return response
+
+    async def leave(self) -> None:
+        """Take the binding away, if there is one and the core answers; listen no more."""
+        if self._there:
+            leaving = Deferred.fromCoroutine(self.register(0, contact="*"))
+            leaving.addTimeout(2.0, self._net.clock)
+            await leaving.addErrback(lambda _: None)
+        await self.agent.endpoint.stop()
 
     async def say(
         self, to: str, text: str, headers: Headers = (), content_type: str = TEXT
@@ -186,7 +197,6 @@ async def phone(
     if listen:
         await endpoint.listen("TCP", address, 0)
         await endpoint.listen("UDP", address, 0)
-    net.at_end(endpoint.stop)
     tail = "" if transport == "UDP" else f";transport={transport.lower()}"
     if routes is None:
         routes = [f"<sip:{home.core}:{net.plan.port}{tail};lr>"]
@@ -197,7 +207,9 @@ async def phone(
         credentials=Answerer(f"{name}@{domain}", password or f"{name}-secret", node.ids),
         routes=list(routes),
     )
-    return Phone(agent, contact, net)
+    made = Phone(agent, contact, net)
+    net.at_end(made.leave)
+    return made
 
 
 class _Server:

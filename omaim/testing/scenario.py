@@ -187,6 +187,7 @@ class ScenarioNetwork:
         self._stores: dict[str, Stores] = {}
         self._closing: list[Callable[[], Any]] = []
         self._devices: dict[str, int] = {}
+        self._played = -1  # records until the end began
 
     # The servers.
 
@@ -401,8 +402,9 @@ class ScenarioNetwork:
         return found
 
     def ladder(self) -> Ladder:
-        """Return the ladder of all that happened so far."""
-        return climb(self.records, self.directory)
+        """Return the ladder of all that happened so far, but for what ends the scenario."""
+        played = self.records if self._played < 0 else self.records[: self._played]
+        return climb(played, self.directory)
 
     # The end.
 
@@ -413,6 +415,8 @@ class ScenarioNetwork:
     async def end(self) -> None:
         """Close everything, whatever fails meanwhile; raise the first failure."""
         failed: Exception | None = None
+        if self._played < 0:
+            self._played = len(self.records)
         doing = [*self._closing, *(node.stopService for node in self.nodes.values())]
         for close in reversed(doing[: len(self._closing)]):
             failed = await _tried(close) or failed

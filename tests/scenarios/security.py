@@ -20,7 +20,7 @@ FORGED = (
 )
 
 
-@scenario(shows=("IMS-24", "IMS-28"), stages=IN_PROCESS)
+@scenario(shows=("IMS-24",), stages=IN_PROCESS)
 async def assertions_of_users_are_stripped(net: ScenarioNetwork) -> None:
     """What a user asserts about itself is replaced by what the core knows."""
     alice, bob = await phone(net, "alice"), await phone(net, "bob")

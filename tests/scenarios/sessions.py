@@ -28,7 +28,7 @@ async def invite_to_bye(net: ScenarioNetwork) -> None:
         await one.register(0)
 
 
-@scenario(shows=("IMS-35", "IMS-21"))
+@scenario(shows=("IMS-35",))
 async def ringing_and_refused(net: ScenarioNetwork) -> None:
     """A callee's refusal comes back to the caller, with its status."""
     alice, xenia = await phone(net, "alice"), await phone(net, "xenia")
