@@ -185,6 +185,12 @@ class Router:
         request = job.request
         flow = self._dialogs.way(request, visited, job.transaction.flow, job.neighbour)
         job.vector = self._charging.recall(request)
+        if flow is None and ";gr" in request.uri and not request.has("Route"):
+            served = self.callee(request)
+            if served is not None:
+                # Its remote target is a GRUU of ours: we know the device (RFC 5627 §6.1).
+                self._services.reach(job, served)
+                return
         self._forwarder.forward(job, request.uri, None, flow)
 
     def _begin(self, job: Job, originating: bool = False) -> None:

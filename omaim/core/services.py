@@ -126,6 +126,10 @@ class Services:
         if self._serve(job, served, case, after):
             self.deliver(job, bindings)
 
+    def reach(self, job: Job, served: Served) -> None:
+        """Deliver to the callee without serving it: inside a dialog that was done already."""
+        self.deliver(job, self._registrar.reachable(served.primary, self._now()))
+
     def resume(self, job: Job, token: str) -> None:
         """Go on where the service chain was left.
 
