@@ -14,7 +14,6 @@ from omaim.ids import Ids
 from omaim.sip.charging import (
     ChargingFunctions,
     ChargingVector,
-    charging_vector,
     complete_response,
 )
 from omaim.sip.identity import FUNCTIONS, VECTOR
@@ -22,6 +21,7 @@ from omaim.sip.message import Request, Response
 from omaim.stores.records import User
 
 DIALOGS: Final = 100_000  # dialogs whose ICID is remembered; the oldest is forgotten first
+KNOWN: Final = 2000  # vectors that need not be parsed again
 
 
 class Charging:
@@ -43,6 +43,7 @@ class Charging:
         self._functions = str(functions)
         self._ims = ims
         self._dialogs: dict[str, ChargingVector] = {}
+        self._known: dict[str, ChargingVector] = {}  # by text: it comes back from each service
 
     def begin(self, request: Request, ours: bool) -> ChargingVector | None:
         """Return the vector of a request outside a dialog: its own, or a new one.
@@ -56,7 +57,7 @@ class Charging:
         """
         if not self._ims:
             return None
-        vector = charging_vector(request) if request.has(VECTOR) else None
+        vector = self._read(request)
         if vector is None:
             orig = self._network if ours else ""
             vector = ChargingVector(self._ids.token(32), self._host, orig)
@@ -79,13 +80,13 @@ class Charging:
         known = self._dialogs.get(request.call_id)
         if request.method == "BYE" and known is not None:
             del self._dialogs[request.call_id]
-        return charging_vector(request) if request.has(VECTOR) else known
+        return self._read(request) or known
 
     def to_service(self, copy: Request, vector: ChargingVector | None, user: User | None) -> None:
         """Tell an application server of our own; ``user`` is whom it serves, if anybody."""
         if vector is None:
             return
-        copy.set(VECTOR, str(vector))
+        self._write(copy, vector)
         functions = self.functions_of(user)
         if functions:
             copy.set(FUNCTIONS, functions)
@@ -99,7 +100,7 @@ class Charging:
     def to_network(self, copy: Request, vector: ChargingVector | None) -> None:
         """Tell a trusted network: the vector, not our functions (RFC 7315 §4.5)."""
         if vector is not None:
-            copy.set(VECTOR, str(vector))
+            self._write(copy, vector)
         copy.remove(FUNCTIONS)
 
     def answer(self, response: Response, vector: ChargingVector | None, terminating: bool) -> None:
@@ -107,3 +108,19 @@ class Charging:
         if vector is not None:
             complete_response(response, vector, self._network if terminating else "")
         response.remove(FUNCTIONS)
+
+    def _read(self, request: Request) -> ChargingVector | None:
+        text = request.first(VECTOR)
+        if text is None:
+            return None
+        return self._known.get(text) or ChargingVector.parse(text)
+
+    def _write(self, copy: Request, vector: ChargingVector) -> None:
+        text = copy.first(VECTOR)
+        if text is not None and self._known.get(text) is vector:
+            return
+        text = str(vector)
+        copy.set(VECTOR, text)
+        if len(self._known) >= KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[text] = vector

@@ -131,11 +131,13 @@ class Router:
         try:
             job.loop = loop_part(request)
             check_hop(request, self._own, UNDERSTOOD, job.loop, ABSTRACT)
-            visited = preprocess(request, self._own, flow.transport, flow.local_port)
             if transaction.invite:
                 transaction.context = job
             if neighbour is None:
                 strip_untrusted(request)
+            elif self._returns(job):
+                return
+            visited = preprocess(request, self._own, flow.transport, flow.local_port)
             if visited:
                 self._resume(job, visited)
             elif request.to.tag:
@@ -167,6 +169,21 @@ class Router:
             self._forwarder.cancel(job)
 
     # Who is it
+
+    def _returns(self, job: Job) -> bool:
+        """Take back what a service passed on as we wrote it; false leaves it to be looked at.
+
+        Each such Route is new, and reading it as a URI would be the most of the work.
+        """
+        request = job.request
+        route = request.first("Route")
+        place = self._services.place
+        if route is None or not route.startswith(place) or ";" in request.uri:
+            return False
+        token = route[len(place) :].partition(">")[0]
+        request.remove_first("Route")
+        self._services.resume(job, token)
+        return True
 
     def _resume(self, job: Job, visited: list[str]) -> None:
         """Serve a request whose Route named us: back from a service, in a dialog, or new."""

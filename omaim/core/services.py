@@ -61,6 +61,7 @@ class Services:
     Attributes:
         towards: where a request goes when the services of its sender are done.
         deliver: where it goes when those of its callee are done.
+        place: how a Route value begins that leads back into a service chain.
         callee: tells whom of our users a request is for, ``None`` for somebody else.
     """
 
@@ -95,14 +96,14 @@ class Services:
         self._patience = patience
         self._ims = ims
         self._given_up: dict[str, None] = {}
+        self.place = f"<{endpoint.uri()};lr;odi="
         self._visits: deque[_Visit] = deque()
         self._alarm = Alarm(self._woken)
 
-    def originate(self, job: Job, served: Served, after: int = -1, diverted: bool = False) -> None:
+    def originate(self, job: Job, served: Served, diverted: bool = False) -> None:
         """Serve the sender.
 
         Args:
-            after: priority of the filter criterion that was met last.
             diverted: the callee of the request sends it elsewhere.
         """
         job.served = served
@@ -115,6 +116,12 @@ class Services:
             case = ORIGINATING
         else:
             case = ORIGINATING_UNREGISTERED
+        if self._serve(job, served, case, -1):
+            self.towards(job)
+
+    def _go_on(self, job: Job, served: Served, case: int, after: int) -> None:
+        """Serve the sender from some place in its profile on."""
+        job.served = served
         if self._serve(job, served, case, after):
             self.towards(job)
 
@@ -152,8 +159,7 @@ class Services:
             # The server lost the vector: what the place remembers goes on.
             job.vector = ChargingVector(place.icid, orig_ioi=self._domain)
         if place.session_case in FOR_SENDER:
-            diverted = place.session_case == ORIGINATING_DIVERTED
-            self.originate(job, served, place.priority, diverted)
+            self._go_on(job, served, place.session_case, place.priority)
             return
         callee = self.callee(job.request)
         if callee is None or callee.primary != served.primary:
@@ -220,7 +226,7 @@ class Services:
     def _again(self, job: Job, served: Served, case: int, after: int) -> None:
         try:
             if case in FOR_SENDER:
-                self.originate(job, served, after, case == ORIGINATING_DIVERTED)
+                self._go_on(job, served, case, after)
             else:
                 self.terminate(job, served, after)
         except PeerError as error:
@@ -235,7 +241,7 @@ class Services:
         icid = job.vector.icid if job.vector is not None else self._ids.token(16)
         place = Place(case, served.aor, criteria.priority, server, icid, job.skip)
         token = self._chain.seal(place)
-        routes = [_loose(server), f"{self._endpoint.uri()};lr;odi={token}"]
+        routes = [_loose(server), f"{self.place[1:]}{token}"]
         copy = forwarded_copy(job.request, job.request.uri, routes=routes)
         if self._ims:
             state = "unreg" if case in UNREGISTERED else "reg"
