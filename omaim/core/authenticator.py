@@ -79,7 +79,7 @@ class Authenticator:
         self._nonces = nonces
         self._algorithms = algorithms
         self._qop = qop
-        self._wrong: dict[str, tuple[int, float]] = {}
+        self._wrong: dict[int, tuple[int, float]] = {}
 
     def register(self, request: Request, source: str, now: float) -> Proof | Challenge:
         """Authenticate as a registrar or user agent does: 401.
@@ -108,9 +108,9 @@ class Authenticator:
         if credentials is None or not credentials.response:
             return self._challenge(header, now, False)
         # Both together: neither a user's enemy nor a neighbour behind the same address
-        # can lock the user out.
-        source = f"{source} {credentials.username}"
-        if self._wrong and self._must_wait(source, now):
+        # can lock the user out. As a number, since a name may be thousands of octets.
+        who = hash((source, credentials.username))
+        if self._wrong and self._must_wait(who, now):
             return Challenge(403, (("Retry-After", str(int(PATIENCE))),))
         user = self._users.peek(credentials.username)
         if not same_target(credentials, request.uri):
@@ -121,13 +121,13 @@ class Authenticator:
         )
         if verdict == ACCEPTED and user is not None:
             if self._wrong:
-                self._wrong.pop(source, None)
+                self._wrong.pop(who, None)
             fresh = ""
             if self._nonces.aging(credentials.nonce, now):
                 fresh = self._nonces.make(self._realm, now)
             return Proof(user, authentication_info(credentials, ha1, b"", fresh))
         if verdict == REFUSED:
-            self._count(source, now)
+            self._count(who, now)
             return self._challenge(header, now, False)
         return self._challenge(header, now, True)
 
@@ -145,15 +145,15 @@ class Authenticator:
                 return credential.ha1
         return ""
 
-    def _must_wait(self, source: str, now: float) -> bool:
-        count, since = self._wrong.get(source, (0, 0.0))
+    def _must_wait(self, who: int, now: float) -> bool:
+        count, since = self._wrong.get(who, (0, 0.0))
         if now - since > PATIENCE:
-            self._wrong.pop(source, None)
+            self._wrong.pop(who, None)
             return False
         return count >= ATTEMPTS
 
-    def _count(self, source: str, now: float) -> None:
-        count, _ = self._wrong.pop(source, (0, now))
+    def _count(self, who: int, now: float) -> None:
+        count, _ = self._wrong.pop(who, (0, now))
         if len(self._wrong) >= _SOURCES:
             del self._wrong[next(iter(self._wrong))]  # the one longest without a wrong answer
-        self._wrong[source] = (count + 1, now)
+        self._wrong[who] = (count + 1, now)

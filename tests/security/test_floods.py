@@ -59,7 +59,7 @@ class DatagramFloodTests(AttackCase):
             tracemalloc.start()
             before = tracemalloc.get_traced_memory()[0]
             for number in range(2, 2002):
-                name = f"{number}" + "n" * 8000
+                name = f"{number}" + "n" * 3500
                 proof = (
                     f'Digest username="{name}", realm="north.example", nonce="{nonce}", '
                     f'uri="sip:north.example", response="{"0" * 64}", algorithm=SHA-256, '
