@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks`` measures omaim and Kamailio in one run, on loopback."""
