@@ -9,31 +9,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.logger import Logger
 
-from omaim.bodies.reginfo import (
-    MEDIA_TYPE,
-    MISSED,
-    TERMINATED,
-    Contact,
-    RegistrationTable,
-    parse_reginfo,
-)
 from omaim.client.access import Phone
 from omaim.client.failures import Dismissed, Failure, failure_class, no_connection
 from omaim.client.messages import State
-from omaim.errors import PeerError
 from omaim.roles.registrant import Registrant
-from omaim.roles.watcher import Watch, Watcher
+from omaim.roles.registration_watch import RegistrationWatch
+from omaim.roles.watcher import Watcher
 from omaim.sip.client_registration import FAILED, IDLE, REGISTERED, Granted, Moved
 from omaim.sip.flow import Flow
-from omaim.sip.message import Request
-from omaim.sip.uri import parse_uri
 from omaim.timers import NEVER
 
 _NAMES: Final = {REGISTERED: "registered", FAILED: "failed", IDLE: "off"}
-
-_log = Logger()
 
 
 class Registration:
@@ -71,12 +58,9 @@ class Registration:
             keep_alive=True,
             on_state=self._moved,
         )
-        self._watcher = watcher
-        self._watch: Watch | None = None
-        self._table = RegistrationTable()
+        self._watch = RegistrationWatch(self._registrant, watcher)
         self._insist = False
         self._waiting: list[Deferred[Granted]] = []
-        self._why = ""
         self.on_state: Callable[[State], object] | None = None
 
     @property
@@ -109,9 +93,7 @@ class Registration:
             patience: seconds that the registrar may take.
             clock: counts them.
         """
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
+        self._watch.stop()
         stopping = self._registrant.stop()
         stopping.addTimeout(patience, clock)
         try:
@@ -136,13 +118,12 @@ class Registration:
             failure = no_connection()
         elif moved.status >= 300:
             failure = failure_class(moved.status)(moved.status)
-        elif self._why:
-            failure = Dismissed(0, f"the network ended the registration ({self._why})")
+        elif moved.state == FAILED:
+            failure = Dismissed(0, "the network ended the registration")
         retry_in = -1.0 if moved.retry_at == NEVER else moved.retry_at - self._phone.now()
         state = State(_NAMES.get(moved.state, "registering"), failure, retry_in)
         if state.name == "registered":
-            self._why = ""
-            self._subscribe()
+            self._watch.start()
         elif failure is not None and self._waiting:
             given_up = state.name != "failed" and not self._insist
             if state.name == "failed" or given_up:
@@ -151,42 +132,3 @@ class Registration:
                 self._registrant.stop()
         if self.on_state is not None:
             self.on_state(state)
-
-    # News from the network.
-
-    def _subscribe(self) -> None:
-        """Hear what the network does with our bindings, if it tells (RFC 3680)."""
-        if self._watch is None:
-            self._watch = self._watcher.watch(
-                self._registrant.aor, "reg", self._notified, accept=(MEDIA_TYPE,)
-            )
-
-    def _notified(self, notify: Request) -> None:
-        if not notify.body:
-            return
-        kind = notify.content_type
-        if kind is None or kind.essence != MEDIA_TYPE:
-            raise PeerError(f"only {MEDIA_TYPE} is understood", 415)
-        reginfo = parse_reginfo(notify.body)
-        if self._table.apply(reginfo) == MISSED and self._watch is not None:
-            self._watch.refresh()
-        for one in reginfo.registrations:
-            for contact in one.contacts:
-                if self._is_own(contact):
-                    self._told(contact)
-
-    def _is_own(self, contact: Contact) -> bool:
-        try:
-            return parse_uri(contact.uri).equals(parse_uri(self._registrant.contact))
-        except PeerError:
-            return False
-
-    def _told(self, contact: Contact) -> None:
-        if contact.state == TERMINATED and self.registered:
-            _log.info("The network ended our registration: {event}", event=contact.event)
-            self._why = contact.event
-            wait = contact.retry_after
-            self._registrant.dismissed(contact.event, -1 if wait is None else wait)
-        elif contact.event == "shortened" and self.registered:
-            # It wants to see our credentials before this time is over (3GPP TS 24.229 §5.1.1.5).
-            self._registrant.start().addErrback(lambda _: None)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from omaim.bodies.reginfo import (
     MEDIA_TYPE,
@@ -60,7 +61,13 @@ class RegistrationWatch:
         self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Subscribe; wanted once the registration stands."""
+        """Subscribe; wanted once the registration stands.
+
+        The notification that matters most comes when our GRUUs are gone, so the Contact is
+        the address that was registered.
+
+        Spec: 3GPP TS 24.229 §5.1.1.3
+        """
         if self._watch is None:
             self._watch = self._watcher.watch(
                 self._registrant.aor,
@@ -68,6 +75,7 @@ class RegistrationWatch:
                 self._notified,
                 expires=DURATION,
                 accept=[MEDIA_TYPE],
+                contact=f"<{self._registrant.contact}>",
             )
 
     def stop(self) -> Deferred[None]:
@@ -91,18 +99,26 @@ class RegistrationWatch:
             return
         if applied == MISSED and self._watch is not None:
             self._watch.refresh()
-        ended = self._ended(reginfo)
-        if ended is not None and self._registrant.state == REGISTERED:
-            wait = -1 if ended.retry_after is None else ended.retry_after
-            self._registrant.dismissed(ended.event, wait)
+        own = self._own(reginfo)
+        if own is not None and self._registrant.state == REGISTERED:
+            if own.state == TERMINATED:
+                wait = -1 if own.retry_after is None else own.retry_after
+                self._registrant.dismissed(own.event, wait)
+            elif own.event == "shortened":
+                # The network wants to see our credentials again (3GPP TS 24.229 §5.1.1.5.3).
+                self._registrant.start().addErrback(_told_otherwise)
         if self._on_change is not None:
             self._on_change(self.table)
 
-    def _ended(self, reginfo: Reginfo) -> Contact | None:
-        """Return our own contact if the document says that its binding is gone."""
+    def _own(self, reginfo: Reginfo) -> Contact | None:
+        """Return our own contact if the document tells of it."""
         own = parse_uri(self._registrant.contact)
         for registration in reginfo.registrations:
             for contact in registration.contacts:
-                if contact.state == TERMINATED and parse_uri(contact.uri).equals(own):
+                if parse_uri(contact.uri).equals(own):
                     return contact
         return None
+
+
+def _told_otherwise(failure: Failure) -> None:
+    """Let those hear of a refused registration who follow its state."""

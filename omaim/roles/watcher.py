@@ -51,8 +51,10 @@ class Watch:
         machine: Subscribing,
         on_notify: Callable[[Request], object],
         on_state: Callable[[Moved], object] | None,
+        contact: str = "",
     ) -> None:
         self._watcher = watcher
+        self._contact = contact
         self._machine = machine
         self._on_notify = on_notify
         self._on_state = on_state
@@ -83,7 +85,7 @@ class Watch:
 
     def start(self) -> None:
         """Subscribe again after the end; :meth:`Watcher.watch` has done it the first time."""
-        self._machine.wanted = self._watcher.current(self._machine.wanted)
+        self._machine.wanted = self._watcher.current(self._machine.wanted, self._contact)
         self._machine.start(self._watcher.now())
         self._pump()
 
@@ -100,7 +102,7 @@ class Watch:
         self._pump(raising=True)
 
     def _woken(self, now: float) -> None:
-        self._machine.wanted = self._watcher.current(self._machine.wanted)
+        self._machine.wanted = self._watcher.current(self._machine.wanted, self._contact)
         self._machine.wake(now)
         self._pump()
 
@@ -127,7 +129,9 @@ class Watch:
             elif isinstance(output, Forked):
                 if self._watcher.full:
                     continue  # it ends at the notifier when nobody refreshes it
-                sibling = Watch(self._watcher, output.sibling, self._on_notify, self._on_state)
+                sibling = Watch(
+                    self._watcher, output.sibling, self._on_notify, self._on_state, self._contact
+                )
                 sibling._key = self._key
                 self._watcher.note(sibling, ("", ""), self._key)
                 sibling._pump()
@@ -187,6 +191,7 @@ class Watcher:
         body: bytes = b"",
         keep: bool = True,
         forks: bool = False,
+        contact: str = "",
     ) -> Watch:
         """Subscribe.
 
@@ -202,6 +207,7 @@ class Watcher:
             body: a filter, with its Content-Type among ``headers``.
             keep: renew it after it ended, where RFC 6665 §4.1.3 allows.
             forks: take a subscription from each notifier that a forked SUBSCRIBE reaches.
+            contact: our Contact value; that of the user agent, as it is each time, if empty.
 
         Raises:
             Unavailable: there are too many already.
@@ -213,7 +219,7 @@ class Watcher:
             target,
             event,
             ua.local,
-            ua.contact,
+            contact or ua.contact,
             expires=expires,
             routes=ua.routes,
             headers=(*ua.headers, *(("Accept", kind) for kind in accept), *headers),
@@ -222,7 +228,7 @@ class Watcher:
             forks=forks,
             patience=ua.endpoint.timing.f,
         )
-        watch = Watch(self, Subscribing(wanted, ua.ids), on_notify, on_state)
+        watch = Watch(self, Subscribing(wanted, ua.ids), on_notify, on_state, contact)
         watch.start()
         return watch
 
@@ -272,12 +278,17 @@ class Watcher:
     def arm(self, alarm: Alarm) -> None:
         self._ua.arm(alarm)
 
-    def current(self, wanted: Wanted) -> Wanted:
-        """Return the same wish with the routes and contact that the agent has by now."""
+    def current(self, wanted: Wanted, contact: str) -> Wanted:
+        """Return the same wish with the routes and contact that the agent has by now.
+
+        Args:
+            contact: to be kept, if not empty.
+        """
         ua = self._ua
-        if wanted.routes == ua.routes and wanted.contact == ua.contact:
+        contact = contact or ua.contact
+        if wanted.routes == ua.routes and wanted.contact == contact:
             return wanted
-        return attrs.evolve(wanted, routes=ua.routes, contact=ua.contact)
+        return attrs.evolve(wanted, routes=ua.routes, contact=contact)
 
     def note(self, watch: Watch, old: tuple[str, str], new: tuple[str, str]) -> None:
         """Find ``watch`` under its new Call-ID and tag from now on; ("", "") is nowhere."""

@@ -48,7 +48,7 @@ class Command(ProcessProtocol):
         environment.pop("OMAIM_PASSWORD", None)
         if password:
             environment["OMAIM_PASSWORD"] = password
-        self.process: Any = reactor.spawnProcess(  # type: ignore[attr-defined]
+        self.process: Any = reactor.spawnProcess(
             self,
             sys.executable,
             [sys.executable, "-m", "omaim.cli.main", *arguments],

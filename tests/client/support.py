@@ -23,6 +23,7 @@ from omaim.roles.listmail import OPTION
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.message import Request, Response
 from omaim.stores.memory import memory_stores
+from omaim.testing.dns import SimulatedDns
 from omaim.testing.network import Clock, SimulatedNetwork
 
 DOMAIN = "north.example"
@@ -73,7 +74,14 @@ class HomeTests(ClientTests):
     def setUp(self) -> None:
         super().setUp()
         stores = memory_stores()
-        self.node = Node(NodeConfig(state="memory:"), self.clock, self.network, stores, ids=Ids(1))
+        self.node = Node(
+            NodeConfig(state="memory:"),
+            self.clock,
+            self.network,
+            stores,
+            SimulatedDns(f"{DOMAIN} A {CORE}").ask,
+            Ids(1),
+        )
         people = [
             make_user(f"{name}@{DOMAIN}", DOMAIN, name, (f"sip:{name}@{DOMAIN}",))
             for name in ("alice", "bob", "carol")

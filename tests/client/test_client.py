@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from omaim.bodies.imdn import DELIVERY, DISPLAY
+from omaim.client import Client
 from omaim.client.failures import (
+    Dismissed,
     NoAnswer,
     NoReport,
     NotDelivered,
@@ -13,7 +15,7 @@ from omaim.client.failures import (
     TooLarge,
     WrongPassword,
 )
-from omaim.client.messages import Message, Typing
+from omaim.client.messages import Message, State, Typing
 from omaim.errors import UsageError
 from tests.client.support import ALICE, BOB, DOMAIN, HomeTests
 
@@ -85,6 +87,44 @@ class RegisterTests(HomeTests):
         self.assertEqual(states[-1], "registered")
         alice = self.registered("alice")
         self.assertEqual(self.wait(alice.send("bob", "hello")).status, "delivered")
+
+
+class NetworkTests(HomeTests):
+    """The operator ends registrations (3GPP TS 24.229 §5.4.1.5; RFC 3680 §5.3)."""
+
+    def ended(self, event: str, seconds: float) -> tuple[Client, list[State]]:
+        """Have alice's registration ended by the core; return her client and what it told."""
+        states: list[State] = []
+        alice = self.registered("alice")
+        alice.on_state = states.append
+        self.settle()
+        self.wait(self.core.registrar.deregister(ALICE, event))
+        self.settle(seconds)
+        return alice, states
+
+    def test_rejected(self) -> None:
+        """Whose registration is rejected stays away, and the person is told why."""
+        alice, states = self.ended("rejected", 3600.0)
+        self.assertFalse(alice.registered)
+        self.assertEqual([one.name for one in states], ["failed"])
+        self.assertIsInstance(states[0].failure, Dismissed)
+
+    def test_deactivated(self) -> None:
+        """Whose registration is deactivated registers anew, and stays reachable."""
+        alice, _ = self.ended("deactivated", 60.0)
+        self.assertTrue(alice.registered)
+        bob = self.registered("bob")
+        self.assertEqual(self.wait(bob.send("alice", "back?")).status, "delivered")
+
+    def test_own_close(self) -> None:
+        """To leave by oneself is no dismissal."""
+        states: list[State] = []
+        alice = self.registered("alice")
+        alice.on_state = states.append
+        self.settle()
+        self.wait(alice.unregister())
+        self.settle(60.0)
+        self.assertEqual([(one.name, one.failure) for one in states], [("off", None)])
 
 
 class SendTests(HomeTests):
