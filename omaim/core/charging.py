@@ -97,6 +97,15 @@ class Charging:
             return str(ChargingFunctions(user.ccf, user.ecf))
         return self._functions
 
+    def lines_for(self, user: User) -> list[tuple[str, str]]:
+        """Return header lines for a request to a service that nobody's request caused."""
+        if not self._ims:
+            return []
+        vector = ChargingVector(self._ids.token(32), self._host, self._network)
+        functions = self.functions_of(user)
+        lines = [(VECTOR, str(vector))]
+        return [*lines, (FUNCTIONS, functions)] if functions else lines
+
     def to_network(self, copy: Request, vector: ChargingVector | None) -> None:
         """Tell a trusted network: the vector, not our functions (RFC 7315 §4.5)."""
         if vector is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from omaim.errors import UsageError
 from omaim.node.config import setting
+from omaim.sip.uri import canonical_aor
 
 
 def _profile(value: str) -> str:
@@ -81,3 +83,18 @@ class Config:
     strangers: bool = setting(
         False, "let requests from networks that are not peers reach our users, unidentified"
     )
+
+
+def service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
+    """Return where each public service identity is served (3GPP TS 23.228 §5.4.12).
+
+    Raises:
+        UsageError: one is written otherwise than ``sip:NAME@DOMAIN=sip:SERVER``.
+    """
+    found = {}
+    for text in psis:
+        address, _, server = text.partition("=sip:")
+        if not server:
+            raise UsageError(f"{text}: write sip:NAME@DOMAIN=sip:SERVER")
+        found[canonical_aor(address)] = f"sip:{server}"
+    return found

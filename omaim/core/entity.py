@@ -17,6 +17,7 @@ from omaim.core.chain import Chain
 from omaim.core.charging import Charging
 from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
+from omaim.core.config import service_addresses
 from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import RETRY_AFTER, Forwarder
@@ -25,7 +26,8 @@ from omaim.core.job import Job, Served
 from omaim.core.people import read_people
 from omaim.core.profile_xml import ProfileBook, im_profile
 from omaim.core.reg_event import RegEvent
-from omaim.core.registrar import Registrar, Registration
+from omaim.core.registered import Registration
+from omaim.core.registrar import Registrar
 from omaim.core.routing import Router
 from omaim.core.secret import durable_secret
 from omaim.core.service_profile import Profile
@@ -46,7 +48,6 @@ from omaim.sip.charging import ChargingFunctions
 from omaim.sip.digest import ALGORITHMS
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
-from omaim.sip.identity import FUNCTIONS, VECTOR
 from omaim.sip.message import Request, error_response
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
@@ -54,7 +55,7 @@ from omaim.sip.proxying import OwnAddresses
 from omaim.sip.registration import ENDED, INITIAL
 from omaim.sip.registration import Policy as RegisterPolicy
 from omaim.sip.transaction import ServerTransaction
-from omaim.sip.uri import SipUri, canonical_aor
+from omaim.sip.uri import SipUri
 from omaim.stores.records import User
 
 SWEEP: Final = 1.0  # seconds between two looks for expired bindings
@@ -246,7 +247,7 @@ class Core(Service):
             self.registrar.deregister,
             now,
             ids,
-            lambda user: _charging_lines(charging, user),
+            charging.lines_for,
         )
         self._agent = UserAgent(endpoint, f"sip:{config.domain}")
         self.notifier = Notifier(self._agent)
@@ -362,6 +363,8 @@ class Core(Service):
             return self._default
 
     def _publish(self, registration: Registration) -> None:
+        if not self._node.taps.heard:
+            return
         at = self._node.clock.seconds()
         if registration.kind == ENDED:
             last = registration.changes[-1].event
@@ -397,33 +400,6 @@ def _changed_at(path: str) -> float:
         return Path(path).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _charging_lines(charging: Charging, user: User) -> list[tuple[str, str]]:
-    """Return charging header lines for a third-party REGISTER."""
-    lines = []
-    vector = charging.begin(Request.make("REGISTER", "sip:nobody", []), True)
-    if vector is not None:
-        lines.append((VECTOR, str(vector)))
-        functions = charging.functions_of(user)
-        if functions:
-            lines.append((FUNCTIONS, functions))
-    return lines
-
-
-def service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
-    """Return where each public service identity is served (3GPP TS 23.228 §5.4.12).
-
-    Raises:
-        UsageError: one is written otherwise than ``sip:NAME@DOMAIN=sip:SERVER``.
-    """
-    found = {}
-    for text in psis:
-        address, _, server = text.partition("=sip:")
-        if not server:
-            raise UsageError(f"{text}: write sip:NAME@DOMAIN=sip:SERVER")
-        found[canonical_aor(address)] = f"sip:{server}"
-    return found
 
 
 def build(node: Node, config: Config, name: str = "core") -> Core:

@@ -22,7 +22,8 @@ from omaim.bodies.reginfo import (
 )
 from omaim.bodies.reginfo import Registration as Element
 from omaim.core.interconnect import SERVICE, Neighbours
-from omaim.core.registrar import Registrar, Registration, primary_of
+from omaim.core.registered import Registration, primary_of
+from omaim.core.registrar import Registrar
 from omaim.errors import PeerError
 from omaim.grammar import parse_params
 from omaim.roles.incoming import Incoming
@@ -85,12 +86,13 @@ class RegEvent(EventPackage):
 
     def follow(self, registration: Registration) -> None:
         """Tell all who watch what changed."""
-        for served in self._notifier.watchers(self.name, registration.aor):
+        watchers = self._notifier.watchers(self.name, registration.aor)
+        for served in watchers:
             told = served.context
             if isinstance(told, _Told):
                 for change in registration.changes:
                     told.changes[change.binding.contact_id] = change
-        if registration.changes:
+        if watchers and registration.changes:
             self._notifier.changed(self.name, registration.aor)
 
     # What the notifier asks

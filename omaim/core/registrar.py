@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator, Challenge
+from omaim.core.registered import Follower, Registration, primary_of
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -27,7 +27,7 @@ from omaim.sip.bindings import Binding, Change, expire, lose_flow, shorten, term
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.hop import stateless_tag
-from omaim.sip.message import Request, Response, error_response
+from omaim.sip.message import Request, error_response
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.registration import (
     ENDED,
@@ -47,30 +47,6 @@ RETRIES: Final = 5  # a store that says Conflict more often than this is not wor
 RETRY_AFTER: Final = 5  # seconds a client waits when the store cannot answer
 
 _log = Logger()
-
-
-@attrs.frozen
-class Registration:
-    """What changed for one user, for whoever follows registrations."""
-
-    user: User
-    aor: str  # the primary identity, under which bindings are kept
-    bindings: tuple[Binding, ...]  # those that are left
-    changes: tuple[Change, ...]
-    kind: int  # INITIAL, AGAIN or ENDED
-    request: Request | None = None  # the REGISTER, if one caused it
-    response: Response | None = None
-
-
-Follower = Callable[[Registration], None]
-
-
-def primary_of(user: User, aor: str) -> str:
-    """Return the identity under which the bindings of ``aor`` are kept."""
-    if len(user.identities) == 1:
-        return aor
-    together = user.registered_with(aor)
-    return together[0].uri if together else aor
 
 
 class Registrar:
@@ -267,23 +243,43 @@ class Registrar:
             self._accept(transaction, user, aor, outcome, info)
             return
 
-        def written(version: int) -> None:
-            self._accept(transaction, user, aor, outcome, info)
-
-        def not_written(failure: Failure) -> Deferred[None] | None:
-            if not failure.check(Conflict) or tries <= 0:
-                self._failed(failure, transaction)
-                return None
-
-            def again(found: BindingSet) -> None:
-                self._commit(transaction, user, aor, info, tries - 1, found)
-
-            reading: Deferred[None] = self._bindings.get(primary).addCallback(again)
-            return reading.addErrback(self._failed, transaction)
-
         self._bindings.replace(primary, stored.version, outcome.bindings).addCallbacks(
-            written, not_written
+            self._written,
+            self._not_written,
+            callbackArgs=(transaction, user, aor, outcome, info),
+            errbackArgs=(transaction, user, aor, info, tries),
         ).addErrback(self._failed, transaction)
+
+    def _written(
+        self,
+        version: int,
+        transaction: ServerTransaction,
+        user: User,
+        aor: str,
+        outcome: Outcome,
+        info: str,
+    ) -> None:
+        self._accept(transaction, user, aor, outcome, info)
+
+    def _not_written(
+        self,
+        failure: Failure,
+        transaction: ServerTransaction,
+        user: User,
+        aor: str,
+        info: str,
+        tries: int,
+    ) -> Deferred[None]:
+        """Another node was faster: compute again on what it wrote."""
+        failure.trap(Conflict)
+        if tries <= 0:
+            failure.raiseException()
+
+        def again(found: BindingSet) -> None:
+            self._commit(transaction, user, aor, info, tries - 1, found)
+
+        reading: Deferred[None] = self._bindings.get(primary_of(user, aor)).addCallback(again)
+        return reading
 
     def _sender(self, request: Request, flow: Flow, user: User) -> Sender:
         """Say what the headers cannot prove: by which flow, from behind which address.

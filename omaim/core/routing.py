@@ -23,7 +23,7 @@ from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE, Neighbours
 from omaim.core.job import Job, Served
-from omaim.core.registrar import primary_of
+from omaim.core.registered import primary_of
 from omaim.core.services import Services
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint

@@ -17,7 +17,8 @@ from omaim.core.charging import Charging
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE
 from omaim.core.job import DIALOGS, Job, Served
-from omaim.core.registrar import Registrar, primary_of
+from omaim.core.registered import primary_of
+from omaim.core.registrar import Registrar
 from omaim.core.service_profile import (
     CONTINUE,
     NO_REGISTRATION,

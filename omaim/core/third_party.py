@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import Multipart
-from omaim.core.registrar import Registration
+from omaim.core.registered import Registration
 from omaim.core.service_profile import NO_SESSION, TERMINATE, Criteria, Profile
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint

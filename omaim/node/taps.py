@@ -57,6 +57,11 @@ class Taps:
         """What the sockets call with each record, or ``None`` when nobody looks."""
         return self._record if self._wire else None
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody asked for events, so that one is worth making."""
+        return bool(self._events)
+
     def publish(self, event: ServiceEvent) -> None:
         """Tell everybody who asked for this kind of event."""
         if not self._events:
