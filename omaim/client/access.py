@@ -16,6 +16,7 @@ from omaim.net.exchange import Exchange
 from omaim.net.network import INetwork
 from omaim.net.resolver import Ask, Dns
 from omaim.roles.user_agent import MOST_REDIRECTIONS, UserAgent
+from omaim.sip.answering import Answerer
 from omaim.sip.flow import TCP, TLS, UDP, Flow
 from omaim.sip.locating import Answer, Target
 from omaim.sip.message import Request, Response
@@ -141,11 +142,14 @@ class Phone(UserAgent):
     Attributes:
         access: knows where that is.
         flow: returns the path that our registration stands on, or None.
+        registering: answers the challenges to REGISTER. What proves something to the
+            registrar has no business in other requests, and would make them too long for UDP.
         cut: the last request did not reach the server.
     """
 
     access: Access
     flow: Callable[[], Flow | None]
+    registering: Answerer
     cut: bool = False
 
     async def request(
@@ -158,6 +162,7 @@ class Phone(UserAgent):
         next_seq: Callable[[], int] | None = None,
         redirections: int = MOST_REDIRECTIONS,
         sent: Callable[[Exchange], object] | None = None,
+        credentials: Answerer | None = None,
     ) -> Response:
         """Send a request by the flow we registered on, else to our server."""
         if flow is None:
@@ -179,6 +184,7 @@ class Phone(UserAgent):
             next_seq=next_seq,
             redirections=redirections,
             sent=sent,
+            credentials=self.registering if request.method == "REGISTER" else credentials,
         )
         self.cut = response.local and response.status == 503
         return response

@@ -130,16 +130,18 @@ class Client:
                 tls=tls,
             )
         self._ids = self.endpoint.ids
+        username = username or f"{self.user}@{self.domain}"
         self._address = Address(display, self.identity)
         self._access = Access(self.endpoint, self._network, server_at, listen)
         self._phone = Phone(
             self.endpoint,
             self.identity,
-            credentials=Answerer(username or f"{self.user}@{self.domain}", password, self._ids),
+            credentials=Answerer(username, password, self._ids),
             display=display,
             accept=accept,
             headers=[("User-Agent", SOFTWARE), ("P-Preferred-Identity", str(f"<{self.identity}>"))],
         )
+        self._phone.registering = Answerer(username, password, self._ids)
         self._phone.access = self._access
         self._phone.flow = self._flow
         self._instance = instance or self._ids.uuid_urn()

@@ -173,6 +173,7 @@ class UserAgent:
         next_seq: Callable[[], int] | None = None,
         redirections: int = MOST_REDIRECTIONS,
         sent: Callable[[Exchange], object] | None = None,
+        credentials: Answerer | None = None,
     ) -> Response:
         """Send a request and return its final response.
 
@@ -191,10 +192,11 @@ class UserAgent:
                 :meth:`~omaim.sip.dialog.Dialog.next_seq`. One more than before if ``None``.
             redirections: 0 hands a 3xx to the caller.
             sent: gets the exchange of each attempt, which knows its flow.
+            credentials: answers the challenges; those of the agent if ``None``.
 
         Spec: RFC 3261 §8.1.3, §12.2.1.2, §22.2, §22.3
         """
-        credentials = self.credentials
+        credentials = credentials or self.credentials
         search = _Search(request, redirections)
         begun = _Begun(sent)
         tries = 0

@@ -17,6 +17,7 @@ from omaim.client.failures import (
 )
 from omaim.client.messages import Message, State, Typing
 from omaim.errors import UsageError
+from omaim.net.wire import WireRecord
 from tests.client.support import ALICE, BOB, DOMAIN, HomeTests
 
 
@@ -233,6 +234,18 @@ class SendTests(HomeTests):
                 size -= 1
         self.assertEqual(sent.status, "delivered")
         self.assertEqual(len(self.successResultOf(bob.inbox.next()).text), size)
+
+    def test_small_ones_by_udp(self) -> None:
+        """An ordinary message with its credentials fits into a datagram (RFC 3261 §18.1.1)."""
+        alice = self.registered("alice")
+        seen: list[WireRecord] = []
+        alice.endpoint.wire.record = seen.append
+        for _ in range(2):
+            self.wait(alice.send("bob", "an ordinary message of ordinary length, as people write"))
+        sent = [one for one in seen if one.direction == "out" and one.data[:8] == b"MESSAGE "]
+        self.assertEqual({one.transport for one in sent}, {"UDP"})
+        self.assertTrue(any(b"\r\nProxy-Authorization: " in one.data for one in sent))
+        self.assertFalse(any(b"\r\nAuthorization: " in one.data for one in sent))
 
     def test_list(self) -> None:
         """A list message reaches each; those in copy see one another, others do not (RFC 5365)."""
