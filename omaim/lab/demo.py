@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred, TimeoutError
 
 from omaim.client import Client, Message
 from omaim.client.failures import Failure, NotFound, WrongPassword
@@ -29,6 +30,7 @@ ORDER: Final = (
     "yusuf",
 )
 LATEST: Final = 10.0  # seconds that somebody waits for a message or a report
+LONGEST: Final = 40.0  # seconds for a step; SIP itself may take 32 to give up
 
 
 @attrs.frozen
@@ -202,8 +204,12 @@ async def play(stage: Stage, show: Callable[[int, Played], object]) -> list[Play
     played = []
     for number, (title, act) in enumerate(STEPS, 1):
         scene.checks = []
+        playing = Deferred.fromCoroutine(act(scene))
+        playing.addTimeout(LONGEST, stage.clock)
         try:
-            await act(scene)
+            await playing
+        except TimeoutError:
+            scene.check("the step comes to its end", False, f"it did not in {LONGEST:g} s")
         except (OmaimError, KeyError) as error:
             scene.check("the step can be played", False, f"{type(error).__name__}: {error}")
         records = await stage.settle()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from omaim.client import Client
 from omaim.errors import UsageError
@@ -117,13 +117,15 @@ class Stage:
     Attributes:
         people: everybody, by name.
         node: the phones'.
+        clock: the reactor.
+        records: everything that was seen so far.
     """
 
     def __init__(
         self, contents: Mapping[str, Any], where: str, reactor: Any, network: Node | None = None
     ) -> None:
         self.people = subscribers(contents, where)
-        self._reactor = reactor
+        self.clock = reactor
         servers = [parse_place(text, 53) for text in contents.get("node", {}).get("dns", ())]
         self.node = Node(
             NodeConfig(name="phones", state="memory:"),
@@ -184,14 +186,14 @@ class Stage:
     def wait(self, seconds: float) -> Deferred[None]:
         """Return a Deferred that fires after a time."""
         done: Deferred[None] = Deferred()
-        self._reactor.callLater(seconds, done.callback, None)
+        self.clock.callLater(seconds, done.callback, None)
         return done
 
     async def until(self, holds: Callable[[], object], seconds: float = 5.0) -> bool:
         """Wait until something holds; tell whether it did in time."""
-        end = self._reactor.seconds() + seconds
+        end = self.clock.seconds() + seconds
         while not holds():
-            if self._reactor.seconds() >= end:
+            if self.clock.seconds() >= end:
                 return False
             await self.wait(0.02)
         return True
@@ -199,8 +201,8 @@ class Stage:
     async def settle(self) -> list[WireRecord]:
         """Wait until the wire is quiet; return what was seen since the last time."""
         found: list[WireRecord] = []
-        end = self._reactor.seconds() + RESTLESS
-        while self._reactor.seconds() < end:
+        end = self.clock.seconds() + RESTLESS
+        while self.clock.seconds() < end:
             await self.wait(QUIET)
             news = self._take()
             found += news
@@ -228,8 +230,10 @@ class Stage:
 
     async def close(self) -> None:
         """Switch all phones off."""
-        for client in self.clients:
-            await client.close()
+        await DeferredList(
+            [Deferred.fromCoroutine(client.close()) for client in self.clients],
+            consumeErrors=True,
+        )
         for end in self._ends:
             end()
         self._ends.clear()

@@ -24,7 +24,8 @@ from twisted.python import usage
 from zope.interface import Attribute, Interface, implementer
 
 from omaim.errors import OmaimError, UsageError
-from omaim.node.config import make_config, part_of, read_file, settings_of
+from omaim.node.config import NodeConfig, make_config, part_of, read_file, settings_of
+from omaim.node.logs import Lines, observer
 
 if typing.TYPE_CHECKING:
     from omaim.node.node import Node
@@ -95,7 +96,8 @@ class EntityMaker:
 
         try:
             node_config, config = _configs(self, options)
-            return node_service(node_config, [(self, config)])
+            log = _log_of(node_config, options.parent or {})
+            return node_service(node_config, [(self, config)], log)
         except OmaimError as error:
             sys.stderr.write(f"{self.tapname}: {error}\n")
             raise SystemExit(1) from None
@@ -103,8 +105,6 @@ class EntityMaker:
 
 def options_for(maker: EntityMaker) -> type[usage.Options]:
     """Return the options class of one entity: ``--config``, ``--name``, and one per setting."""
-    from omaim.node.config import NodeConfig
-
     own = settings_of(maker.config())
     shared = [field for field in settings_of(NodeConfig) if field.name != "name"]
     clash = {field.name for field in own} & {field.name for field in shared}
@@ -143,8 +143,6 @@ def _shown(default: Any) -> str:
 
 
 def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:
-    from omaim.node.config import NodeConfig
-
     given = {
         key.replace("-", "_"): value
         for key, value in options.items()
@@ -169,6 +167,26 @@ def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:
     node = make_config(NodeConfig, {**base, "name": name, **shared}, maker.tapname)
     node = attrs.evolve(node, feature_settings=features)
     return node, make_config(maker.config(), {**settings, **own}, maker.tapname)
+
+
+def _log_of(config: NodeConfig, twistd: Mapping[str, Any]) -> Lines | None:
+    """Return what writes the log of a process, ``None`` to leave that to twistd.
+
+    twistd tells everything, also to people at a terminal; there, and wherever the
+    configuration asks for it, we write what is meant to be read.
+
+    Args:
+        twistd: twistd's own options.
+    """
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    file = twistd.get("logfile") or ""
+    if not file and not twistd.get("nodaemon"):
+        file = "twistd.log"
+    path = config.log_file or ("" if file == "-" else file)
+    if config.log_format == "text" and not config.log_file and path:
+        return None
+    return observer(config.log_format, path)
 
 
 def makers() -> Iterable[IEntityMaker]:

@@ -31,7 +31,7 @@ from omaim.node.directory import Directory
 from omaim.node.entity import IEntity, IEntityMaker
 from omaim.node.extension import IExtension
 from omaim.node.hooks import Feature, Hooks, IFeature
-from omaim.node.logs import observer
+from omaim.node.logs import Lines
 from omaim.node.questions import Question
 from omaim.node.taps import Taps
 from omaim.node.trace import Trace
@@ -269,17 +269,22 @@ def lazy_dns(clock: Any, servers: list[tuple[str, int]]) -> Ask:
 class _NodeService(Service):
     """A node that is opened when the process starts; a failure ends the process."""
 
-    def __init__(self, config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]]) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        parts: Iterable[tuple[IEntityMaker, Any]],
+        log: Lines | None,
+    ) -> None:
         self._config = config
         self._parts = list(parts)
+        self._log = log
         self._node: Node | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """Become part of a process; its log then looks as configured."""
-        config = self._config
-        if isinstance(parent, Componentized) and (config.log_file or config.log_format != "text"):
+        if isinstance(parent, Componentized) and self._log is not None:
             # twistd has not begun to log yet, and takes this one instead of its own.
-            parent.setComponent(ILogObserver, observer(config.log_format, config.log_file))
+            parent.setComponent(ILogObserver, self._log)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -322,10 +327,13 @@ def _end_with(status: int) -> None:
     os._exit(status)
 
 
-def node_service(config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]]) -> Service:
+def node_service(
+    config: NodeConfig, parts: Iterable[tuple[IEntityMaker, Any]], log: Lines | None = None
+) -> Service:
     """Return a service that is a whole process: the node and its entities.
 
     Args:
         parts: makers and their entities' settings.
+        log: what writes the log instead of twistd.
     """
-    return _NodeService(config, parts)
+    return _NodeService(config, parts, log)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from omaim.errors import Unavailable, UsageError
 from omaim.features.ladder import Ladder
+from omaim.lab import demo
 from omaim.lab.demo import STEPS, Played, Scene, play
 from omaim.lab.stage import Stage
 from omaim.lab.starting import start_lab
@@ -85,6 +86,16 @@ class DemoTests(TestCase):
         self.assertEqual(len(played), len(STEPS))
         self.assertEqual([step.passed for step in played], [False, False, True, False, False])
         self.assertIn("nobody is called xenia", played[0].checks[-1].detail)
+
+    async def test_silence(self) -> None:
+        """A step in which nobody answers ends, and has failed."""
+        stage = await self.lab()
+        self.patch(demo, "LONGEST", 0.1)
+        await self.node.endpoints["core-north"].stop()
+        await self.node.endpoints["core-south"].stop()
+        played = await play(stage, lambda number, step: None)
+        self.assertFalse(any(step.passed for step in played))
+        self.assertIn("it did not in 0.1 s", played[0].checks[-1].detail)
 
     async def test_failed_check(self) -> None:
         """A check that does not hold says what was seen instead."""

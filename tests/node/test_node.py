@@ -26,7 +26,15 @@ from omaim.net.wire import OUT, WireRecord
 from omaim.node import node as node_module
 from omaim.node.config import NodeConfig, setting
 from omaim.node.directory import Place
-from omaim.node.entity import EntityMaker, IEntity, IEntityMaker, maker_of, makers
+from omaim.node.entity import (
+    EntityMaker,
+    IEntity,
+    IEntityMaker,
+    _configs,
+    _log_of,
+    maker_of,
+    makers,
+)
 from omaim.node.events import UserRegistered
 from omaim.node.hooks import Refuse
 from omaim.node.node import Node, lazy_dns, node_service, open_node, tls_settings
@@ -240,8 +248,6 @@ class MakerTests(SynchronousTestCase):
             '[node]\nstate = "memory:"\n[entities.one]\nkind = "echo"\nlisten = "udp:1"\n'
             'names = ["a"]\n'
         )
-        from omaim.node.entity import _configs
-
         options = self.parse("--config", path, "--name", "one", "--listen", "udp:2")
         node, config = _configs(ECHO, options)
         self.assertEqual(config, Config("udp:2", ("a",)))
@@ -256,13 +262,23 @@ class MakerTests(SynchronousTestCase):
         self.assertIn("text or json", self.refused("--log-format", "xml"))
 
     def test_log(self) -> None:
-        """A process that logs as JSON, or to a file, does so from twistd's first line on."""
-        for settings in ({"log_format": "json"}, {"log_file": self.mktemp()}):
-            service = node_service(NodeConfig(**settings), [])
+        """Our log goes to terminals, to what the configuration names and to programs; the rest
+        is twistd's, whose options count."""
+        for twistd, settings, ours in (
+            ({"nodaemon": 1}, {}, True),
+            ({"nodaemon": 1, "logfile": "-"}, {}, True),
+            ({"nodaemon": 1, "logfile": "x"}, {}, False),
+            ({}, {}, False),
+            ({"nodaemon": 1, "syslog": 1}, {}, False),
+            ({"logger": "x"}, {"log_format": "json"}, False),
+            ({"nodaemon": 1, "logfile": self.mktemp()}, {"log_format": "json"}, True),
+            ({}, {"log_file": self.mktemp()}, True),
+        ):
+            log = _log_of(NodeConfig(**settings), twistd)
+            self.assertEqual(log is not None, ours, (twistd, settings))
+            for path in (twistd.get("logfile"), settings.get("log_file")):
+                if ours and path and path != "-":
+                    self.assertTrue(os.path.exists(path))
             application = Application("omaim-echo")
-            service.setServiceParent(application)
-            self.assertIsNotNone(application.getComponent(ILogObserver))
-        service = node_service(NodeConfig(), [])
-        application = Application("omaim-echo")
-        service.setServiceParent(application)
-        self.assertIsNone(application.getComponent(ILogObserver))
+            node_service(NodeConfig(), [], log).setServiceParent(application)
+            self.assertIs(application.getComponent(ILogObserver), log)
