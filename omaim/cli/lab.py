@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from omaim.cli.pictures import files_options, write_file, write_files
+from omaim.cli.pictures import files_options, text_of, write_file, write_files
 from omaim.cli.running import run, the_reactor, until_stopped
 from omaim.cli.screens import bold, lab_screen, outcome, show_step, verdict
 from omaim.lab.demo import ORDER, Played, play
 from omaim.lab.stage import Stage
 from omaim.lab.starting import BASE, Folder, control_path, free_plan, start_lab
 from omaim.lab.topology import Plan, split, start_line
+from omaim.lab.watching import Watching
 from omaim.node.config import read_file
 
 
@@ -42,6 +43,7 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
 @_places
 @click.option("--folder", default="", help="Keep state, keys and certificates there.")
 @click.option("--trace", default="", metavar="FILE", help="Record every message, for omaim ladder.")
+@click.option("--watch", "-w", is_flag=True, help="Draw every message as it passes.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the whole log.")
 @click.pass_context
 def command(
@@ -51,12 +53,14 @@ def command(
     dns_port: int,
     folder: str,
     trace: str,
+    watch: bool,
     verbose: bool,
 ) -> None:
     """Run a whole network: two home domains with three people each.
 
     \b
     omaim lab               start it; Ctrl-C ends it
+    omaim lab --watch       the same, and draw every message as it passes
     omaim lab demo          start one, play five scenes, draw every message, end it
     omaim lab split DIR     write it down as processes of their own
 
@@ -77,6 +81,8 @@ def command(
                 shown = "" if plan.base == BASE else control
                 seconds = time.monotonic() - started
                 click.echo(lab_screen(plan, seconds, place.kept, traced, shown))
+                if watch:
+                    Watching(node, lambda ladder: click.echo("\n" + text_of(ladder), nl=False))
                 await until_stopped()
             finally:
                 click.echo("\nEnding the lab …", err=True)

@@ -152,6 +152,16 @@ class Stage:
         """Tell whether the ladders show more than the phones' own view."""
         return bool(self._files) or len(self._ends) > 1
 
+    def person(self, name: str) -> Subscriber:
+        """Return somebody.
+
+        Raises:
+            UsageError: nobody is called so.
+        """
+        if name not in self.people:
+            raise UsageError(f"nobody is called {name}; there are: {', '.join(self.people)}")
+        return self.people[name]
+
     def phone(self, who: str, **named: Any) -> Client:
         """Return a new phone of somebody, switched off.
 
@@ -161,9 +171,7 @@ class Stage:
         Raises:
             UsageError: nobody is called so.
         """
-        person = self.people.get(who)
-        if person is None:
-            raise UsageError(f"nobody is called {who}; there are: {', '.join(self.people)}")
+        person = self.person(who)
         settings: dict[str, Any] = {
             "password": person.password,
             "username": person.private_id,
