@@ -101,7 +101,8 @@ class Attacker:
         if data.startswith(b"SIP/2.0"):
             return
         kept = (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
-        lines = [line for line in data.split(b"\r\n") if line.startswith(kept)]
+        head = data.partition(b"\r\n\r\n")[0]
+        lines = [line for line in head.split(b"\r\n") if line.startswith(kept)]
         lies = [line.encode() for line in self.lies]
         answer = [b"SIP/2.0 200 OK", *lines, *lies, b"Content-Length: 0", b"", b""]
         self.net.simulated.send(pair, b"\r\n".join(answer), source)
