@@ -84,6 +84,7 @@ class Mail:
     """
 
     __slots__ = (
+        "_icid",
         "at",
         "changed",
         "content",
@@ -101,6 +102,7 @@ class Mail:
         self.changed = False
         self.tag = tag
         self.at = at
+        self._icid: str | None = None
         self.sent_at, self.expires_at = validity(request, at)
 
     @property
@@ -118,11 +120,13 @@ class Mail:
     @property
     def icid(self) -> str:
         """The charging identifier, "" without."""
-        try:
-            vector = charging_vector(self.request)
-        except PeerError:
-            return ""
-        return "" if vector is None else vector.icid
+        if self._icid is None:
+            try:
+                vector = charging_vector(self.request)
+            except PeerError:
+                vector = None
+            self._icid = "" if vector is None else vector.icid
+        return self._icid
 
     def response(self, status: int) -> Response:
         """Return an answer of our own."""

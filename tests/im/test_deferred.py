@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from omaim.bodies.cpim import Cpim
 from omaim.im.delivery import ATTEMPT, FIRST_PAUSE, MOST_ATTEMPTS
@@ -17,7 +20,7 @@ from omaim.node.hooks import Refuse
 from omaim.node.questions import MayDefer
 from omaim.roles.incoming import Incoming
 from omaim.sip.values import date_text
-from tests.im.support import ALICE, BOB, CAROL, CORE, XENIA, ImTestCase, cpim
+from tests.im.support import ALICE, BOB, CAROL, CORE, IM, XENIA, ImTestCase, cpim
 
 
 class KeepTests(ImTestCase):
@@ -216,6 +219,57 @@ class RetryTests(ImTestCase):
         self.assertLess(first.cseq.number, second.cseq.number)
         self.assertLess(second.cseq.number, third.cseq.number)
 
+    def test_another_server(self) -> None:
+        """What another server has under way is left to it until its time is over."""
+        self.send("term", XENIA, BOB, state="unreg")
+        (message,) = self.successResultOf(self.stores.deferred.waiting(BOB, 0.0))
+        now = self.clock.seconds()
+        self.wait(
+            self.stores.deferred.attempt(BOB, [message.reference], "im-2 x", now, now + ATTEMPT)
+        )
+        self.register(BOB)
+        self.assertEqual(self.core.seen, [])
+        self.clock.advance(ATTEMPT + 5)
+        self.assertEqual(self.bodies(), [b"hello"])
+
+    def test_registration_during_failure(self) -> None:
+        """A registration that comes while a try is failing is a reason for another at once."""
+        self.send("term", XENIA, BOB, state="unreg")
+        self.core.script = [None]
+        self.register(BOB)
+        self.register(BOB)
+        self.core.incoming[0].reply(480)
+        self.clock.advance(2)
+        self.assertEqual(len(self.core.seen), 2)
+        self.assertEqual(self.waiting(BOB), [])
+
+    def test_slow_store(self) -> None:
+        """A message that is stored while the last one is looked for is not forgotten."""
+        store = self.stores.deferred
+        waiting = store.waiting
+
+        def slowly(*args: Any, **named: Any) -> Deferred[Any]:
+            found = self.successResultOf(waiting(*args, **named))
+            return deferLater(self.clock, 0.5, lambda: found)  # type: ignore[arg-type]
+
+        self.patch(store, "waiting", slowly)
+        request = self.core.ua.make("REGISTER", f"sip:{IM}", to=f"<{BOB}>")
+        self.assertEqual(self.ask(request).status, 200)
+        self.send("term", XENIA, BOB, b"first", state="unreg")
+        self.clock.advance(0.7)
+        self.assertEqual(self.send("term", XENIA, BOB, b"second").status, 202)
+        self.clock.advance(5)
+        self.assertEqual(self.bodies(), [b"first", b"second"])
+
+    def test_overloaded(self) -> None:
+        """Overload on the way is no fault of the message: it waits however long that takes."""
+        self.send("term", XENIA, BOB, state="unreg")
+        self.core.script = [503, 504] * MOST_ATTEMPTS
+        self.register(BOB)
+        self.clock.advance(86400)
+        self.assertEqual(len(self.core.seen), 2 * MOST_ATTEMPTS + 1)
+        self.assertEqual(self.of(MessageRefused), [])
+
     def test_poison(self) -> None:
         """A message that a device cannot stand does not stop the others for ever."""
         self.send("term", XENIA, BOB, b"poison", state="unreg")
@@ -259,14 +313,14 @@ class RetryTests(ImTestCase):
         self.assertEqual(self.send("term", XENIA, BOB, b"new").status, 202)
 
     def test_restart_during_attempt(self) -> None:
-        """What was under way when the server died is sent again, once nobody can have it."""
+        """What was under way when the server died is sent again at once: it was our own."""
         self.send("term", XENIA, BOB, state="unreg")
         self.core.script = [None]
         self.register(BOB)
         self.stop()
         self.start()
         self.register(BOB)
-        self.clock.advance(ATTEMPT + 5)
+        self.clock.advance(2)
         self.assertEqual(self.bodies(), [b"hello", b"hello"])
         self.assertEqual(self.waiting(BOB), [])
 
@@ -306,7 +360,7 @@ class ExpiryTests(ImTestCase):
 
     def test_not_during_delivery(self) -> None:
         """A message that is on its way does not expire under the device's hands."""
-        self.send("term", XENIA, BOB, state="unreg", headers=(("Expires", "20"),))
+        self.send("term", XENIA, BOB, state="unreg", headers=(("Expires", "5"),))
         self.core.script = [None]
         self.register(BOB)
         self.clock.advance(25)
