@@ -13,6 +13,10 @@ def _profile(value: str) -> str:
     return "" if value in ("ims", "sip") else "must be ims or sip"
 
 
+def _interconnect(value: str) -> str:
+    return "" if value in ("dns", "tls") else "must be dns or tls"
+
+
 @attrs.frozen
 class Config:
     """Settings of the SIP/IP Core of one home domain."""
@@ -64,6 +68,11 @@ class Config:
     )
     peers: tuple[str, ...] = setting(
         (), "trusted other domains: DOMAIN (by TLS) or DOMAIN=ADDRESS+ADDRESS"
+    )
+    interconnect: str = setting(
+        "dns",
+        "how peers are reached: dns, as their DNS says; tls, over TLS and no other way",
+        check=_interconnect,
     )
     im_server: str = setting(
         "", "SIP URI of the IM Server in the default service profile; empty: no IM service"

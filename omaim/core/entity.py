@@ -238,6 +238,7 @@ class Core(Service):
             config.strangers,
             self._psis,
             self._locally,
+            config.interconnect == "tls",
             config.max_pending,
         )
         third_party = ThirdParty(
@@ -294,13 +295,20 @@ class Core(Service):
             if request.method == "REGISTER" and self._for_registrar(request):
                 self._register(transaction)
             elif self._for_us(request):
-                self._agent.receive(transaction)
+                if self._may_answer(transaction):
+                    self._agent.receive(transaction)
+                else:
+                    self.endpoint.dismiss(transaction, None)
             else:
                 self.router.receive(transaction)
         except PeerError as error:
             if not transaction.answered:
                 tag = self.endpoint.tag_of(transaction)
                 self.endpoint.respond(transaction, error_response(request, error, tag))
+
+    def _may_answer(self, transaction: ServerTransaction) -> bool:
+        flow = transaction.flow
+        return self._neighbours.of(flow) is not None or self.admission.may_answer(flow)
 
     async def _ask(self, transaction: ServerTransaction) -> None:
         request, flow = transaction.request, transaction.flow

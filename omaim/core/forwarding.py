@@ -88,7 +88,7 @@ class Forwarder:
         """
         copy = forwarded_copy(job.request, uri, routes=routes)
         hop = parse_uri(postprocess(copy))
-        trusted = flow is None and isinstance(hop, SipUri) and self._neighbours.knows(hop.host)
+        trusted = flow is None and isinstance(hop, SipUri) and self._trusts(hop)
         if trusted:
             copy.remove(SERVED)
             self._charging.to_network(copy, job.vector)
@@ -111,6 +111,10 @@ class Forwarder:
 
         job.fork = None
         self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
+
+    def _trusts(self, hop: SipUri) -> bool:
+        """Tell whether a next hop is inside the trust domain; a maddr leads anywhere."""
+        return not hop.maddr and self._neighbours.knows(hop.host)
 
     def along(self, job: Job, copy: Request, flow: Flow | None, heard: Answered) -> None:
         """Send a request that makes a dialog to one next hop, so that it can be cancelled.

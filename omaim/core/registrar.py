@@ -27,7 +27,7 @@ from omaim.sip.bindings import Binding, Change, expire, lose_flow, shorten, term
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.hop import stateless_tag
-from omaim.sip.message import Request, error_response
+from omaim.sip.message import Request, Response, error_response
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.registration import (
     ENDED,
@@ -107,21 +107,25 @@ class Registrar:
         Spec: RFC 3261 §10.3 steps 1 to 5
         """
         request, flow = transaction.request, transaction.flow
-        aor = self._address(request)
         info = ""
-        if self._authenticator is None:
-            user = self._users.peek_by_identity(aor)
-            if user is None:
-                raise PeerError("nobody has this address here", 404)
-        else:
-            proof = self._authenticator.register(request, flow.remote_host, self._now())
-            if isinstance(proof, Challenge):
-                self._challenge(transaction, proof)
-                return
-            self._admission.proved(flow)
-            user, info = proof.user, proof.info
-            if user.identity(aor) is None:
-                raise PeerError("this address belongs to somebody else", 403)
+        try:
+            aor = self._address(request)
+            if self._authenticator is None:
+                user = self._users.peek_by_identity(aor)
+                if user is None:
+                    raise PeerError("nobody has this address here", 404)
+            else:
+                proof = self._authenticator.register(request, flow.remote_host, self._now())
+                if isinstance(proof, Challenge):
+                    self._challenge(transaction, proof)
+                    return
+                user, info = proof.user, proof.info
+        except PeerError as error:
+            self._turn_away(transaction, error_response(request, error, _tag(transaction)))
+            return
+        self._admission.proved(flow)
+        if user.identity(aor) is None:
+            raise PeerError("this address belongs to somebody else", 403)
         if self._hooks.wanted(MayRegister):
             Deferred.fromCoroutine(self._ask(transaction, user, aor, info)).addErrback(
                 self._failed, transaction
@@ -343,14 +347,15 @@ class Registrar:
 
         Spec: RFC 3261 §26.3.2.4, §8.2.7
         """
-        if not self._admission.may_answer(transaction.flow):
-            self._endpoint.dismiss(transaction, None)
-            return
-        tag = stateless_tag(transaction.key)
-        response = transaction.request.response(challenge.status, None, tag)
+        response = transaction.request.response(challenge.status, None, _tag(transaction))
         for name, value in challenge.headers:
             response.add(name, value)
-        self._endpoint.dismiss(transaction, response)
+        self._turn_away(transaction, response)
+
+    def _turn_away(self, transaction: ServerTransaction, response: Response) -> None:
+        """Answer somebody who has proved nothing, within what strangers may cost."""
+        may = self._admission.may_answer(transaction.flow)
+        self._endpoint.dismiss(transaction, response if may else None)
 
     def _refuse(
         self,
@@ -414,6 +419,10 @@ class Registrar:
                 follower(registration)
             except Exception:
                 _log.failure("a follower of registrations failed")
+
+
+def _tag(transaction: ServerTransaction) -> str:
+    return stateless_tag(transaction.key)
 
 
 def _asks_outbound(request: Request) -> bool:

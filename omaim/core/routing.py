@@ -66,6 +66,7 @@ class Router:
         strangers: whether requests from unknown networks reach our users.
         psis: the server of each public service identity.
         local: serves a request for a user by the core itself; true when it did.
+        secure: trusted networks are reached over TLS only.
         most: requests that may wait for an answer at a time; 503 above.
     """
 
@@ -91,6 +92,7 @@ class Router:
         strangers: bool,
         psis: Mapping[str, str],
         local: Callable[[Job, Served], bool],
+        secure: bool,
         most: int,
     ) -> None:
         self._endpoint = endpoint
@@ -112,6 +114,7 @@ class Router:
         self._strangers = strangers
         self._psis = psis
         self._local = local
+        self._secure = secure
         self._most = most
         services.towards = self.towards
         services.deliver = delivery.deliver
@@ -392,7 +395,14 @@ class Router:
                 lambda failure: self._forwarder.crashed(job, failure)
             )
         else:
-            self._forwarder.forward(job, job.request.uri)
+            self._forwarder.forward(job, job.request.uri, self._way_to(job.request))
+
+    def _way_to(self, request: Request) -> list[str] | None:
+        """Return the Route to another network, ``None`` where DNS decides."""
+        uri = request.request_uri
+        if self._secure and isinstance(uri, SipUri) and uri.host in self._neighbours.domains:
+            return [f"sip:{uri.host};transport=tls;lr"]
+        return None
 
     async def _ask_way(self, job: Job) -> None:
         question = WhereTo(
@@ -404,7 +414,7 @@ class Router:
         opinion = await self._hooks.ask(question)
         if isinstance(opinion, Refuse):
             raise PeerError(opinion.reason, opinion.status)
-        routes = [opinion] if isinstance(opinion, str) else None
+        routes = [opinion] if isinstance(opinion, str) else self._way_to(job.request)
         self._forwarder.forward(job, job.request.uri, routes)
 
 

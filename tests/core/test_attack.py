@@ -130,6 +130,22 @@ class FloodTests(CoreCase):
         self.assertEqual(len(heard), 20)
         self.assertTrue(all(b" 403 " in data for data in heard))
 
+    def test_questions(self) -> None:
+        """So are requests to the core itself, and REGISTERs that lead nowhere."""
+        for host, change in (
+            ("10.9.9.1", ("REGISTER sip:north", "OPTIONS sip:north")),
+            ("10.9.9.2", ("To: <sip:alice@north", "To: <sip:alice@elsewhere")),
+        ):
+            heard: list[bytes] = []
+            socket = self.network.listen_datagram(host, 5060, lambda d, s, h=heard: h.append(d))
+            for number in range(100):
+                method = change[1].partition(" ")[0] if "OPTIONS" in change[1] else "REGISTER"
+                text = REGISTER.format(host=host, n=number, method=method).replace(*change)
+                socket.send(text.encode(), (CORE, 5060))
+            self.clock.advance(1.0)
+            socket.close()
+            self.assertEqual(len(heard), 20)
+
     def test_overload(self) -> None:
         """More than fit are told when to come back (RFC 3261 §21.5.4)."""
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)

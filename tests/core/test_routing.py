@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from omaim.lab.certificates import write_certificates
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import charging_vector
 from omaim.sip.locating import Target
@@ -278,10 +281,77 @@ class InterconnectTests(CoreCase):
         self.assertEqual((told.icid, told.term_ioi), (asked.icid, "south.example"))
         self.assertFalse(request.has("P-Charging-Function-Addresses"))
 
+    def test_maddr(self) -> None:
+        """A trusted name with another address behind it is not told what the network knows."""
+        alice, trap = self.phone("alice", 1), self.phone("x", 77)
+        self.send(alice, "sip:xenia@south.example;maddr=10.0.1.77")
+        self.assertFalse(trap.got[0].has("P-Charging-Vector"))
+
     def test_no_transit(self) -> None:
         """A trusted network's request for a third one is refused: we carry no transit."""
         east = self.phone("u", 9, "east.example")
         self.assertEqual(self.send(east, "sip:v@third.example").status, 403)
+
+
+class SecureInterconnectTests(CoreCase):
+    """IP-1 over TLS, both sides known by certificate (IMS-64; RFC 5922 §7)."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        own = {
+            name: ((f"{name}.example",), host)
+            for name, host in (("north", CORE), ("south", "10.0.0.11"), ("evil", "10.0.0.66"))
+        }
+        write_certificates(folder, own, datetime.datetime.now(datetime.UTC))
+        self.folder = folder
+        self.settings = self.secure("north", CORE, "south.example")
+        super().setUp()
+        for name, (_, host) in own.items():
+            self.dns.add(f"{name}.example", "A", host)
+        self.put(self.person("xenia", "south.example"))
+        self.make_core("10.0.0.11", self.stores, **self.secure("south", "10.0.0.11", DOMAIN))
+        self.xenia = self.phone("xenia", 2, "south.example", "<sip:10.0.0.11;lr>")
+        self.register(self.xenia)
+
+    def secure(self, name: str, host: str, peer: str) -> dict[str, Any]:
+        """Return the settings of a core with a certificate."""
+        return {
+            "domain": f"{name}.example",
+            "listen": (f"udp:{host}:5060", f"tls:{host}:5061"),
+            "certificate": str(self.folder / f"{name}.pem"),
+            "ca": str(self.folder / "ca.pem"),
+            "peers": (peer,),
+            "interconnect": "tls",
+        }
+
+    def test_secure(self) -> None:
+        """A message crosses by TLS alone, and the identity is believed."""
+        between: list[str] = []
+        self.core._node.taps.add_wire(
+            lambda one: between.append(one.transport) if one.remote[0] == "10.0.0.11" else None
+        )
+        alice = self.phone("alice", 1)
+        self.assertEqual(self.send(alice, "sip:xenia@south.example").status, 200)
+        self.assertEqual(self.xenia.got[0].first("P-Asserted-Identity"), f"<sip:alice@{DOMAIN}>")
+        self.assertEqual(set(between), {"TLS"})
+
+    def test_dialog(self) -> None:
+        """A dialog stays on TLS: each core's mark for the other says so (§16.6 step 4)."""
+        alice = self.phone("alice", 1)
+        response = self.send(alice, "sip:xenia@south.example", "INVITE")
+        self.assertEqual(response.status, 200)
+        routes = response.values("Record-Route")
+        self.assertEqual(["transport=tls" in route for route in routes], [False, True, True, False])
+
+    def test_impostor(self) -> None:
+        """Another certificate, or an address alone, is not the peer."""
+        evil = {**self.secure("evil", "10.0.0.66", "south.example"), "peers": ("south.example",)}
+        self.put(self.person("mallory", "evil.example"))
+        self.make_core("10.0.0.66", self.stores, **evil)
+        mallory = self.phone("mallory", 6, "evil.example", "<sip:10.0.0.66;lr>")
+        self.assertEqual(self.send(mallory, "sip:xenia@south.example").status, 403)
+        self.assertEqual(self.xenia.got, [])
 
 
 def binding(aor: str, contact: str, clock: Any) -> Any:

@@ -1,0 +1,1 @@
+The feature ``ratelimit`` lets each address make only so many requests a second.
