@@ -14,7 +14,7 @@ from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.ids import Ids
 from omaim.im.delivery import REMEMBER, Delivery
 from omaim.im.journal import Journal, icid_of
-from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Mail
+from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Mail, address_of
 from omaim.im.policy import FAILED, Refusal
 from omaim.im.reports import STORED, Reports
 from omaim.node.events import MessageDeferred, MessageDeleted, MessageExpired, ServiceEvent
@@ -93,7 +93,7 @@ class Deferring:
         headers = [("From", sender)]
         headers += [(name, value) for name in KEPT if own.has(name) for value in own.all(name)]
         return DeferredMessage(
-            recipient=recipient,
+            recipient=self._delivery.box(recipient),
             reference=self._ids.call_id(),
             sender=mail.leg.sender,
             message_id=mail.message_id,
@@ -150,7 +150,7 @@ class Deferring:
         await self._reports.of_stored(message, STORED, self._delivery.post)
 
     async def _ask(self, mail: Mail) -> None:
-        usage = await self._store.usage(mail.leg.user)
+        usage = await self._store.usage(self._delivery.box(mail.leg.user))
         opinion = await self._hooks.ask(
             MayDefer(
                 domain=self._domain,
@@ -172,12 +172,14 @@ class Deferring:
 
     async def waiting(self, user: str) -> list[DeferredMessage]:
         """Return what waits for a user, oldest first, without content."""
-        found = await self._store.waiting(user, self._now(), limit=LISTED, bodies=False)
+        found = await self._store.waiting(
+            self._delivery.box(user), self._now(), limit=LISTED, bodies=False
+        )
         return [one for one in found if one.kind != REPORT]
 
     async def delete(self, user: str, references: Sequence[str]) -> int:
         """Delete messages unread; return how many there were."""
-        now = self._now()
+        now, box = self._now(), self._delivery.box(user)
         waiting = {one.reference: one for one in await self.waiting(user)}
         gone = 0
         for reference in references:
@@ -191,7 +193,7 @@ class Deferring:
                 recipient=user,
             )
             records = self._journal.records([event], user)
-            if await self._store.finish(user, [reference], DELETED, now + REMEMBER, records):
+            if await self._store.finish(box, [reference], DELETED, now + REMEMBER, records):
                 self._journal.publish([event])
                 gone += 1
         if gone:
@@ -205,8 +207,11 @@ class Deferring:
         now = self._now()
         ended = 0
         while ended < SWEPT:
-            over = await self._store.expired(now)
-            over = tuple(one for one in over if one.attempt_until <= now)
+            over = tuple(
+                one
+                for one in await self._store.expired(now, SWEPT)
+                if one.attempt_until <= now and self._delivery.mine(one.recipient)
+            )
             if not over:
                 break
             for message in over:
@@ -223,7 +228,7 @@ class Deferring:
             icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
-            recipient=user,
+            recipient=address_of(user),
         )
         events = [event] if message.kind != REPORT else []
         records = self._journal.records(events, user)
@@ -251,7 +256,7 @@ def _shown(message: DeferredMessage) -> Waiting:
         date=message.stored_at,
         sent_at=message.sent_at,
         sender=ANONYMOUS if hidden else message.sender,
-        recipient=message.recipient,
+        recipient=address_of(message.recipient),
     )
 
 

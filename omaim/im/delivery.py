@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,7 +22,7 @@ from omaim.errors import OmaimError
 from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.journal import Journal, icid_of
-from omaim.im.participating import SOFTWARE
+from omaim.im.participating import SOFTWARE, address_of
 from omaim.im.policy import FAILED
 from omaim.im.reports import Reports
 from omaim.im.sending import Sending, may_wait
@@ -57,6 +58,7 @@ class Delivery:
     """Delivers what is in the store.
 
     Args:
+        domain: whose users are served; no other server of the store has the same one.
         core: Route value of the core.
         ours: whether an address is one of this domain: its messages wait for a registration.
         ready: whether a user takes messages now.
@@ -73,6 +75,7 @@ class Delivery:
         store: IDeferredStore,
         journal: Journal,
         reports: Reports,
+        domain: str,
         core: str,
         now: Callable[[], float],
         ids: Ids,
@@ -85,6 +88,7 @@ class Delivery:
         self._store = store
         self._journal = journal
         self._reports = reports
+        self._prefix = f"{domain} "
         self._core = core
         self._now = now
         self._ids = ids
@@ -107,6 +111,16 @@ class Delivery:
         self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
 
+    def box(self, address: str) -> str:
+        """Return where messages for an address, or for a box, are kept; see :func:`address_of`."""
+        if self._ours(address) or address.startswith(self._prefix):
+            return address
+        return self._prefix + address
+
+    def mine(self, box: str) -> bool:
+        """Tell whether a box of the store is this server's."""
+        return self._ours(box) or box.startswith(self._prefix)
+
     # Taking charge of a message
 
     async def add(self, message: DeferredMessage, events: Sequence[ServiceEvent] = ()) -> Added:
@@ -120,7 +134,9 @@ class Delivery:
             QuotaExceeded: no room.
             Unavailable: the store cannot answer.
         """
-        user, name = message.recipient, message.attempt
+        user, name = self.box(message.recipient), message.attempt
+        if user != message.recipient:
+            message = attrs.evolve(message, recipient=user)
         adding = self._store.add(message, self._quota, self._journal.records(events, user))
         if name:  # asked for in the same turn, so that nobody comes between
             now = self._now()
@@ -170,6 +186,7 @@ class Delivery:
 
     def kick(self, user: str) -> None:
         """Deliver what waits for a user, as soon as it is its turn."""
+        user = self.box(user)
         self._due.pop(user, None)
         if user in self._running:
             self._again.add(user)
@@ -181,7 +198,7 @@ class Delivery:
 
     def ask(self, user: str, references: Sequence[str]) -> None:
         """Deliver these messages although they are not pushed."""
-        self._asked.setdefault(user, set()).update(references)
+        self._asked.setdefault(self.box(user), set()).update(references)
         self.kick(user)
 
     def later(self, user: str, seconds: float) -> None:
@@ -206,7 +223,7 @@ class Delivery:
         count = 0
         while True:
             users = await self._store.recipients(after, 1000)
-            for user in users:
+            for user in filter(self.mine, users):
                 self.holding.add(user)
                 self.later(user, count / RATE)
                 count += 1
@@ -221,7 +238,7 @@ class Delivery:
 
     def busy(self, user: str) -> bool:
         """Tell whether older messages for a user are about to be delivered."""
-        return user in self.holding
+        return self.box(user) in self.holding
 
     # How
 
@@ -329,7 +346,7 @@ class Delivery:
             icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
-            recipient=user,
+            recipient=address_of(user),
             status=status,
             why="refused by the recipient",
         )
@@ -361,7 +378,7 @@ class Delivery:
             icid=icid_of(message.headers),
             message_id=message.message_id,
             sender=message.sender,
-            recipient=message.recipient,
+            recipient=address_of(message.recipient),
             deferred=True,
         )
 
@@ -377,11 +394,12 @@ class Delivery:
         """
         given = [pair for pair in message.headers if pair[0] != "From"]
         sender = next(value for name, value in message.headers if name == "From")
+        recipient = address_of(message.recipient)
         headers = [
             ("Route", self._core),
             ("Max-Forwards", "70"),
             ("From", sender),
-            ("To", f"<{message.recipient}>"),
+            ("To", f"<{recipient}>"),
             ("Call-ID", message.reference),
             ("CSeq", f"{2 * message.attempts + 1} MESSAGE"),
             ("User-Agent", SOFTWARE),
@@ -391,7 +409,7 @@ class Delivery:
             headers.append(("Date", date_text(message.sent_at or message.stored_at)))
         if message.content_type:
             headers.append(("Content-Type", message.content_type))
-        return Request.make("MESSAGE", message.recipient, headers, message.body)
+        return Request.make("MESSAGE", recipient, headers, message.body)
 
 
 def _nobody(user: str) -> None:

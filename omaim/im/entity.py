@@ -139,6 +139,7 @@ class ImServer(Service):
             store,
             journal,
             reports,
+            config.domain.lower(),
             core,
             now,
             ids,
@@ -204,7 +205,7 @@ class ImServer(Service):
 
     def serves(self, aor: str) -> bool:
         """Tell whether an address of record is in our domain."""
-        return aor.endswith(self._ours)
+        return aor.endswith(self._ours) and " " not in aor
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when the server listens, or fails with the reason."""

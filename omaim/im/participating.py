@@ -143,6 +143,15 @@ class Served:
     recipients: tuple[str, ...] = ()  # for whom it has taken charge of a copy
 
 
+def address_of(box: str) -> str:
+    """Return the address of record to which what is stored in a box goes.
+
+    The box of a user of ours has its address for a name; that of anybody else has our domain
+    before it, because another server may keep its own messages for them in the same store.
+    """
+    return box.rpartition(" ")[2]
+
+
 def validity(request: Request, now: float) -> tuple[float, float]:
     """Return when a message was sent and when it is of no more use.
 

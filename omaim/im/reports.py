@@ -23,7 +23,7 @@ from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.journal import icid_of
-from omaim.im.participating import ANONYMOUS
+from omaim.im.participating import ANONYMOUS, address_of
 from omaim.node.events import ReportSent, ServiceEvent
 from omaim.sip.identity import VECTOR
 from omaim.sip.uri import canonical_aor
@@ -94,9 +94,8 @@ class Reports:
             return False
         charging = next((value for name, value in message.headers if name == VECTOR), "")
         content = Content(message.content_type, message.body)
-        return await self.send(
-            content, disposition, message.sender, message.recipient, charging, post
-        )
+        recipient = address_of(message.recipient)
+        return await self.send(content, disposition, message.sender, recipient, charging, post)
 
     def _make(
         self, content: Content, disposition: str, sender: str, recipient: str, charging: str

@@ -20,6 +20,7 @@ from omaim.node.hooks import Refuse
 from omaim.node.questions import MayDefer
 from omaim.roles.incoming import Incoming
 from omaim.sip.values import date_text
+from omaim.stores.records import DeferredMessage
 from tests.im.support import ALICE, BOB, CAROL, CORE, IM, XENIA, ImTestCase, cpim
 
 
@@ -323,6 +324,58 @@ class RetryTests(ImTestCase):
         self.clock.advance(2)
         self.assertEqual(self.bodies(), [b"hello", b"hello"])
         self.assertEqual(self.waiting(BOB), [])
+
+
+class SharedStoreTests(ImTestCase):
+    """Several servers, of one domain each, may keep their messages in one store."""
+
+    def put(self, recipient: str, expires_in: float = 1000.0) -> None:
+        """Store what another server keeps."""
+        now = self.clock.seconds()
+        message = DeferredMessage(
+            recipient=recipient,
+            reference=self.core.ua.ids.token(),
+            sender=ALICE,
+            message_id="m9",
+            content_type="message/cpim",
+            body=cpim(wanted="negative-delivery"),
+            stored_at=now,
+            expires_at=now + expires_in,
+            headers=(("From", f"<{ALICE}>;tag=1"),),
+        )
+        self.wait(self.stores.deferred.add(message))
+
+    def test_not_ours(self) -> None:
+        """What another server keeps is neither sent nor ended here."""
+        self.stop()
+        for recipient in (XENIA, f"south.example {BOB}"):
+            self.put(recipient)
+            self.put(f"{recipient}.x", 5.0)
+        self.start()
+        self.register(BOB)
+        self.clock.advance(100)
+        self.assertEqual(self.core.seen, [])
+        self.assertEqual(self.of(MessageExpired), [])
+        self.assertEqual(len(self.waiting(XENIA)), 1)
+        self.assertEqual(len(self.waiting(f"south.example {BOB}")), 1)
+
+    def test_ours(self) -> None:
+        """What we keep for others is sent to them, also after a start."""
+        self.stop()
+        self.put(f"north.example {XENIA}")
+        self.start()
+        self.clock.advance(5)
+        (seen,) = self.core.seen
+        self.assertEqual((seen.uri, seen.first("To")), (XENIA, f"<{XENIA}>"))
+        (event,) = self.of(MessageDelivered)
+        self.assertEqual(event.recipient, XENIA)
+
+    def test_number(self) -> None:
+        """A user by a telephone number of its own gets what waited for that."""
+        number = "tel:+15550100"
+        self.assertEqual(self.send("term", XENIA, number, state="unreg").status, 202)
+        self.register(number)
+        self.assertEqual([one.uri for one in self.core.seen], [number])
 
 
 class ExpiryTests(ImTestCase):

@@ -186,7 +186,7 @@ class RecipientTests(ListTestCase):
         self.core.answers.clear()
         self.clock.advance(1000)
         self.assertEqual(self.core.seen[-1].uri, XENIA)
-        self.assertEqual(self.waiting(XENIA), [])
+        self.assertEqual(self.waiting(f"north.example {XENIA}"), [])
         self.assertEqual(len(self.of(MessageDelivered)), 1)
 
     def test_unknown(self) -> None:
