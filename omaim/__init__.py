@@ -3,7 +3,8 @@
 A module imports only from floors below it, and from its own package:
 
 ==  ==============================================  ==========================================
-6   lab, cli                                        a whole network in one process
+7   cli                                             the command ``omaim``
+6   lab                                             a whole network in one process
 5   core, im, client, features                      the entities; the small plugins
 4   roles                                           what any entity can be on SIP
 3   node                                            what the entities of one process share

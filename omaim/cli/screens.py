@@ -49,7 +49,11 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
         "",
     ]
     if trace:
-        lines += [bold("Every message so far as a ladder:"), f"  omaim ladder {trace}", ""]
+        lines += [
+            bold("Every message so far as a ladder (--watch draws them as they pass):"),
+            f"  omaim ladder {trace}",
+            "",
+        ]
     end = "the folder stays" if kept else "nothing of it is kept"
     lines.append(f"Ctrl-C ends the lab; {end}.")
     return "\n".join(lines)

@@ -44,7 +44,11 @@ class Commands:
         uri, _ = self._user(aor)
         if event not in EVENTS:
             raise UsageError(f"event is one of {', '.join(EVENTS)}")
-        ended = await self._registrar().deregister(uri, event, int(retry_after), contact)
+        try:
+            seconds = int(retry_after)
+        except ValueError:
+            raise UsageError("retry_after is a number of seconds") from None
+        ended = await self._registrar().deregister(uri, event, seconds, contact)
         return {"aor": uri, "ended": ended}
 
     async def add(self, aor: str, password: str, private: str = "") -> dict[str, Any]:

@@ -105,9 +105,10 @@ class Scene:
 
 async def register(scene: Scene) -> None:
     """Alice, Bob and Xenia switch their phones on. Each core asks for the password (401), stores
-    where the phone is, and tells its IM Server."""
+    where the phone is, and tells its IM Server; the phone asks to be told of changes (NOTIFY)."""
     for name in ("alice", "bob", "xenia"):
         phone = await scene.arrive(name)
+        await scene.stage.wait(0.1)  # one after the other is easier to read
         scene.check(
             f"{name} is registered as {scene.aor(name)}",
             phone.registered and scene.aor(name) in phone.granted.associated,
