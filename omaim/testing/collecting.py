@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from omaim.features.ladder_text import draw_text
-from omaim.testing.scenario import LOOPBACK, SIMULATED, Scenario
+from omaim.testing.scenario import LOOPBACK, SIMULATED, SPLIT, Scenario
 from omaim.testing.stages import Loopback, Outcome, Simulated
 
 _SHOWN: Final = 12_000  # characters of a ladder in a test's failure
@@ -61,6 +61,19 @@ def add_loopback(case: type[Any], package: str, reactor: Any) -> None:
         return test
 
     _add(case, package, LOOPBACK, make)
+
+
+def add_split(case: type[Any], package: str) -> None:
+    """Give a test case with a started ``stage`` a test for each scenario that fits a split lab."""
+
+    def make(one: Scenario) -> Any:
+        def test(self: Any) -> Deferred[None]:
+            played: Deferred[Outcome] = self.stage.play(one)
+            return played.addCallback(lambda outcome: check(self, outcome))
+
+        return test
+
+    _add(case, package, SPLIT, make)
 
 
 def _add(case: type[Any], package: str, stage: str, make: Any) -> None:

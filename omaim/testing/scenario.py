@@ -104,6 +104,8 @@ def scenario(
         summary = (play.__doc__ or "").strip().partition("\n")[0]
         if not summary:
             raise UsageError(f"{play.__name__}: say in a docstring what the scenario shows")
+        if layout is not None and SPLIT in stages:
+            raise UsageError(f"{play.__name__}: a split lab is as it is; use stages=IN_PROCESS")
         name = play.__name__
         return Scenario(name, shows, summary, play, stages, layout or Layout(), patience)
 

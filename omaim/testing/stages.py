@@ -1,4 +1,4 @@
-"""Where scenarios are played: in virtual time, or over loopback sockets in one reactor.
+"""Where scenarios are played: in virtual time, over loopback sockets, or on a split lab.
 
 A stage keeps what one network may share with the next: addresses and certificates. Each
 ``play()`` builds a network of its own and takes it down again.
@@ -22,18 +22,29 @@ from zope.interface import implementer
 from omaim.errors import Unavailable
 from omaim.features.ladder import Ladder
 from omaim.ids import Ids
-from omaim.lab.topology import Plan, lay_out
+from omaim.lab.processes import Processes
+from omaim.lab.stage import places
+from omaim.lab.topology import Plan, lay_out, split
 from omaim.net.network import INetwork, ReactorNetwork
-from omaim.node.config import NodeConfig
-from omaim.node.node import Node
+from omaim.net.resolver import Ask
+from omaim.node.config import NodeConfig, parse_place
+from omaim.node.node import Node, lazy_dns
 from omaim.stores.interfaces import Stores
 from omaim.testing.clock import Clock
 from omaim.testing.dns import SimulatedDns
 from omaim.testing.network import Link, SimulatedNetwork
-from omaim.testing.scenario import LOOPBACK, SIMULATED, Scenario, ScenarioNetwork
+from omaim.testing.scenario import (
+    LOOPBACK,
+    SIMULATED,
+    SPLIT,
+    Missed,
+    Scenario,
+    ScenarioNetwork,
+)
 
 TRIES: Final = 20  # ports, until a network finds its own all free
 DAYS: Final = 3  # of virtual time that a scenario may take
+GRACE: Final = 3600.0  # seconds of it that beginning and ending may take
 
 _SERVICES: Final = (  # transport, NAPTR service, SRV prefix, port above the plan's
     ("udp", "SIP+D2U", "_sip._udp", 0),
@@ -80,7 +91,7 @@ class _Stage:
     name = ""
 
     def __init__(self, base: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="omaim-scenario-")
+        self._folder = tempfile.TemporaryDirectory(prefix="omaim-")
         self._base = base
         self._laid_out = False
 
@@ -96,13 +107,17 @@ class _Stage:
         return plan
 
 
-async def perform(one: Scenario, net: ScenarioNetwork) -> None:
-    """Begin a network, play a scenario on it, and end the network in any case."""
+async def perform(one: Scenario, net: ScenarioNetwork, patience: float) -> None:
+    """Play a scenario on a network that has begun, no longer than it may take, and end both."""
     try:
-        await net.begin(one.layout)
-        await one.play(net)
+        playing = Deferred.fromCoroutine(one.play(net))
+        await playing.addTimeout(patience, net.clock, onTimeoutCancel=_out_of_time)
     finally:
         await net.end()
+
+
+def _out_of_time(result: Any, timeout: float) -> Any:
+    raise Missed(f"not over after {timeout:g} s")
 
 
 def judge(one: Scenario, stage: str, net: ScenarioNetwork, doing: Callable[[], Any]) -> Any:
@@ -150,20 +165,34 @@ class Simulated(_Stage):
     def __init__(self) -> None:
         super().__init__("127.0")
 
-    def play(self, one: Scenario, seed: int = 1, link: Link | None = None) -> Outcome:
+    def play(
+        self,
+        one: Scenario,
+        seed: int = 1,
+        link: Link | None = None,
+        slack: float = 1.0,
+        patience: float = DAYS * 86400.0,
+    ) -> Outcome:
         """Play a scenario to its end.
 
         Args:
             seed: of everything that happens by chance.
             link: how paths are, instead of as the scenario's layout says.
+            slack: how many times longer than usual everything may take.
+            patience: seconds of virtual time.
         """
         clock = Clock(1_800_000_000.0)
         network = SimulatedNetwork(clock, seed, link or one.layout.link)
         plan = self._plan(5060)
         dns = SimulatedDns(zones(plan, one.layout.secure), clock)
         net = _network(clock, network, plan, dns, seed)
-        judged = judge(one, self.name, net, lambda: perform(one, net))
-        outcome: Outcome = clock.wait(judged, DAYS * 86400.0)
+        net.slack = slack
+
+        async def doing() -> None:
+            await net.begin(one.layout)
+            await perform(one, net, patience)
+
+        outcome: Outcome = clock.wait(judge(one, self.name, net, doing), patience + GRACE)
         return outcome
 
 
@@ -196,27 +225,77 @@ class Loopback(_Stage):
                 left -= 1
                 if not left:
                     raise
+        outcome: Outcome = await judge(one, self.name, net, lambda: perform(one, net, one.patience))
+        return outcome
 
-        async def doing() -> None:
-            try:
-                playing = Deferred.fromCoroutine(one.play(net))
-                playing.addTimeout(one.patience, self._reactor)
-                await playing
-            finally:
-                await net.end()
 
-        outcome: Outcome = await judge(one, self.name, net, doing)
+class Split(_Stage):
+    """The lab as processes of its own; only the people's clients are in this one.
+
+    All scenarios share the one network, so each has to leave it as it found it.
+    """
+
+    name = SPLIT
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(f"127.{random.SystemRandom().randrange(16, 250)}")
+        self._reactor = reactor
+        chance = random.SystemRandom()
+        self._lab = Plan(
+            Path(self._folder.name),
+            self._base,
+            2 * chance.randrange(10_000, 15_000),
+            chance.randrange(10_000, 15_000),
+        )
+        split(self._lab, datetime.datetime.now(datetime.UTC))
+        self._processes = Processes(self._lab.folder / "network.toml")
+        self._ask = lazy_dns(reactor, [parse_place(self._lab.dns)])
+
+    def start(self) -> None:
+        """Start all processes; return when they are ready.
+
+        Raises:
+            Unavailable: one did not start.
+        """
+        self._processes.start()
+
+    def close(self) -> None:
+        """End all processes and remove their files."""
+        self._processes.stop()
+        super().close()
+
+    def play(self, one: Scenario) -> Deferred[Outcome]:
+        """Play a scenario; fires when its clients are gone again."""
+        net = ScenarioNetwork(
+            self._reactor,
+            ReactorNetwork(self._reactor),
+            self._lab,
+            self._ask,
+            _node_maker(self._reactor, ReactorNetwork(self._reactor), self._ask, None),
+        )
+        for place in places(self._processes.contents):
+            net.directory.note(place)
+        outcome: Deferred[Outcome] = judge(
+            one, self.name, net, lambda: perform(one, net, one.patience)
+        )
         return outcome
 
 
 def _network(
     clock: Any, network: INetwork, plan: Plan, dns: SimulatedDns, seed: int | None
 ) -> ScenarioNetwork:
+    maker = _node_maker(clock, network, dns.ask, seed)
+    return ScenarioNetwork(clock, network, plan, dns.ask, maker, dns)
+
+
+def _node_maker(
+    clock: Any, network: INetwork, ask: Ask, seed: int | None
+) -> Callable[[str, Stores], Node]:
     numbers = random.Random(seed) if seed is not None else None
 
     def make_node(name: str, stores: Stores) -> Node:
         ids = Ids(numbers.getrandbits(60) if numbers is not None else None)
         config = NodeConfig(name=name, state="memory:")
-        return Node(config, clock, network, stores, dns.ask, ids)
+        return Node(config, clock, network, stores, ask, ids)
 
-    return ScenarioNetwork(clock, network, plan, dns.ask, make_node, dns)
+    return make_node
