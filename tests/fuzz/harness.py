@@ -1,0 +1,416 @@
+"""Feed spoilt input to every parser, for as long as one likes.
+
+    python tests/fuzz/harness.py --seconds 600
+    python tests/fuzz/harness.py --target sip-stream --seed 7
+    python tests/fuzz/harness.py --atheris --target cpim      # with atheris installed
+
+A parser may raise PeerError and nothing else, has to be quick, and what it took it has to write
+so that it takes it again. Input that does otherwise is kept in ``found/``; the ordinary run of
+the tests replays that folder, so a found input becomes a test by being committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from omaim.bodies.cpim import Cpim
+from omaim.bodies.imdn import parse_imdn
+from omaim.bodies.iscomposing import parse_iscomposing
+from omaim.bodies.mime import Part
+from omaim.bodies.multipart import parse_multipart
+from omaim.bodies.reginfo import parse_reginfo
+from omaim.bodies.resource_lists import parse_lists, write_lists
+from omaim.core.profile_xml import parse_profile, parse_subscription
+from omaim.errors import PeerError, UsageError
+from omaim.sip.charging import ChargingFunctions, ChargingVector
+from omaim.sip.digest import find_credentials
+from omaim.sip.features import parse_filters
+from omaim.sip.headers import NameAddr, Via
+from omaim.sip.identity import ServedUser
+from omaim.sip.message import Request, Response, error_response
+from omaim.sip.parser import Limits, StreamParser, check, parse_datagram
+from omaim.sip.proxying import forwarded_copy, loop_part
+from omaim.sip.uri import canonical_aor, parse_uri
+from omaim.sip.values import (
+    AcceptItem,
+    Challenge,
+    ContentType,
+    CSeq,
+    EventHeader,
+    RAck,
+    RetryAfter,
+    SubscriptionState,
+    parse_date,
+)
+
+HERE: Final = Path(__file__).resolve().parent
+FOUND: Final = HERE / "found"
+VECTORS: Final = HERE.parent / "vectors"
+SLOW: Final = 0.5  # seconds that no input of this size may take
+LARGEST: Final = 8192  # octets; longer ones are cut
+
+_PROPERTIES: Final = (
+    "via", "vias", "from_", "to", "call_id", "cseq", "contacts", "routes", "record_routes",
+    "max_forwards", "expires", "event", "content_type", "supported", "require", "proxy_require",
+)  # fmt: skip
+
+
+class Broken(AssertionError):
+    """A law does not hold."""
+
+
+def _message(data: bytes) -> None:
+    message = parse_datagram(data, Limits())
+    if message is not None:
+        _use(message)
+
+
+def _use(message: Request | Response) -> None:
+    """Do with a message what servers do, header after header."""
+    written = message.to_bytes()
+    again = parse_datagram(written, Limits())
+    if again is None or again.to_bytes() != written:
+        raise Broken("what was written is read otherwise")
+    for name in _PROPERTIES:
+        try:
+            getattr(message, name)
+        except PeerError as error:
+            if isinstance(message, Request):
+                _answer(message, error)
+    check(message)
+    if isinstance(message, Request):
+        message.response(200, None, "tag").to_bytes()
+        loop_part(message)
+        copy = forwarded_copy(message, "sip:next@hop.example", routes=["sip:r.example;lr"])
+        parse_datagram(copy.to_bytes(), Limits())
+
+
+def _answer(request: Request, error: PeerError) -> None:
+    try:
+        response = error_response(request, error, "tag")
+    except PeerError:
+        return  # there is no way back
+    parse_datagram(response.to_bytes(), Limits())
+
+
+def _stream(data: bytes) -> None:
+    whole = [type(one).__name__ for one in _fed(data, len(data) or 1)]
+    pieces = [type(one).__name__ for one in _fed(data, 7)]
+    if whole != pieces:
+        raise Broken(f"in pieces it is read otherwise: {whole} and {pieces}")
+
+
+def _fed(data: bytes, size: int) -> list[Any]:
+    parser = StreamParser(Limits())
+    found: list[Any] = []
+    for start in range(0, len(data), size):
+        found += parser.feed(data[start : start + size])
+    return found
+
+
+def _text(parse: Callable[[str], Any], law: bool = True) -> Callable[[bytes], None]:
+    def run(data: bytes) -> None:
+        value = parse(data.decode("utf-8", "surrogateescape"))
+        if law and value is not None:
+            written = str(value)
+            if str(parse(written)) != written:
+                raise Broken("what was written is read otherwise")
+
+    return run
+
+
+def _digest(data: bytes) -> None:
+    find_credentials([data.decode("utf-8", "surrogateescape")], "north.example")
+
+
+def _cpim(data: bytes) -> None:
+    parsed = Cpim.parse(data)
+    written = parsed.to_bytes()
+    if Cpim.parse(written).to_bytes() != written:
+        raise Broken("what was written is read otherwise")
+
+
+def _multipart(data: bytes) -> None:
+    parse_multipart('multipart/mixed;boundary="b"', data)
+
+
+def _lists(data: bytes) -> None:
+    lists = parse_lists(data, doubles=True)
+    if parse_lists(write_lists(lists), doubles=True) != lists:
+        raise Broken("what was written is read otherwise")
+
+
+@attrs.frozen
+class Target:
+    """One parser and good input for it."""
+
+    run: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    errors: tuple[type[Exception], ...] = (PeerError,)
+
+
+def _xml(inner: str) -> bytes:
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{inner}'.encode()
+
+
+TORTURE: Final = tuple(
+    path.read_bytes() for path in sorted((VECTORS / "sip-torture").glob("**/*.dat"))
+)
+_REGINFO: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "reginfo").glob("*")))
+
+TARGETS: Final[dict[str, Target]] = {
+    "sip-datagram": Target(_message, TORTURE),
+    "sip-stream": Target(_stream, TORTURE),
+    "uri": Target(
+        _text(parse_uri),
+        (
+            b"sip:alice:pw@[2001:db8::1]:5061;transport=tcp;lr;maddr=1.2.3.4?Subject=x%20y&to=a",
+            b"tel:+1-555-123;phone-context=x.example",
+            b"im:bob@example.com",
+        ),
+    ),
+    "aor": Target(_text(canonical_aor), (b"sip:%61lice@Example.COM:5060;x", b"tel:+1-555-123")),
+    "via": Target(
+        _text(Via.parse),
+        (b"SIP / 2.0 / UDP [::1]:5060;branch=z9hG4bKx;rport;received=1.2.3.4;maddr=a;ttl=3",),
+    ),
+    "name-addr": Target(
+        _text(NameAddr.parse),
+        (b'"A \\" B" <sip:a@b;lr?x=y>;tag=1;q=0.5;expires=60;+sip.instance="<urn:uuid:1>"',),
+    ),
+    "cseq": Target(_text(CSeq.parse), (b"4294967295 MESSAGE",)),
+    "rack": Target(_text(RAck.parse), (b"1 2 INVITE",)),
+    "event": Target(_text(EventHeader.parse), (b"reg;id=1;x=y",)),
+    "subscription-state": Target(
+        _text(SubscriptionState.parse), (b"terminated;reason=giveup;expires=0;retry-after=5",)
+    ),
+    "content-type": Target(_text(ContentType.parse), (b'multipart/mixed;boundary="a b";x=y',)),
+    "accept": Target(_text(AcceptItem.parse), (b"text/*;q=0.3;level=1",)),
+    "retry-after": Target(_text(RetryAfter.parse), (b"5 (soon (very));duration=3",)),
+    "challenge": Target(
+        _text(Challenge.parse, law=False), (b'Digest realm="a",nonce="b",qop="auth",stale=true',)
+    ),
+    "date": Target(_text(parse_date, law=False), (b"Mon, 23 Nov 2026 10:45:26 GMT",)),
+    "digest": Target(
+        _digest,
+        (
+            b'Digest username="a", realm="north.example", nonce="n", uri="sip:x", '
+            b'response="00", algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"',
+            b"Digest username*=UTF-8''a%C3%A9, realm=\"north.example\", userhash=true",
+        ),
+    ),
+    "accept-contact": Target(
+        _text(parse_filters, law=False), (b'*;+g.oma.sip-im;audio="TRUE";require;explicit',)
+    ),
+    "charging-vector": Target(
+        _text(ChargingVector.parse),
+        (b'icid-value="a b";icid-generated-at=x;orig-ioi=n;term-ioi=s;transit-ioi="a.1,void"',),
+    ),
+    "charging-functions": Target(
+        _text(ChargingFunctions.parse), (b"ccf=a.example; ccf-2=b;ecf=[::1];ecf-2=d",)
+    ),
+    "served-user": Target(_text(ServedUser.parse), (b"<sip:a@b>;sescase=orig;regstate=unreg",)),
+    "cpim": Target(
+        _cpim,
+        (
+            b"From: A <im:a@b>\r\nTo: <im:c@d>\r\nDateTime: 2026-01-01T00:00:00Z\r\n"
+            b"NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: x\r\n"
+            b"Subject:;lang=fr Bonjour\r\nRequire: imdn.Message-ID\r\n\r\n"
+            b"Content-Type: text/plain\r\nContent-ID: <1@a>\r\n\r\nhello",
+        ),
+    ),
+    "mime": Target(
+        Part.parse, (b'Content-Type: text/plain;charset="utf-8"\r\nX: y\r\n z\r\n\r\nbody',)
+    ),
+    "multipart": Target(
+        _multipart,
+        (b"pre\r\n--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--\r\nafter",),
+    ),
+    "resource-lists": Target(
+        _lists,
+        (
+            _xml(
+                '<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists" '
+                'xmlns:cp="urn:ietf:params:xml:ns:copycontrol"><list name="a"><entry uri="sip:a@b" '
+                'cp:copyControl="to"/><list><entry-ref ref="x"/><external anchor="http://x"/></list>'
+                "</list></resource-lists>"
+            ),
+        ),
+    ),
+    "imdn": Target(
+        parse_imdn,
+        (
+            _xml(
+                '<imdn xmlns="urn:ietf:params:xml:ns:imdn"><message-id>34jk</message-id>'
+                "<datetime>2026-01-01T00:00:00Z</datetime><delivery-notification><status>"
+                "<delivered/></status></delivery-notification></imdn>"
+            ),
+        ),
+    ),
+    "iscomposing": Target(
+        parse_iscomposing,
+        (
+            _xml(
+                '<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state>'
+                "<contenttype>text/plain</contenttype><refresh>90</refresh></isComposing>"
+            ),
+        ),
+    ),
+    "reginfo": Target(parse_reginfo, _REGINFO),
+    "service-profile": Target(
+        parse_profile,
+        (
+            _xml(
+                "<ServiceProfile><PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>"
+                "<InitialFilterCriteria><Priority>1</Priority><TriggerPoint><ConditionTypeCNF>1"
+                "</ConditionTypeCNF><SPT><ConditionNegated>0</ConditionNegated><Group>0</Group>"
+                "<SIPHeader><Header>Accept-Contact</Header><Content>.*(a|b)+[x-z]{2}</Content>"
+                "</SIPHeader></SPT></TriggerPoint><ApplicationServer><ServerName>sip:as.x"
+                "</ServerName><DefaultHandling>0</DefaultHandling></ApplicationServer>"
+                "</InitialFilterCriteria></ServiceProfile>"
+            ),
+        ),
+        (PeerError, UsageError),
+    ),
+    "subscription": Target(
+        parse_subscription,
+        (
+            _xml(
+                "<IMSSubscription><PrivateID>a@b</PrivateID><ServiceProfile><PublicIdentity>"
+                "<BarringIndication>1</BarringIndication><Identity>sip:a@b</Identity>"
+                "</PublicIdentity></ServiceProfile></IMSSubscription>"
+            ),
+        ),
+        (PeerError, UsageError),
+    ),
+}
+
+_NASTY: Final = (
+    b"\r\n", b"\n", b"\r", b"\0", b"%00", b"%", b'"', b"<", b">", b",", b";", b":", b"=", b"@",
+    b"\\", b" ", b"\t", b"\r\n ", b"[", b"]", b"(", b")", b"?", b"\xff", b"\xc3\xa9", b"-1",
+    b"99999999999999999999", b"\xe2\x84\xaa", b"\xd9\xa3", b"z9hG4bK", b"Content-Length: 5\r\n",
+    b"SIP/2.0", b"--b", b"--", b"&amp;", b"&x;", b"<!DOCTYPE a>", b"]]>", b"<![CDATA[", b"*", b"/",
+    b"xmlns:a='b' ", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"(((((", b"<a>", b"</a>", b"0x1", b"1e9",
+)  # fmt: skip
+
+
+def spoil(seeds: tuple[bytes, ...], chance: random.Random) -> bytes:
+    """Return one of the seeds with a few small harms, or parts of two put together."""
+    data = bytearray(chance.choice(seeds))
+    for _ in range(chance.choice((1, 1, 2, 3, 5, 9))):
+        size = len(data)
+        start = chance.randrange(size + 1)
+        end = min(size, start + chance.choice((1, 1, 2, 4, 16, 64)))
+        harm = chance.randrange(8)
+        if harm == 0:
+            del data[start:end]
+        elif harm == 1:
+            data[start:start] = chance.choice(_NASTY)
+        elif harm == 2:
+            data[start:end] = chance.choice(_NASTY)
+        elif harm == 3:
+            target = chance.randrange(size + 1)
+            data[target:target] = data[start:end]
+        elif harm == 4:
+            data[start:start] = data[start:end] * chance.choice((2, 9, 60))
+        elif harm == 5:
+            data[start:start] = chance.randbytes(chance.randrange(1, 5))
+        elif harm == 6 and size:
+            data[start % size] ^= 1 << chance.randrange(8)
+        else:
+            other = chance.choice(seeds)
+            cut = chance.randrange(len(other) + 1)
+            data[start:] = other[cut:]
+    return bytes(data[:LARGEST])
+
+
+def attempt(target: Target, data: bytes) -> str:
+    """Run one input; return what is wrong with what happened, "" if nothing is."""
+    began = time.thread_time()
+    try:
+        target.run(data)
+    except target.errors:
+        pass
+    except Exception:
+        return traceback.format_exc()
+    took = time.thread_time() - began
+    return f"took {took:.2f} s for {len(data)} octets" if took > SLOW else ""
+
+
+def hunt(name: str, seed: int, enough: Callable[[int], bool]) -> tuple[int, list[bytes]]:
+    """Spoil and run until it is enough, or ten inputs were found; return runs and findings."""
+    target, chance = TARGETS[name], random.Random(f"{name} {seed}")
+    runs, found, kinds = 0, [], set()
+    while not enough(runs) and len(found) < 10:
+        data = spoil(target.seeds, chance)
+        wrong = attempt(target, data)
+        runs += 1
+        if wrong:
+            kind = wrong.strip().rpartition("\n")[0][-200:] or wrong[:4]
+            if kind not in kinds:
+                kinds.add(kind)
+                found.append(data)
+                print(f"{name}: {wrong}", file=sys.stderr)
+    return runs, found
+
+
+def keep(name: str, data: bytes) -> Path:
+    """Write a found input where the ordinary run replays it."""
+    FOUND.mkdir(exist_ok=True)
+    path = FOUND / f"{name}.{hashlib.sha256(data).hexdigest()[:12]}"
+    path.write_bytes(data)
+    return path
+
+
+def _with_atheris(name: str, arguments: list[str]) -> None:
+    import atheris
+
+    target = TARGETS[name]
+
+    def one(data: bytes) -> None:
+        wrong = attempt(target, data)
+        if wrong:
+            keep(name, data)
+            raise Broken(wrong)
+
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.instrument_all()
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """Hunt on the command line; the exit status is 1 when something was found."""
+    parser = argparse.ArgumentParser(description="Feed spoilt input to every parser.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
+    parser.add_argument("--target", choices=sorted(TARGETS), action="append", help="only these")
+    parser.add_argument("--seed", type=int, default=None, help="for the same run again")
+    parser.add_argument("--atheris", action="store_true", help="guided by coverage; one target")
+    arguments, rest = parser.parse_known_args()
+    names = arguments.target or sorted(TARGETS)
+    if arguments.atheris:
+        _with_atheris(names[0], rest)
+        return 0
+    seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
+    total = 0
+    for name in names:
+        end = time.monotonic() + arguments.seconds / len(names)
+        runs, found = hunt(name, seed, lambda _, end=end: time.monotonic() >= end)  # type: ignore[misc]
+        print(f"{name}: {runs} inputs, {len(found)} found (seed {seed})")
+        for data in found:
+            print(f"  kept as {keep(name, data)}")
+        total += len(found)
+    return 1 if total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
