@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from heapq import heappop, heappush
 from typing import Final
 
 import attrs
@@ -26,6 +25,7 @@ from omaim.im.participating import SOFTWARE, address_of
 from omaim.im.policy import FAILED
 from omaim.im.reports import Reports
 from omaim.im.sending import Sending, may_wait
+from omaim.im.timetable import Timetable
 from omaim.node.events import MessageDelivered, MessageRefused, ServiceEvent
 from omaim.sip.message import Request, Response
 from omaim.sip.values import date_text
@@ -43,8 +43,6 @@ ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
 REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is recognised
 BATCH: Final = 16  # messages read from the store at a time
 WIDTH: Final = 1000  # recipients served at the same time
-FIRST_PAUSE: Final = 30.0  # seconds before a failed delivery is tried again, then doubling
-LONGEST_PAUSE: Final = 900.0
 RATE: Final = 20.0  # recipients a second that are tried after a start
 MOST_ATTEMPTS: Final = 10  # of one message that a device answers with an error of its own
 
@@ -98,16 +96,14 @@ class Delivery:
         self._pushed = pushed
         self.holding: set[str] = set()
         self.on_change: Callable[[str], object] = _nobody
-        self._waits: dict[str, Waits] = {}
+        self._waits: dict[str, dict[str, tuple[DeferredMessage, Waits]]] = {}
         self._asked: dict[str, set[str]] = {}  # references that their recipient asked for
         self._running: set[str] = set()
         self._again: set[str] = set()  # served now, and something new is there
         self._kicked: set[str] = set()  # served now, and worth another try if that fails
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
-        self._heap: list[tuple[float, str]] = []
-        self._due: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
+        self._times = Timetable(now)
         self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
 
@@ -165,8 +161,9 @@ class Delivery:
         return self._life + self._ids.token()
 
     def on_waiting(self, message: DeferredMessage, act: Waits) -> None:
-        """Call ``act`` once if the first try to deliver this message leaves it waiting."""
-        self._waits[message.reference] = act
+        """Call ``act`` once if the next :meth:`kick` leaves this message waiting."""
+        user = self.box(message.recipient)
+        self._waits.setdefault(user, {})[message.reference] = message, act
 
     async def late(self, message: DeferredMessage, name: str, response: Response) -> None:
         """Take the answer to a message that was on its way when it was stored.
@@ -180,14 +177,14 @@ class Delivery:
     def failed(self, user: str, status: int) -> None:
         """Try a user again later who could not be reached, unless a registration must come."""
         if status != 480 or not self._ours(user):
-            self.later(user, self._pause(user))
+            self._times.failed(user)
 
     # When
 
     def kick(self, user: str) -> None:
         """Deliver what waits for a user, as soon as it is its turn."""
         user = self.box(user)
-        self._due.pop(user, None)
+        self._times.forget(user)
         if user in self._running:
             self._again.add(user)
             self._kicked.add(user)
@@ -201,21 +198,10 @@ class Delivery:
         self._asked.setdefault(self.box(user), set()).update(references)
         self.kick(user)
 
-    def later(self, user: str, seconds: float) -> None:
-        """Try a recipient again after some time, unless an earlier moment is set."""
-        at = self._now() + seconds
-        if at < self._due.get(user, float("inf")):
-            self._due[user] = at
-            heappush(self._heap, (at, user))
-
     def tick(self) -> None:
         """Try those whose time has come."""
-        now = self._now()
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            at, user = heappop(heap)
-            if self._due.get(user) == at:
-                self.kick(user)
+        for user in self._times.take():
+            self.kick(user)
 
     async def resume(self) -> None:
         """Find out for whom something is kept, and try them gently."""
@@ -225,7 +211,7 @@ class Delivery:
             users = await self._store.recipients(after, 1000)
             for user in filter(self.mine, users):
                 self.holding.add(user)
-                self.later(user, count / RATE)
+                self._times.later(user, count / RATE)
                 count += 1
             if not users:
                 return
@@ -256,7 +242,7 @@ class Delivery:
             _log.error("messages to {user} wait: {why}", user=user, why=failure.getErrorMessage())
         else:
             _log.failure("messages were not delivered", failure)
-        self.later(user, self._pause(user))
+        self._times.failed(user)
 
     async def _run(self, user: str) -> None:
         try:
@@ -265,6 +251,8 @@ class Delivery:
                 self._again.discard(user)
                 self._kicked.discard(user)
                 more = await self._push(user) and user in self._again
+            for message, act in self._waits.pop(user, {}).values():
+                await act(message)
         finally:
             self._running.discard(user)
             self._again.discard(user)
@@ -283,9 +271,11 @@ class Delivery:
                 return False
             batch = await self._store.waiting(user, self._now(), after, BATCH)
             if not batch:
-                if not left and user not in self._again:
-                    self.holding.discard(user)
-                self._failures.pop(user, None)
+                if user not in self._again:
+                    self._asked.pop(user, None)
+                    if not left:
+                        self.holding.discard(user)
+                self._times.succeeded(user)
                 return True
             for message in batch:
                 after = message.position
@@ -309,7 +299,7 @@ class Delivery:
         mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
         if not mine:
             if message.attempt_until > now:
-                self.later(user, message.attempt_until - now + 1.0)
+                self._times.later(user, message.attempt_until - now + 1.0)
                 return False
             return True  # somebody has ended it meanwhile
         content = Content(message.content_type, message.body)
@@ -336,9 +326,6 @@ class Delivery:
             if not response.local:
                 await self._store.release(user, [message.reference], name)
             self.failed(user, status)
-            waits = self._waits.pop(message.reference, None)
-            if waits is not None:
-                await waits(message)
             return False
         refused = MessageRefused(
             at=self._now(),
@@ -358,12 +345,12 @@ class Delivery:
         self, message: DeferredMessage, state: int, events: Sequence[ServiceEvent]
     ) -> None:
         user = message.recipient
-        self._waits.pop(message.reference, None)
+        self._waits.get(user, {}).pop(message.reference, None)
         records = self._journal.records(events, user)
         until = self._now() + REMEMBER
         if await self._store.finish(user, [message.reference], state, until, records):
             self._journal.publish(events)
-        self._failures.pop(user, None)
+        self._times.succeeded(user)
         asked = self._asked.get(user)
         if asked is not None:
             asked.discard(message.reference)
@@ -381,11 +368,6 @@ class Delivery:
             recipient=address_of(message.recipient),
             deferred=True,
         )
-
-    def _pause(self, user: str) -> float:
-        failures = self._failures.get(user, 0)
-        self._failures[user] = min(failures + 1, 16)
-        return min(FIRST_PAUSE * 2.0**failures, LONGEST_PAUSE)
 
     def _request(self, message: DeferredMessage) -> Request:
         """Return the MESSAGE that delivers a stored one.

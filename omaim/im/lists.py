@@ -104,13 +104,15 @@ class Lists:
             return
         message = self.deferring.record(mail, recipient, copy)
         try:
-            await self.delivery.add(message)
+            added = await self.delivery.add(message)
         except QuotaExceeded:
             await self._report(mail, copy, recipient, FAILED)
             return
-        self.delivery.kick(recipient)
+        if added.duplicate:
+            return
         if own:
             self.delivery.on_waiting(message, self._stored)
+        self.delivery.kick(recipient)
 
     async def _welcome(self, mail: Mail, copy: Request, recipient: str) -> bool:
         """Serve the recipient's side: its policy, and the service features there."""

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from omaim.bodies.cpim import Cpim
-from omaim.im.delivery import ATTEMPT, FIRST_PAUSE, MOST_ATTEMPTS
+from omaim.im.delivery import ATTEMPT, MOST_ATTEMPTS
+from omaim.im.timetable import FIRST_PAUSE
 from omaim.node.events import (
     MessageAccepted,
     MessageDeferred,

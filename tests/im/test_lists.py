@@ -178,6 +178,15 @@ class RecipientTests(ListTestCase):
         self.clock.advance(1)
         self.assertEqual(self.waiting(BOB), [])
 
+    def test_unwilling(self) -> None:
+        """Who wants nothing now gets the copy later; the sender hears that it is stored."""
+        self.im.settings.put(BOB, Settings(willing=False))
+        text = cpim(to=EXPLODER, wanted="processing")
+        self.explode(Entry(BOB), text=text, kind="message/cpim")
+        ((to, found),) = self.reports()
+        self.assertEqual((to, found.status, found.recipient_uri), (ALICE, "stored", BOB))
+        self.assertEqual(len(self.core.seen), 1)
+
     def test_network_down(self) -> None:
         """The copy for another network is tried again until it gets there."""
         self.core.answers[XENIA] = 503
