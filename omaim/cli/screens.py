@@ -74,23 +74,16 @@ def _place(host: str, port: int) -> str:
 
 
 def _others(plan: Plan) -> list[str]:
-    """Return lines for other people's software, as far as it is installed."""
+    """Return how other people's software joins in, as far as it is installed."""
+    if not shutil.which("baresip"):
+        return []
     home = plan.homes[0]
     one = home.people[2]
-    found = []
-    if shutil.which("sipsak"):
-        found.append(
-            f"  sipsak -U -s {one.aor} -C sip:{one.name}@127.0.0.1:5999 -x 600 -u {one.private_id} "
-            f"-a {one.password} -p {home.core}:{plan.port}"
-        )
-    if shutil.which("sipp"):
-        found.append(f"  sipp -sn uac -m 1 -s {one.name} {home.core}:{plan.port}")
-    if shutil.which("baresip"):
-        found.append(
-            f"  baresip, in ~/.baresip/accounts:  <{one.aor};transport=udp>;"
-            f'auth_pass={one.password};outbound="sip:{home.core}:{plan.port}"'
-        )
-    return [bold("Other software:"), *found] if found else []
+    return [
+        bold("Other software, here baresip; a line of ~/.baresip/accounts:"),
+        f"  <{one.aor}>;auth_user={one.private_id};auth_pass={one.password};"
+        f'outbound="sip:{home.core}:{plan.port}"',
+    ]
 
 
 def show_step(number: int, step: Played) -> None:

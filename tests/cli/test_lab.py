@@ -128,7 +128,7 @@ class LabTests(SynchronousTestCase):
 
 def _without_others(screen: str) -> list[str]:
     """Return the lines of the screen but for those of other people's software, which are long."""
-    return screen.partition("Other software:")[0].splitlines()
+    return screen.partition("Other software")[0].splitlines()
 
 
 class ScreenTests(SynchronousTestCase):
