@@ -20,7 +20,8 @@ def compiled() -> list:
     settings = configparser.ConfigParser()
     settings.read("setup.cfg")
     modules = settings["omaim:compiled"]["modules"].split()
-    return mypycify(["--strict", "--ignore-missing-imports", "--config-file=", *modules], opt_level="3")
+    options = ["--strict", "--ignore-missing-imports", "--config-file="]
+    return mypycify([*options, *modules], opt_level="3")
 
 
 setup(
