@@ -20,6 +20,19 @@ BOB = "sip:bob@north.example"
 ALICE = "sip:alice@north.example"
 
 
+LIST_HEADERS = (
+    "Require: recipient-list-message",
+    'Content-Type: multipart/mixed;boundary="b"',
+)
+LIST = (
+    b"--b\r\nContent-Type: text/plain\r\n\r\nto many\r\n"
+    b"--b\r\nContent-Type: application/resource-lists+xml\r\n"
+    b"Content-Disposition: recipient-list\r\n\r\n"
+    b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>'
+    b'<entry uri="sip:bob@north.example"/></list></resource-lists>\r\n--b--\r\n'
+)
+
+
 class SpoofingTests(AttackCase):
     def test_unproved(self) -> None:
         """A user's From without proof is 407, whatever else the request claims (RFC 3261 §22.3)."""
@@ -279,6 +292,9 @@ class RelayTests(AttackCase):
                 await alice.register(contact)
                 before = len(attacker.requests(bob.source))
                 await alice.say(ALICE, b"round about", f"P-Served-User: <{BOB}>;sescase=term")
+                # Nor do services do anything for whoever writes to such a user.
+                response = await alice.say(ALICE, LIST, *LIST_HEADERS)
+                self.assertNotEqual(response.status, 202, contact)
                 await net.sleep(40)
                 for request in attacker.requests(bob.source)[before:]:
                     self.assertEqual(request.all("P-Asserted-Identity"), [f"<{ALICE}>"])
