@@ -24,7 +24,7 @@ from omaim.client.composing import (
     write_list_body,
 )
 from omaim.client.deferred import Mailbox
-from omaim.client.failures import failure_of
+from omaim.client.failures import WrongFormat, failure_of
 from omaim.client.inbox import Inbox
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
@@ -253,7 +253,8 @@ class Client:
     ) -> Sent:
         """Send a message to one recipient.
 
-        It waits until earlier messages to the same recipient were answered.
+        It waits until earlier messages to the same recipient were answered. A recipient
+        that refuses the CPIM envelope gets the bare text, without subject and reports.
 
         Args:
             to: a SIP or tel URI, or "bob@south.example", or "bob" of our own domain.
@@ -281,7 +282,13 @@ class Client:
         if not plain:
             content = self._wrapped(content, [target], message_id, reports)
         self._outbox.check(target, content)
-        return await self._deliver(target, (target,), content, message_id, validity)
+        try:
+            return await self._deliver(target, (target,), content, message_id, validity)
+        except WrongFormat as failure:
+            if plain or not failure.takes(content_type):
+                raise
+        # It does not take the envelope: better without reports than not at all.
+        return await self._deliver(target, (target,), Content(body, content_type), "", validity)
 
     async def send_list(
         self,
@@ -354,6 +361,7 @@ class Client:
             self.inbox.expect(sent)
         response = await self._outbox.send(target, content, validity, headers)
         if response.status >= 300:
+            self.inbox.forget(sent)
             raise failure_of(response)
         if sent.status == SENDING:  # a report may have been quicker than the answer
             sent.status = PENDING if response.status != 200 else DELIVERED

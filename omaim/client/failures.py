@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from omaim.errors import OmaimError
+from omaim.errors import OmaimError, PeerError
+from omaim.sip.headers import AcceptItem, ContentType
 from omaim.sip.message import Response
 from omaim.sip.pacing import retry_after
 from omaim.sip.reasons import reason_for
@@ -63,9 +64,23 @@ class NoAnswer(Failure):
 
 
 class WrongFormat(Failure):
-    """415: the recipient does not take this kind of content; send plain text."""
+    """415: the recipient does not take this kind of content.
+
+    Attributes:
+        accepted: the media types that it takes, if it said so.
+    """
 
     advice = "the other side does not take this format; send it as plain text (plain=True)"
+    accepted: tuple[str, ...] = ()
+
+    def takes(self, content_type: str) -> bool:
+        """Tell whether the recipient takes this, as far as it said (RFC 3261 §21.4.13)."""
+        try:
+            kind = ContentType.parse(content_type)
+            items = [AcceptItem.parse(one) for one in self.accepted]
+        except PeerError:
+            return False
+        return not items or any(one.q > 0 and one.covers(kind) for one in items)
 
 
 class TooLarge(Failure):
@@ -159,7 +174,11 @@ def failure_of(response: Response) -> Failure:
     kind = failure_class(response.status)
     if response.local and response.status == 503:
         return no_connection()
-    return kind(response.status, _warning(response) or response.reason, retry_after(response))
+    told = _warning(response) or response.reason
+    failure = kind(response.status, told, retry_after(response))
+    if isinstance(failure, WrongFormat):
+        failure.accepted = tuple(response.values("Accept"))
+    return failure
 
 
 def no_connection() -> NoAnswer:

@@ -82,6 +82,10 @@ class Inbox:
         if len(self._sent) > REMEMBERED:
             self._sent.popitem(last=False)
 
+    def forget(self, sent: Sent) -> None:
+        """Take no reports on a message of ours any more."""
+        self._sent.pop(sent.message_id, None)
+
     # Fetching.
 
     def next(self) -> Deferred[Message]:
@@ -104,8 +108,10 @@ class Inbox:
             yield message
 
     def close(self) -> None:
-        """No more messages will come."""
+        """No more messages and reports will come."""
         self._closed = True
+        for sent in self._sent.values():
+            sent.end()
         readers, self._readers = self._readers, deque()
         for reader in readers:
             reader.errback(Closed())

@@ -67,7 +67,7 @@ class Sent:
         Raises (the Deferred fails with):
             NotDelivered: a report says that it will not be.
             NoReport: none came in time; the message may still arrive.
-            UsageError: no reports were asked for.
+            UsageError: no reports were asked for, and no 200 has said so (RFC 3428 §7).
         """
         return self._wait((DELIVERY,), timeout, recipient)
 
@@ -77,6 +77,8 @@ class Sent:
 
     def _wait(self, kinds: tuple[str, ...], timeout: float, recipient: str) -> Deferred[Report]:
         if not self.message_id:
+            if DELIVERY in kinds and self.status == DELIVERED:
+                return succeed(Report("", self.to[0], DELIVERY, "delivered"))
             return fail(UsageError("no report was asked for: send with reports=…"))
         person = canonical_aor(recipient) if recipient else ""
 
@@ -93,6 +95,12 @@ class Sent:
         if timeout > 0:
             waiting.addTimeout(timeout, self._clock, onTimeoutCancel=_late)
         return waiting
+
+    def end(self) -> None:
+        """Tell who waits that no more reports will come."""
+        waiting, self._waiting = self._waiting, []
+        for _, one in waiting:
+            one.errback(NoReport(0, "the client was closed"))
 
     def _forget(self, waiting: Deferred[Report]) -> None:
         self._waiting = [pair for pair in self._waiting if pair[1] is not waiting]

@@ -72,6 +72,7 @@ class Prompt:
                 "show, fetch or delete what waits at the server",
                 self._deferred,
             ),
+            "connect": Command("/connect", "register again now", self._connect),
             "help": Command("/help", "show this", self._help),
             "quit": Command("/quit", "leave; messages wait for you until you return", self._quit),
         }
@@ -179,6 +180,9 @@ class Prompt:
             self._say(f"You talked to: {', '.join(self._people)}.")
         if self._to:
             self._say(f"What you type goes to {self._short(self._to)}.")
+
+    async def _connect(self, rest: str) -> None:
+        await self._client.register(insist=True)
 
     async def _deferred(self, rest: str) -> None:
         verb, _, numbers = rest.partition(" ")
@@ -322,10 +326,9 @@ class Prompt:
                 if not self._to:
                     self._say("Type /to and a name to write to somebody; /help shows the rest.")
         elif state.name == "registering" and state.failure is not None:
-            later = f" Next try in {state.retry_in:.0f} s." if state.retry_in > 0 else ""
-            self._screen.show(f"Not registered: {_why(state.failure)}.{later}", "error")
+            self._screen.show(f"Not registered: {_why(state.failure)}.{_later(state)}", "error")
         elif state.name == "registering" and name == "registered":
-            self._say("The connection is lost; connecting again …")
+            self._say(f"The connection is lost.{_later(state) or ' Connecting again …'}")
         elif state.name == "failed":
             self._screen.show(f"Not registered: {state.failure or 'refused'}", "error")
 
@@ -378,6 +381,13 @@ class Prompt:
     def _broken(self, failure: Broken) -> None:
         _log.failure("A line was not served", failure)
         self._screen.show(f"That went wrong: {failure.getErrorMessage()}", "error")
+
+
+def _later(state: State) -> str:
+    """Return when the next try is, and how not to wait for it; "" if that is now."""
+    if state.retry_in < 1.0:
+        return ""
+    return f" Next try in {state.retry_in:.0f} s, or with /connect."
 
 
 def _why(failure: Exception) -> str:

@@ -195,8 +195,11 @@ class SendTests(HomeTests):
         message = self.successResultOf(bob.inbox.next())
         self.assertEqual((message.text, message.message_id), ("grüß dich", ""))
         self.assertEqual(message.sender, ALICE)
+        self.assertEqual(self.wait(sent.delivered()).status, "delivered")
         with self.assertRaises(UsageError):
-            self.wait(sent.delivered())
+            self.wait(sent.displayed())
+        with self.assertRaises(UsageError):
+            self.wait(self.wait(alice.send("carol", "later", plain=True)).delivered())
 
     def test_subject_and_name(self) -> None:
         """Subject and display name arrive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,9 +14,10 @@ from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED
 from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.bodies.imdn import Imdn, write_imdn
 from omaim.client import failures, inbox, outbox
-from omaim.client.failures import Busy, NoAnswer, Refused
+from omaim.client.failures import Busy, NoAnswer, NoReport, Refused, WrongFormat
 from omaim.client.messages import Message
-from omaim.sip.message import Request
+from omaim.roles.incoming import Incoming
+from omaim.sip.message import Request, Response
 from tests.client.support import ALICE, BOB, CORE, ServedTests, cpim, envelope
 
 
@@ -223,6 +225,11 @@ class FullTests(ServedTests):
         self.failureResultOf(self.alice.inbox.next(), inbox.Closed)
 
 
+def refuse(accept: list[tuple[str, str]], incoming: Incoming) -> Response:
+    """Refuse the format of a MESSAGE."""
+    return incoming.response(415, accept)
+
+
 class SendTests(ServedTests):
     def setUp(self) -> None:
         super().setUp()
@@ -273,7 +280,7 @@ class SendTests(ServedTests):
             482: failures.Failure,
         }
         for status, kind in cases.items():
-            self.server.script = [status]
+            self.server.script = [status, status]
             with self.assertRaises(failures.Failure) as caught:
                 self.wait(self.alice.send("bob", "x"))
             self.assertIs(type(caught.exception), kind)
@@ -289,6 +296,27 @@ class SendTests(ServedTests):
             self.wait(self.alice.send("bob", "x"))
         self.assertEqual(caught.exception.retry_after, 42)
         self.assertIn("42 s", str(caught.exception))
+
+    def test_reformat(self) -> None:
+        """Who does not take CPIM gets the bare text, if that is taken (RFC 3261 §21.4.13)."""
+        for accept in ([("Accept", "text/*")], []):
+            self.server.script = [partial(refuse, accept)]
+            sent = self.wait(self.alice.send("bob", "x", validity=60))
+            self.assertEqual((sent.status, sent.message_id), ("delivered", ""))
+            request = self.server.of("MESSAGE")[-1]
+            self.assertEqual((request.body, request.expires), (b"x", 60))
+            self.assertEqual(request.first("Content-Type"), "text/plain;charset=utf-8")
+        self.server.script = [lambda one: one.response(415, [("Accept", "text/html")])]
+        with self.assertRaises(WrongFormat):
+            self.wait(self.alice.send("bob", "x"))
+        self.assertEqual(len(self.alice.inbox._sent), 0)
+
+    def test_closed_while_waiting(self) -> None:
+        """Who waits for a report when the client ends is told."""
+        sent = self.wait(self.alice.send("bob", "x"))
+        waiting = sent.delivered(timeout=0)
+        self.wait(self.alice.close())
+        self.failureResultOf(waiting, NoReport)
 
     def test_warning(self) -> None:
         """A Warning says more than a reason phrase (OMA SIMPLE IM: 399)."""

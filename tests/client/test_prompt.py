@@ -11,7 +11,7 @@ from omaim.client import Client
 from omaim.client.line_editor import Completer
 from omaim.client.prompt import Prompt
 from omaim.client.terminal import nothing
-from tests.client.support import BOB, ClientTests, HomeTests, ServedTests
+from tests.client.support import BOB, CORE, ClientTests, HomeTests, ServedTests
 
 
 class Paper:
@@ -249,6 +249,19 @@ class TroubleTests(ServedTests):
         paper, _ = start(self, self.alice)
         self.assertIn("Next try in 20 s", paper.lines[-1])
         self.settle(30.0)
+        self.assertIn("You are registered", paper.lines[-2])
+
+    def test_connection_lost(self) -> None:
+        """A lost connection is told, with the time of the next try, which need not be awaited."""
+        self.alice = self.client("alice", transport="tcp")
+        paper, _ = start(self, self.alice)
+        self.network.cut(CORE)
+        self.network.reset(CORE)
+        self.settle(15.0)
+        self.assertRegex(paper.lines[-1], r"connection is lost\. Next try in \d+ s, or with /conn")
+        self.network.mend(CORE)
+        paper.on_line("/connect")
+        self.settle(1.0)
         self.assertIn("You are registered", paper.lines[-2])
 
     def test_not_confirmed(self) -> None:
