@@ -66,6 +66,11 @@ class Config:
         "seconds in which an application server has to show a sign of life before default "
         "handling sets in; RFC 4320 makes servers answer 100 after 3.5",
     )
+    service_patience: float = setting(
+        20.0,
+        "seconds in which an application server that said 100 has to answer or to pass the "
+        "request on; short enough that the sender hears of what then happens",
+    )
     peers: tuple[str, ...] = setting(
         (), "trusted other domains: DOMAIN (by TLS) or DOMAIN=ADDRESS+ADDRESS"
     )

@@ -178,6 +178,7 @@ class Core(Service):
         config, node, endpoint = self.config, self._node, self.endpoint
         stores, hooks, ids, now = node.stores, node.hooks, node.ids, node.clock.seconds
         ims = config.profile == "ims"
+        own_uri = next(filter(None, map(endpoint.uri, ("UDP", "TCP", "TLS"))))
         tokens, gruus = FlowTokens(ids.token(64).encode()), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
         authenticator = Authenticator(config.domain, stores.users, nonces, config.algorithms)
@@ -213,8 +214,9 @@ class Core(Service):
             charging,
             now,
             ids,
+            own_uri,
             config.domain,
-            config.service_timeout,
+            (config.service_timeout, config.service_patience),
             ims,
         )
         self.router = Router(
@@ -244,7 +246,7 @@ class Core(Service):
         third_party = ThirdParty(
             endpoint,
             self.profile_of,
-            endpoint.uri(),
+            own_uri,
             self.registrar.deregister,
             now,
             ids,

@@ -56,7 +56,9 @@ class Services:
     Args:
         profile_of: the service profile of an identity of a user.
         chain: seals places in a service chain.
-        patience: seconds in which an application server has to show a sign of life.
+        own_uri: of the core.
+        patience: seconds in which an application server has to show a sign of life, and
+            those in which it then has to act: pass the request on, or answer more than 100.
         ims: whether servers are told what IMS tells them.
 
     Attributes:
@@ -77,8 +79,9 @@ class Services:
         charging: Charging,
         now: Callable[[], float],
         ids: Ids,
+        own_uri: str,
         domain: str,
-        patience: float,
+        patience: tuple[float, float],
         ims: bool,
     ) -> None:
         self.towards: Callable[[Job], object]
@@ -94,12 +97,15 @@ class Services:
         self._now = now
         self._ids = ids
         self._domain = domain
-        self._patience = patience
+        self._soon, self._late = patience
         self._ims = ims
         self._given_up: dict[str, None] = {}
-        self.place = f"<{endpoint.uri()};lr;odi="
+        self.place = f"<{own_uri};lr;odi="
+        self._at_servers: dict[str, _Visit] = {}  # by token
         self._visits: deque[_Visit] = deque()
+        self._slow: deque[_Visit] = deque()
         self._alarm = Alarm(self._woken)
+        self._slow_alarm = Alarm(self._woken_late)
 
     def originate(self, job: Job, served: Served, diverted: bool = False) -> None:
         """Serve the sender.
@@ -150,6 +156,9 @@ class Services:
         place = self._chain.open(token)
         if token in self._given_up:
             raise PeerError("the request went on without this server", 487)
+        visit = self._at_servers.get(token)
+        if visit is not None:
+            visit.alive = visit.settled = True  # it acts; what comes back is not its failure
         user = self._users.peek_by_identity(place.served)
         if user is None:
             raise PeerError("the served user is no more", 404)
@@ -244,37 +253,59 @@ class Services:
         token = self._chain.seal(place)
         routes = [_loose(server), f"{self.place[1:]}{token}"]
         copy = forwarded_copy(job.request, job.request.uri, routes=routes)
+        state = "unreg" if case in UNREGISTERED else "reg"
+        role = "orig" if case in FOR_SENDER else "term"
+        copy.set(SERVED, str(ServedUser(served.aor, role, state)))
         if self._ims:
-            state = "unreg" if case in UNREGISTERED else "reg"
-            role = "orig" if case in FOR_SENDER else "term"
-            copy.set(SERVED, str(ServedUser(served.aor, role, state)))
             self._charging.to_service(copy, job.vector, served.user)
-        visit = _Visit(self, job, served, criteria, case, token, self._now() + self._patience)
-        self._wait(visit)
+        visit = _Visit(self, job, served, criteria, case, token, self._now())
+        self._at_servers[token] = visit
+        self._wait(self._visits, self._alarm, visit, self._soon)
         self._send(job, copy, visit.heard)
 
-    def _wait(self, visit: _Visit) -> None:
-        """Look after a visit when its time is up; all have the same time, so the first is first."""
-        visits = self._visits
+    def _wait(
+        self, visits: deque[_Visit], alarm: Alarm, visit: _Visit | None, patience: float
+    ) -> None:
+        """Look after visits when their time is up; all have the same, so the first is first."""
         while visits and visits[0].settled:
             visits.popleft()
-        visits.append(visit)
-        self._set_alarm()
-
-    def _set_alarm(self) -> None:
-        if self._visits and self._alarm.deadline == NEVER:
-            self._alarm.deadline = self._visits[0].until
+        if visit is not None:
+            visits.append(visit)
+        if visits and alarm.deadline == NEVER:
+            alarm.deadline = visits[0].since + patience
             driver = self._endpoint.driver
-            driver.deadlines.arm(self._alarm)
+            driver.deadlines.arm(alarm)
             driver.arm()
 
     def _woken(self, now: float) -> None:
-        visits = self._visits
-        while visits and (visits[0].settled or visits[0].until <= now):
+        """Those that were silent are dead; those that said 100 have some more time."""
+        for visit in self._due(self._visits, self._soon, now):
+            if visit.trying:
+                self._wait(self._slow, self._slow_alarm, visit, self._late)
+            else:
+                self._expire(visit)
+        self._wait(self._visits, self._alarm, None, self._soon)
+
+    def _woken_late(self, now: float) -> None:
+        for visit in self._due(self._slow, self._late, now):
+            self._expire(visit)
+        self._wait(self._slow, self._slow_alarm, None, self._late)
+
+    def _due(self, visits: deque[_Visit], patience: float, now: float) -> list[_Visit]:
+        due = []
+        while visits and (visits[0].settled or visits[0].since + patience <= now):
             visit = visits.popleft()
-            if visit.expire() and not self.go_past(visit):
-                self.give_up(visit)
-        self._set_alarm()
+            if not visit.settled:
+                due.append(visit)
+        return due
+
+    def _expire(self, visit: _Visit) -> None:
+        if visit.expire() and not self.go_past(visit):
+            self.give_up(visit)
+
+    def over(self, visit: _Visit) -> None:
+        """What the server says counts no more."""
+        self._at_servers.pop(visit.token, None)
 
     def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> None:
         postprocess(copy)
@@ -322,8 +353,10 @@ class _Visit:
     """A request at an application server.
 
     Attributes:
-        until: when it has to have shown a sign of life.
-        settled: it has, or nobody waits for one any more.
+        since: when it went there.
+        trying: the server has said 100.
+        alive: it has acted: its failures are its answers.
+        settled: nobody waits for a sign of life any more.
         over: what it says counts no more.
     """
 
@@ -336,8 +369,9 @@ class _Visit:
         "over",
         "served",
         "settled",
+        "since",
         "token",
-        "until",
+        "trying",
     )
 
     def __init__(
@@ -348,7 +382,7 @@ class _Visit:
         criteria: Criteria,
         case: int,
         token: str,
-        until: float,
+        since: float,
     ) -> None:
         self._services = services
         self.job = job
@@ -356,7 +390,8 @@ class _Visit:
         self.criteria = criteria
         self.case = case
         self.token = token
-        self.until = until
+        self.since = since
+        self.trying = False
         self.alive = False
         self.settled = False
         self.over = False
@@ -365,23 +400,29 @@ class _Visit:
         """Take a response; true when it is to go no further."""
         if self.over:
             return True
-        self.settled = True
         status = response.status
-        if status < 200:
-            self.alive = self.alive or status > 100
+        if status <= 100:
+            self.trying = True
             return False
-        self.over = True
+        if status < 200:
+            self.alive = self.settled = True
+            return False
+        self._finish()
         failed = status == 408 or 500 <= status < 600
         if not failed or self.alive or self._cancelled():
             return False
         return self._services.go_past(self)
 
     def expire(self) -> bool:
-        """The time is up; true when nobody has heard from the server."""
+        """The time is up; true when the server is to be given up."""
         if self.settled or self._cancelled():
             return False
-        self.settled = self.over = True
+        self._finish()
         return self.job.open
+
+    def _finish(self) -> None:
+        self.settled = self.over = True
+        self._services.over(self)
 
     def _cancelled(self) -> bool:
         fork = self.job.fork

@@ -250,13 +250,25 @@ class FailureTests(ServiceCase):
         self.assertEqual(self.bob.got, [])
 
     def test_slow(self) -> None:
-        """A server that says 100 is alive and may take its time (RFC 4320 §4.1)."""
+        """A server that says 100 has more time, but not for ever (RFC 4320 §4.1)."""
         self.im.status = 0
         call = self.start(self.alice, BOB)
-        self.clock.advance(20.0)
+        self.clock.advance(19.0)
         self.assertEqual(self.bob.got, [])
+        self.clock.advance(2.0)
+        self.assertEqual(len(self.bob.got), 1)
         call.addErrback(lambda failure: None)
         call.cancel()
+
+    def test_passed_on(self) -> None:
+        """What a server has passed on and brings back as failed is not tried again."""
+        self.bob.answer = 500
+        self.assertEqual(self.send(self.alice, BOB).status, 500)
+        self.bob.answer = 0
+        response = self.send(self.alice, BOB)
+        self.assertEqual((response.status, response.local), (408, True))
+        self.clock.advance(60.0)
+        self.assertEqual(len(self.bob.got), 2)
 
     def test_invite(self) -> None:
         """An INVITE goes past a dead server too."""

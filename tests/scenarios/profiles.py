@@ -6,8 +6,7 @@ from omaim.testing.peers import phone
 from omaim.testing.scenario import IN_PROCESS, Layout, ScenarioNetwork, holds, same, scenario
 
 PLAIN = Layout({"core-north": {"profile": "sip"}, "core-south": {"profile": "sip"}})
-IMS_ONLY = ("P-Charging-Vector", "P-Charging-Function-Addresses", "P-Served-User")
-IMS_ONLY += ("P-Called-Party-ID",)
+IMS_ONLY = ("P-Charging-Vector", "P-Charging-Function-Addresses", "P-Called-Party-ID")
 
 
 @scenario(shows=("IMS-28",), stages=IN_PROCESS)
@@ -45,3 +44,8 @@ async def plain_sip_network(net: ScenarioNetwork) -> None:
     for sighting in net.sightings():
         for name in IMS_ONLY:
             same(sighting.message.first(name), None, f"{name} at {sighting.record.entity}")
+    for entity in ("alice", "xenia", "zoe"):
+        for one in net.seen(entity, "MESSAGE"):
+            same(one.first("P-Served-User"), None, f"the served user at {entity}")
+    for one in net.seen("core-south", "MESSAGE", peer="core-north"):
+        same(one.first("P-Served-User"), None, "the served user in the other network")
