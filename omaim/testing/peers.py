@@ -22,7 +22,14 @@ from omaim.sip.answering import Answerer
 from omaim.sip.dialog import Dialog, as_uac
 from omaim.sip.flow import Flow
 from omaim.sip.message import Request, Response
-from omaim.sip.proxying import OwnAddresses, forwarded_copy, postprocess, preprocess, strip_via
+from omaim.sip.proxying import (
+    OwnAddresses,
+    add_path,
+    forwarded_copy,
+    postprocess,
+    preprocess,
+    strip_via,
+)
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import User
@@ -283,6 +290,31 @@ class Service(_Server):
     """An application server on ISC."""
 
 
+class Edge(_Server):
+    """A proxy between a phone and its core, which puts itself into the Path (RFC 3327)."""
+
+    def __init__(self, endpoint: Endpoint, uri: str) -> None:
+        super().__init__(endpoint, uri)
+        self.answers.clear()
+        self.change = self._add_path
+
+    def _add_path(self, copy: Request) -> None:
+        if copy.method == "REGISTER":
+            add_path(copy, f"{self.uri};lr")
+
+
+async def edge(net: ScenarioNetwork, home: str) -> Edge:
+    """Return an edge proxy of a domain; phones name it and then the core in their routes."""
+    host = service_at(net, home, 50)
+    name = f"edge-{home}"
+    net.directory.note(Place(name, "edge", host, net.plan.port, net.home(home).domain))
+    endpoint = net.node(name).endpoint(name, "")
+    await endpoint.listen("UDP", host, net.plan.port)
+    await endpoint.listen("TCP", host, net.plan.port)
+    net.at_end(endpoint.stop)
+    return Edge(endpoint, f"sip:{host}:{net.plan.port}")
+
+
 async def service(net: ScenarioNetwork, home: str, number: int = 1) -> Service:
     """Return an application server of a domain at the address that :func:`service_at` tells."""
     host = service_at(net, home, number)
@@ -477,11 +509,13 @@ class Line:
 __all__ = [
     "Call",
     "Core",
+    "Edge",
     "Line",
     "Phone",
     "Service",
     "Stranger",
     "core",
+    "edge",
     "person",
     "phone",
     "service",

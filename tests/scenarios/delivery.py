@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.imdn import DELIVERY, DISPLAY, PROCESSING
 from omaim.client import Client, Report, Sent
 from omaim.client.failures import Declined, Unreachable
@@ -18,6 +19,7 @@ from omaim.testing.scenario import (
 )
 
 EVERYTHING = ("positive-delivery", "negative-delivery", "processing", "display")
+NOTIFYING = Layout({"im-south": {"delivery": "notify"}})
 KEEPING_TWO = Layout({"im-south": {"quota_count": 2}})
 
 
@@ -252,3 +254,30 @@ async def a_conversation(net: ScenarioNetwork) -> None:
         await carol.send(bob.identity, f"c{number}", reports=())
     same(await received(net, carol, 5), [f"b{number}" for number in range(5)], "carol reads")
     same(await received(net, bob, 5), [f"c{number}" for number in range(5)], "bob reads")
+
+
+@scenario(shows=("IMS-13/notify", "IMS-13/retrieve"), stages=IN_PROCESS, layout=NOTIFYING)
+async def told_and_fetched(net: ScenarioNetwork) -> None:
+    """Where users are told instead, a list comes; what they ask for is delivered or deleted."""
+    alice = await net.online("alice")
+    texts = ["keep", "drop", "keep too"]
+    for text in texts:
+        await alice.send("sip:zoe@south.example", text, reports=())
+    lists: list[tuple[Waiting, ...]] = []
+    zoe = net.client("zoe")
+    zoe.on_waiting(lists.append)
+    await zoe.register()
+    await net.until(lambda: lists, "a list of what waits")
+    same(len(lists[-1]), 3, "messages in the list")
+    same({one.sender for one in lists[-1]}, {alice.identity}, "from whom")
+    await net.nothing(zoe)
+    waiting = await zoe.deferred.list()
+    same([one.reference for one in waiting], [one.reference for one in lists[-1]], "asked for")
+    await zoe.deferred.delete([waiting[1].reference])
+    same(len(await zoe.deferred.list()), 2, "messages in the list after one is deleted")
+    await zoe.deferred.retrieve([waiting[2].reference])
+    same((await net.message(zoe)).text, "keep too", "the one that was asked for")
+    await zoe.deferred.retrieve()
+    same((await net.message(zoe)).text, "keep", "the rest")
+    await net.sleep(0.5)
+    same(await zoe.deferred.list(), (), "what is left")

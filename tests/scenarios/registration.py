@@ -9,7 +9,7 @@ from omaim.client.failures import WrongPassword
 from omaim.net.wire import OUT
 from omaim.roles.watcher import Watcher
 from omaim.sip.message import Request
-from omaim.testing.peers import Phone, person, phone
+from omaim.testing.peers import Phone, edge, person, phone
 from omaim.testing.scenario import (
     EVERYWHERE,
     IN_PROCESS,
@@ -348,3 +348,21 @@ async def implicit_identities(net: ScenarioNetwork) -> None:
     await alice.send("sip:david@north.example", "by the other name", reports=())
     same(len(device.received()), 1, "messages by another identity")
     await refused(alice.send("sip:private@north.example", "barred", reports=()), 404)
+
+
+@scenario(shows=("IMS-01", "IMS-39"))
+async def by_an_edge_proxy(net: ScenarioNetwork) -> None:
+    """A Path is kept with the binding, and requests to the device come along it."""
+    way = await edge(net, "north")
+    routes = [f"<{way.uri};lr>", f"<sip:{net.home('north').core}:{net.plan.port};lr>"]
+    bob = await phone(net, "bob", routes=routes)
+    response = await bob.register(600, "", [("Supported", "path")])
+    same((response.status, response.first("Path")), (200, f"<{way.uri};lr>"), "REGISTER")
+    xenia = await net.online("xenia")
+    await xenia.send(bob.identity, "round the corner", reports=())
+    (passed,) = way.got("MESSAGE")
+    holds(way.uri in (passed.first("Route") or ""), "it came to the edge along the Path")
+    (arrived,) = bob.received()
+    same(arrived.first("Route"), None, "the Route when it arrives")
+    same(len(way.got("REGISTER")), 2, "REGISTERs through the edge")
+    await bob.register(0)

@@ -7,6 +7,8 @@ from twisted.internet.defer import Deferred
 from omaim.testing.peers import phone
 from omaim.testing.scenario import EVERYWHERE, IN_PROCESS, ScenarioNetwork, holds, same, scenario
 
+INSTANCE = "urn:uuid:00000000-0000-4000-8000-000000000042"
+
 
 @scenario(shows=("IMS-35",), stages=EVERYWHERE)
 async def invite_to_bye(net: ScenarioNetwork) -> None:
@@ -74,3 +76,24 @@ async def given_up(net: ScenarioNetwork) -> None:
     calling.addErrback(lambda _: None)
     calling.cancel()
     await net.until(lambda: xenia.cancelled, "the CANCEL")
+
+
+@scenario(shows=("IMS-35", "IMS-21"))
+async def dialog_by_gruu(net: ScenarioNetwork) -> None:
+    """A callee that answers with its GRUU gets the rest of the dialog at that device."""
+    alice, desk = await phone(net, "alice"), await phone(net, "xenia", device="desk")
+    other = await phone(net, "xenia")
+    await alice.register()
+    response = await desk.register(
+        600, f';+sip.instance="<{INSTANCE}>"', [("Supported", "gruu, path")]
+    )
+    (own,) = response.contacts
+    contact, desk.contact = desk.contact, (own.params.get("pub-gruu") or "").strip('"')
+    holds(";gr=" in desk.contact, "the desk has a GRUU")
+    call = await alice.call(desk.contact)
+    same(call.response.status, 200, "INVITE")
+    await net.until(lambda: desk.acks, "the ACK")
+    await other.register()
+    same((await call.request("BYE")).status, 200, "BYE")
+    same((len(desk.received("BYE")), other.requests), (1, []), "who got it")
+    desk.contact = contact

@@ -1,0 +1,1 @@
+"""A package with two scenarios, for the test of the command that plays them."""
