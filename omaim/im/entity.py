@@ -35,6 +35,7 @@ from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
+from omaim.sip.flow import Flow
 from omaim.sip.hop import stateless_tag
 from omaim.sip.message import Response
 from omaim.sip.proxying import OwnAddresses, preprocess, refusal, validate
@@ -245,7 +246,7 @@ class ImServer(Service):
 
     def receive(self, transaction: ServerTransaction) -> None:
         """Serve a request."""
-        if not self._is_core(transaction):
+        if not self.trusts(transaction.flow):
             self._turn_away(transaction)
             return
         try:
@@ -262,8 +263,8 @@ class ImServer(Service):
         except PeerError as error:
             self._refuse(transaction, error)
 
-    def _is_core(self, transaction: ServerTransaction) -> bool:
-        flow = transaction.flow
+    def trusts(self, flow: Flow) -> bool:
+        """Tell whether the core is at the other end of a flow."""
         return flow.remote_host in self._trusted or not self._trusted.isdisjoint(flow.peer_names)
 
     def _turn_away(self, transaction: ServerTransaction) -> None:

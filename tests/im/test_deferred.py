@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from omaim.bodies.cpim import Cpim
@@ -405,6 +405,19 @@ class ExpiryTests(ImTestCase):
         self.clock.advance(1.5)
         self.register(BOB)
         self.assertEqual(self.core.seen, [])
+
+    def test_expired_in_line(self) -> None:
+        """A message that expires while those before it are delivered is not delivered."""
+        self.clock.advance(9.5 - self.clock.seconds() % 10)
+        self.send("term", XENIA, BOB, b"one", state="unreg")
+        self.send("term", XENIA, BOB, b"two", state="unreg", headers=(("Expires", "3"),))
+        self.core.script = [None]
+        self.register(BOB)
+        self.patch(self.im.deferring, "sweep", lambda: succeed(0))
+        self.clock.advance(3)
+        self.core.incoming[0].reply(200)
+        self.clock.advance(3)
+        self.assertEqual(self.bodies(), [b"one"])
 
     def test_longest(self) -> None:
         """The server keeps a message no longer than it is told to."""

@@ -7,8 +7,9 @@ from omaim.im.policy import Settings
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused
 from omaim.node.hooks import Deliver, Refuse
 from omaim.node.questions import MayPost
+from omaim.sip.flow import Flow
 from omaim.sip.values import date_text
-from tests.im.support import ALICE, BOB, CORE, XENIA, ImTestCase, cpim
+from tests.im.support import ALICE, BOB, CORE, IM, XENIA, ImTestCase, cpim
 
 
 class ProxyTests(ImTestCase):
@@ -121,6 +122,17 @@ class StrangerTests(ImTestCase):
         request = self.core.ua.make("REGISTER", "sip:10.0.0.2", to=f"<{BOB}>")
         self.assertEqual(self.ask(request).status, 403)
         self.assertEqual(self.core.seen, [])
+
+
+class TrustTests(ImTestCase):
+    settings = {"trusted": ("Core.North.example",)}
+
+    def test_certificate(self) -> None:
+        """A name that a verified certificate carries is as good as an address."""
+        for names, trusted in (((), False), (("core.north.example", "x"), True), (("x",), False)):
+            flow = Flow("TLS", IM, 5061, "192.0.2.1", 40000, None, 1)
+            flow.peer_names = names
+            self.assertEqual(self.im.trusts(flow), trusted)
 
 
 class PolicyTests(ImTestCase):
