@@ -291,6 +291,10 @@ class _NodeService(Service):
         from twisted.internet import reactor
 
         super().startService()
+        # twistd starts services before its reactor, which could not be stopped yet.
+        reactor.callWhenRunning(self._begin, reactor)
+
+    def _begin(self, reactor: Any) -> None:
         Deferred.fromCoroutine(self._start(reactor)).addErrback(self._failed, reactor)
 
     async def _start(self, reactor: Any) -> None:
