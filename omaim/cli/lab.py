@@ -13,7 +13,7 @@ import click
 
 from omaim.cli.pictures import files_options, text_of, write_file, write_files
 from omaim.cli.running import run, the_reactor, until_stopped
-from omaim.cli.screens import bold, lab_screen, outcome, show_step, verdict
+from omaim.cli.screens import bold, called, lab_screen, outcome, show_step, verdict
 from omaim.lab.demo import ORDER, Played, play
 from omaim.lab.stage import Stage
 from omaim.lab.starting import BASE, Folder, control_path, free_plan, start_lab
@@ -167,12 +167,13 @@ def split_up(folder: str, base: str, port: int, dns_port: int) -> None:
     path = Path(folder).resolve()
     now = datetime.datetime.now(datetime.UTC)
     contents = split(Plan(path, base or BASE, port, dns_port), now)
+    omaim, twistd = called("omaim"), called("twistd")
     click.echo(bold("Each entity is a process; they start in any order:"))
     for name, entity in contents["entities"].items():
-        click.echo(f"  {start_line(name, entity['kind'], folder)}")
+        click.echo(f"  {start_line(twistd, name, entity['kind'], folder)}")
     click.echo(bold("All of them, until Ctrl-C:"))
     click.echo(f"  sh {folder}/start.sh")
     click.echo(bold("Then:"))
-    click.echo(f"  omaim lab demo --against {folder}/network.toml")
-    click.echo(f"  omaim user --config {folder}/network.toml list")
-    click.echo(f"  omaim ladder {folder}/*.jsonl")
+    click.echo(f"  {omaim} lab demo --against {folder}/network.toml")
+    click.echo(f"  {omaim} user --config {folder}/network.toml list")
+    click.echo(f"  {omaim} ladder {folder}/*.jsonl")

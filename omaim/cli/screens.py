@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import click
 
@@ -15,6 +18,16 @@ from omaim.lab.topology import Home, Plan
 def bold(text: str) -> str:
     """Return the text in bold, where that can be seen."""
     return click.style(text, bold=True)
+
+
+def called(name: str) -> str:
+    """Return how people here call a command of ours: by its path when the shell would not find
+    it, as in an environment that is not switched on."""
+    beside = Path(sys.executable).with_name(name)
+    if shutil.which(name) or not beside.exists():
+        return name
+    here = os.path.relpath(beside)
+    return str(beside) if here.startswith("..") else here
 
 
 def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str) -> str:
@@ -30,28 +43,32 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
     for home in plan.homes:
         lines += _home(plan, home)
     north, south = plan.homes
+    third = north.people[2]
+    omaim = called("omaim")
     lines += [
         f"DNS for both domains: {plan.dns}. The authority to trust for TLS:",
         f"  {plan.folder}/ca.pem",
         "",
         bold("Two people talk, each in a terminal of their own:"),
         *(
-            f"  OMAIM_PASSWORD={one.password} omaim client {one.private_id} "
+            f"  OMAIM_PASSWORD={one.password} {omaim} client {one.private_id} "
             f"-s {_place(home.core, plan.port)}"
             for home, one in ((north, north.people[0]), (south, south.people[0]))
         ),
         bold("One message from the command line, with its delivery report:"),
-        f"  OMAIM_PASSWORD={north.people[1].password} omaim say {north.people[1].private_id} "
+        f"  OMAIM_PASSWORD={north.people[1].password} {omaim} say {north.people[1].private_id} "
         f"{south.people[0].private_id} Hello -s {_place(north.core, plan.port)}",
         bold("Who is there:"),
-        f"  omaim user list{f' --control {control}' if control else ''}",
-        *_others(plan),
+        f"  {omaim} user list{f' --control {control}' if control else ''}",
+        bold("Any SIP phone joins in as:"),
+        f"  address {third.aor}, name {third.private_id}, password {third.password},",
+        f"  outbound proxy sip:{north.core}:{plan.port};transport=udp",
         "",
     ]
     if trace:
         lines += [
             bold("Every message so far as a ladder (--watch draws them as they pass):"),
-            f"  omaim ladder {trace}",
+            f"  {omaim} ladder {trace}",
             "",
         ]
     end = "the folder stays" if kept else "nothing of it is kept"
@@ -71,19 +88,6 @@ def _home(plan: Plan, home: Home) -> list[str]:
 
 def _place(host: str, port: int) -> str:
     return host if port == 5060 else f"{host}:{port}"
-
-
-def _others(plan: Plan) -> list[str]:
-    """Return how other people's software joins in, as far as it is installed."""
-    if not shutil.which("baresip"):
-        return []
-    home = plan.homes[0]
-    one = home.people[2]
-    return [
-        bold("Other software, here baresip; a line of ~/.baresip/accounts:"),
-        f"  <{one.aor}>;auth_user={one.private_id};auth_pass={one.password};"
-        f'outbound="sip:{home.core}:{plan.port}"',
-    ]
 
 
 def show_step(number: int, step: Played) -> None:

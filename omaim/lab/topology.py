@@ -189,9 +189,11 @@ def split(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
     return contents
 
 
-def start_line(name: str, kind: str, folder: str) -> str:
+def start_line(twistd: str, name: str, kind: str, folder: str) -> str:
     """Return the command that starts one process of a network."""
-    return f"twistd --nodaemon --pidfile= omaim-{kind} --config {folder}/network.toml --name {name}"
+    return (
+        f"{twistd} --nodaemon --pidfile= omaim-{kind} --config {folder}/network.toml --name {name}"
+    )
 
 
 def start_script(contents: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.cli.main import main
-from omaim.cli.screens import lab_screen, show_step, verdict
+from omaim.cli.screens import called, lab_screen, show_step, verdict
 from omaim.cli.user import sockets
 from omaim.errors import UsageError
 from omaim.features.ladder import Ladder
@@ -37,6 +37,7 @@ class LabTests(SynchronousTestCase):
         nothing of it is left."""
         folder, base = short_folder(self), free_base()
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder)}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         lab = Running(
             [sys.executable, "-m", "omaim.cli.main", "lab", "--base", base],
             folder,
@@ -48,10 +49,15 @@ class LabTests(SynchronousTestCase):
         ready = re.search(r"The lab is ready \((\d+\.\d) s\)", screen)
         assert ready is not None, screen
         self.assertLess(float(ready[1]), 5.0)
-        for line in (f"core {base}.1.1", "alice-secret", "sip:zoe@south.example", "omaim client"):
+        for line in (
+            f"core {base}.1.1",
+            "alice-secret",
+            "sip:zoe@south.example",
+            "omaim client alice",
+        ):
             self.assertIn(line, screen)
         self.assertNotIn("starting on", screen)
-        lines = [line for line in _without_others(screen) if str(folder) not in line]
+        lines = [line for line in screen.splitlines() if str(folder) not in line]
         self.assertLessEqual(max(map(len, lines)), 100)
 
         told_it = omaim(
@@ -126,11 +132,6 @@ class LabTests(SynchronousTestCase):
         self.assertEqual((missing.returncode, missing.stderr.count("\n")), (1, 1))
 
 
-def _without_others(screen: str) -> list[str]:
-    """Return the lines of the screen but for those of other people's software, which are long."""
-    return screen.partition("Other software")[0].splitlines()
-
-
 class ScreenTests(SynchronousTestCase):
     def test_ports(self) -> None:
         """Lines to copy name the port when it is not the usual one."""
@@ -138,6 +139,18 @@ class ScreenTests(SynchronousTestCase):
         screen = lab_screen(plan, 0.5, True, "", "/x/control")
         for line in ("-s 127.9.1.1:15060", "tls 15061", "--control /x/control", "the folder stays"):
             self.assertIn(line, screen)
+
+    def test_called(self) -> None:
+        """Commands are named so that they can be copied, found by the shell or not."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "omaim").touch(mode=0o755)
+        self.patch(sys, "executable", str(folder / "python"))
+        self.patch(os, "environ", {"PATH": str(folder)})
+        self.assertEqual(called("omaim"), "omaim")
+        self.patch(os, "environ", {"PATH": "/nowhere"})
+        self.assertEqual(called("omaim"), f"{folder}/omaim")
+        self.assertEqual(called("twistd"), "twistd")
 
     def test_verdict(self) -> None:
         """A failed check shows what was seen instead, and fails the whole."""

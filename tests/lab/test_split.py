@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.cli.main import main
+from omaim.cli.screens import called
 from omaim.errors import Unavailable
 from omaim.lab.processes import Processes
 from omaim.lab.topology import Plan, split
@@ -50,7 +51,7 @@ class SplitTests(SynchronousTestCase):
         said = told("lab", "split", folder, "--base", self.base)
         topology = f"{folder}/network.toml"
         for kind, name in (("core", "core-north"), ("im", "im-south"), ("dns", "dns")):
-            line = f"twistd --nodaemon --pidfile= omaim-{kind} --config {topology}"
+            line = f"{called('twistd')} --nodaemon --pidfile= omaim-{kind} --config {topology}"
             self.assertIn(f"{line} --name {name}\n", said)
         script = Running(["sh", f"{folder}/start.sh"], self.folder)
         self.addCleanup(script.end)
