@@ -18,7 +18,8 @@ from omaim.sip.flow import Flow
 from omaim.sip.forking import Branch, Fork, Policy
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import keep_called_party, leave_trust_domain, strip_untrusted
-from omaim.sip.message import Response
+from omaim.sip.message import Request, Response
+from omaim.sip.outbound import flow_failed
 from omaim.sip.preferences import (
     PreferenceReader,
     Preferences,
@@ -68,12 +69,7 @@ class Delivery:
         """
         now = self._now()
         request = job.request
-        if ";gr" in request.uri:
-            target = self._gruus.resolve(request.request_uri)
-            if target is not None:
-                bindings = self._gruus.select(target, bindings, now)
-        if not bindings:
-            raise PeerError("the callee is not registered", 480)
+        bindings = self._meant(request, bindings, now)
         # Where the callee is we know better than whoever wrote a Route.
         request.remove("Route")
         stated = request.has("Accept-Contact") or request.has("Reject-Contact")
@@ -93,6 +89,31 @@ class Delivery:
         fork = Fork(request, groups, self._policy, self._ids, True, bits, preferences)
         self._forwarder.start(job, fork, self._begin)
 
+    def place(
+        self, request: Request, bindings: list[Binding]
+    ) -> tuple[str, list[str], Flow | None]:
+        """Return Request-URI, Path and flow for a request to one device and no other.
+
+        Raises:
+            PeerError: as :meth:`deliver`; or its flow is gone (430).
+        """
+        ways = choose(self._meant(request, bindings, self._now()), self._now())[0]
+        target = _target(ways, None)
+        flow, lost = self._flow_of(ways[0])
+        if lost:
+            raise flow_failed()
+        return target.uri, target.routes, flow
+
+    def _meant(self, request: Request, bindings: list[Binding], now: float) -> list[Binding]:
+        """Return the bindings that the Request-URI means; at least one."""
+        if ";gr" in request.uri:
+            target = self._gruus.resolve(request.request_uri)
+            if target is not None:
+                bindings = self._gruus.select(target, bindings, now)
+        if not bindings:
+            raise PeerError("the callee is not registered", 480)
+        return bindings
+
     def _begin(self, job: Job, fork: Fork, branch: Branch) -> None:
         """Send the request to one device."""
         target = branch.target
@@ -101,9 +122,7 @@ class Delivery:
         lost = False
         if ways is not None:
             binding: Binding = ways[0]
-            connected = binding.reg_id or binding.received
-            if connected and binding.flow_token and not binding.path:
-                flow, lost = self._flow_of(binding)
+            flow, lost = self._flow_of(binding)
         request = job.request
         copy = forwarded_copy(
             request, request.uri, routes=target.routes or None, breadth=branch.breadth
@@ -146,6 +165,9 @@ class Delivery:
 
         Spec: RFC 5626 §5.3, §7
         """
+        connected = binding.reg_id or binding.received
+        if not connected or not binding.flow_token or binding.path:
+            return None, False
         try:
             flow = self._dialogs.find(binding.flow_token)
         except PeerError:

@@ -105,6 +105,7 @@ class Router:
         self._dialogs = dialogs
         self._forwarder = forwarder
         self._services = services
+        self._delivery = delivery
         self._gruus = gruus
         self._own = own
         self._serves = serves
@@ -156,7 +157,13 @@ class Router:
             check_hop(request, self._own, UNDERSTOOD)
             visited = preprocess(request, self._own, flow.transport, flow.local_port)
             way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
-            copy = forwarded_copy(request, request.uri)
+            uri: str = request.uri
+            path: list[str] | None = None
+            callee = None if way is not None else self._device(request)
+            if callee is not None:
+                bindings = self._services.bindings_of(callee)
+                uri, path, way = self._delivery.place(request, bindings)
+            copy = forwarded_copy(request, uri, routes=path)
             postprocess(copy)
             self._endpoint.send_ack(copy, flow=way)
         except PeerError as error:
@@ -205,13 +212,29 @@ class Router:
         request = job.request
         flow = self._dialogs.way(request, visited, job.transaction.flow, job.neighbour)
         job.vector = self._charging.recall(request)
-        if flow is None and ";gr" in request.uri and not request.has("Route"):
-            served = self.callee(request)
-            if served is not None:
-                # Its remote target is a GRUU of ours: we know the device (RFC 5627 §6.1).
-                self._services.reach(job, served)
-                return
-        self._forwarder.forward(job, request.uri, None, flow)
+        callee = None if flow is not None else self._device(request)
+        if callee is not None:
+            self._services.reach(job, callee)
+        else:
+            self._forwarder.forward(job, request.uri, None, flow)
+
+    def _device(self, request: Request) -> Served | None:
+        """Return our user whose device a request inside a dialog is for, named by a GRUU.
+
+        Raises:
+            PeerError: the Request-URI is of this domain, and nobody's (404).
+
+        Spec: RFC 5627 §6.1
+        """
+        if request.has("Route"):
+            return None
+        uri = request.request_uri
+        if not isinstance(uri, SipUri) or not self._own.owns(uri):
+            return None
+        callee = self.callee(request)
+        if callee is None:
+            raise PeerError("nobody has this address here", 404)
+        return callee
 
     def _begin(self, job: Job, originating: bool = False) -> None:
         """Serve a request outside dialogs by where it is from.

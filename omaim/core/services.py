@@ -141,8 +141,13 @@ class Services:
             self.deliver(job, bindings)
 
     def reach(self, job: Job, served: Served) -> None:
-        """Deliver to the callee without serving it: inside a dialog that was done already."""
-        self.deliver(job, self._registrar.reachable(served.primary, self._now()))
+        """Deliver inside a dialog, which no service is asked about."""
+        job.terminating = True
+        self.deliver(job, self.bindings_of(served))
+
+    def bindings_of(self, served: Served) -> list[Binding]:
+        """Return where a user is registered now."""
+        return self._registrar.reachable(served.primary, self._now())
 
     def resume(self, job: Job, token: str) -> None:
         """Go on where the service chain was left.

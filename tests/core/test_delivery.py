@@ -250,6 +250,28 @@ class DialogTests(CoreCase):
         self.assertEqual(self.bye(alice, dialog).status, 200)
         self.assertEqual([flow.transport for flow in bob.flows], ["TCP", "TCP"])
 
+    def test_gruu(self) -> None:
+        """A device that gave its GRUU as Contact gets the rest of the dialog (RFC 5627 §6.1)."""
+        alice, bob, other = self.phone("alice", 1), self.phone("bob", 2), self.phone("bob", 3)
+        where = bob.contact
+        response = self.register(bob, FlowTests.instance, [("Supported", "gruu")])
+        self.register(other)
+        bob.contact = response.contacts[0].params.get("pub-gruu") or ""
+        self.assertNotEqual(bob.contact, where)
+        dialog = self.call(alice, bob.contact)
+        self.assertEqual(len(bob.acks), 1)
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+        self.assertEqual(([one.method for one in bob.got], other.got), (["INVITE", "BYE"], []))
+
+    def test_no_circle(self) -> None:
+        """A remote target that is ours and nobody's ends here, also for ACK."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        bob.contact = f"sip:nobody@{DOMAIN}"
+        dialog = self.call(alice)
+        self.assertEqual(self.bye(alice, dialog).status, 404)
+        self.assertLess(self.network.datagrams, 40)
+
     def test_stolen_mark(self) -> None:
         """The mark of one dialog opens no other (§16.12)."""
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)
