@@ -67,6 +67,19 @@ class SeveralServersTests(ServedTests):
         self.assertIn(CORE, self.alice._access._known)
 
 
+class IPv6Tests(ServedTests):
+    def test_both_ways(self) -> None:
+        """A server with an IPv6 address is reached, and reaches us."""
+        self.server = self.serve("2001:db8::1")
+        for server in ("2001:db8::1", "[2001:db8::1]:5060"):
+            self.alice = self.client("alice", server, listen="2001:db8::7")
+            self.register()
+            self.assertIn("@[2001:db8::7]:", self.server.contact)
+            self.assertEqual(self.wait(self.server.message(b"hello")).status, 200)
+            self.assertEqual(self.successResultOf(self.alice.inbox.next()).text, "hello")
+            self.wait(self.alice.close())
+
+
 class SentTests(ClientTests):
     def sent(self, *people: str) -> Sent:
         return Sent(self.clock, people or (BOB,), "m1")
