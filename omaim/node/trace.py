@@ -12,13 +12,19 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import attrs
+from twisted.logger import Logger
 
 from omaim.errors import UsageError
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
+
+
+MOST: Final = 2**30  # a trace that somebody forgot must not fill the disk
+
+_log = Logger()
 
 
 class Trace:
@@ -26,12 +32,15 @@ class Trace:
 
     Args:
         path: the file; it is made when it is not there, for its owner's eyes only.
+        most: characters to write; then the trace ends, with a word in the log.
 
     Raises:
         UsageError: the file cannot be written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int = MOST) -> None:
+        self._path = path
+        self._left = most
         try:
             self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115
         except OSError as error:
@@ -49,9 +58,15 @@ class Trace:
         self._file.close()
 
     def _write(self, line: str) -> None:
-        if not self._file.closed:
-            self._file.write(line + "\n")
-            self._file.flush()
+        if self._file.closed:
+            return
+        self._left -= len(line) + 1
+        if self._left < 0:
+            _log.warn("the trace {path} is full; no more is recorded", path=self._path)
+            self._file.close()
+            return
+        self._file.write(line + "\n")
+        self._file.flush()
 
 
 def _private(path: str, flags: int) -> int:

@@ -49,6 +49,16 @@ class TraceTests(SynchronousTestCase):
         with open(path, encoding="utf-8") as file:
             self.assertEqual(len(file.readlines()), 2)
 
+    def test_full(self) -> None:
+        """A trace ends before it fills the disk, with whole lines."""
+        path = self.mktemp()
+        record = sent(0.0, "alice", "bob", b"x" * 100)
+        trace = Trace(path, most=3 * len(to_line(record)) + 10)
+        for _ in range(5):
+            trace(record)
+        trace.close()
+        self.assertEqual(read_trace(path), [record] * 3)
+
     def test_being_written(self) -> None:
         """A last line that is not complete yet is left for later."""
         path = self.mktemp()
