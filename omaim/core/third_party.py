@@ -6,6 +6,7 @@ Spec: 3GPP TS 24.229 §5.4.1.7 (to application servers), §5.4.0 (IncludeRegiste
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -57,6 +58,7 @@ class ThirdParty:
         self._ids = ids
         self._charging = charging
         self._sequence = 0
+        self._run = ids.token(16)
 
     def follow(self, registration: Registration) -> None:
         """Tell every server whose criteria the REGISTER meets, in the order of priority."""
@@ -87,7 +89,7 @@ class ThirdParty:
                 ("Max-Forwards", "70"),
                 ("From", f"<{self._own}>;tag={self._ids.tag()}"),
                 ("To", f"<{registration.aor}>"),
-                ("Call-ID", self._ids.call_id()),
+                ("Call-ID", self._call_id(registration.aor, criteria.server.name)),
                 ("CSeq", f"{self._sequence} REGISTER"),
                 ("Contact", f"<{self._own}>"),
                 ("Expires", str(expires)),
@@ -114,6 +116,14 @@ class ThirdParty:
                 )
 
         self._endpoint.send(request, answered)
+
+    def _call_id(self, aor: str, server: str) -> str:
+        """Return the same for all we tell one server of one user, so that it knows the order.
+
+        Spec: RFC 3261 §10.2 (Call-ID, CSeq)
+        """
+        text = f"{self._run} {aor} {server}".encode("utf-8", "surrogateescape")
+        return blake2b(text, digest_size=12).hexdigest()
 
 
 def _network_initiated(own: str, aor: str) -> Request:

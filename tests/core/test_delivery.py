@@ -42,6 +42,28 @@ class ForkTests(CoreCase):
         self.clock.advance(1.0)
         self.assertEqual((len(one.cancels), len(two.cancels)), (0, 1))
 
+    def test_several_accept(self) -> None:
+        """Every 2xx of an INVITE goes back: two devices were faster than CANCEL (§16.7 step 5)."""
+        one, two = self.devices(0.5, 0.5)
+        one.answer = two.answer = 0
+        accepted: list[bytes] = []
+        self.core._node.taps.add_wire(
+            lambda record: (
+                accepted.append(record.data)  # type: ignore[arg-type]
+                if record.direction == "out"
+                and record.remote[0] == "10.0.1.1"
+                and record.data.startswith(b"SIP/2.0 200")
+                else None
+            )
+        )
+        call = self.start(self.alice, BOB, "INVITE")
+        self.clock.advance(1.0)
+        for device in (one, two):
+            device.respond(device.pending[0], 200)
+        self.wait(call)
+        self.clock.advance(0.2)
+        self.assertEqual(len(accepted), 2)
+
     def test_sequential(self) -> None:
         """The next best device is tried when the best refuses."""
         one, two = self.devices(0.9, 0.1)

@@ -298,6 +298,9 @@ class ThirdPartyTests(ServiceCase):
         self.clock.advance(1.0)
         told = [(one.to.uri_text, (one.expires or 0) > 0) for one in im.messages("REGISTER")]
         self.assertEqual(told, [(BOB, True), (BOB, True), (BOB, False)])
+        self.assertEqual(len({one.call_id for one in im.messages("REGISTER")}), 1)
+        numbers = [one.cseq.number for one in im.messages("REGISTER")]
+        self.assertEqual(numbers, sorted(set(numbers)))
         self.assertEqual(im.got[0].from_.uri_text, f"sip:{CORE}:5060")
 
     def test_expiry(self) -> None:
