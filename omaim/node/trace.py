@@ -21,7 +21,6 @@ from omaim.errors import UsageError
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
 
-
 MOST: Final = 2**30  # a trace that somebody forgot must not fill the disk
 
 _log = Logger()
