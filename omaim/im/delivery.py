@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -44,6 +45,7 @@ REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is r
 BATCH: Final = 16  # messages read from the store at a time
 WIDTH: Final = 1000  # recipients served at the same time
 RATE: Final = 20.0  # recipients a second that are tried after a start
+UNDER_WAY: Final = 32.0  # seconds a request may take from the core to us, 64 times T1
 MOST_ATTEMPTS: Final = 10  # of one message that a device answers with an error of its own
 
 Wanted = Callable[[DeferredMessage], bool]
@@ -106,6 +108,7 @@ class Delivery:
         self._times = Timetable(now)
         self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
+        self._arrived: dict[str, float] = {}  # those who registered lately, and when
 
     def box(self, address: str) -> str:
         """Return where messages for an address, or for a box, are kept; see :func:`address_of`."""
@@ -180,6 +183,23 @@ class Delivery:
             self._times.failed(user)
 
     # When
+
+    def arrived(self, user: str) -> None:
+        """A user has a device: deliver what waits.
+
+        What is on its way to us as a message to somebody absent is not to wait, either.
+        """
+        arrived, now = self._arrived, self._now()
+        arrived.pop(user, None)
+        arrived[user] = now
+        for one, at in tuple(islice(arrived.items(), 2)):
+            if at < now - UNDER_WAY:
+                del arrived[one]
+        self.kick(user)
+
+    def has_just_arrived(self, user: str) -> bool:
+        """Tell whether a core that told of no device may not have known of this one yet."""
+        return self._arrived.get(user, 0.0) > self._now() - UNDER_WAY
 
     def kick(self, user: str) -> None:
         """Deliver what waits for a user, as soon as it is its turn."""

@@ -158,8 +158,9 @@ class Pager:
         if message is not None:
             await self._follow(message, errand)
             await self._deferring.report_stored(message)
-        if choice == BEHIND:
-            self._delivery.kick(mail.leg.user)
+        user = mail.leg.user
+        if choice == BEHIND or (not mail.leg.registered and self._delivery.has_just_arrived(user)):
+            self._delivery.kick(user)
         return mail.response(202)
 
     async def _answered(self, mail: Mail, response: Response) -> Response:

@@ -113,7 +113,7 @@ class Retrieval:
 
     def registered(self, user: str) -> None:
         """A user has a device: deliver, or tell what there is."""
-        self._delivery.kick(user)
+        self._delivery.arrived(user)
         if self._notices:
             Deferred.fromCoroutine(self._tell(user)).addErrback(_untold)
 
