@@ -9,7 +9,7 @@ from omaim.testing.network import Link
 from omaim.testing.stages import Simulated
 
 BAD = Link(delay=0.005, jitter=0.02, loss=0.12, duplicate=0.1, reorder=0.1, split=0.3)
-SEEDS = range(1, 9)
+SEEDS = range(1, 13)
 SLACK = 12.0
 CHOSEN = (
     "across_domains",
@@ -19,7 +19,9 @@ CHOSEN = (
     "two_devices",
     "one_copy_each",
     "binding_comes_and_goes",
+    "reports_of_a_list",
     "state_in_steps",
+    "with_a_plain_sip_phone",
 )
 
 
