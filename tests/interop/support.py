@@ -6,6 +6,7 @@ not passed.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import random
@@ -102,8 +103,12 @@ class Running(ProcessProtocol):
         return done
 
     def stop(self) -> Deferred[None]:
-        """End it and wait for that."""
-        self.end()
+        """Ask it to end, with all that it started, and wait for that."""
+        if not self.ended:
+            with contextlib.suppress(ProcessExitedAlready):
+                self._process.signalProcess("TERM")
+            late = reactor.callLater(3.0, self.end)  # type: ignore[attr-defined]
+            return self.finished().addCallback(lambda _: late.cancel() if late.active() else None)
         return self.finished()
 
     def processEnded(self, reason: Failure) -> None:
@@ -188,12 +193,16 @@ class InteropCase(TestCase):
             if table["kind"] == "core":
                 table["algorithms"] = list(DIGEST)
         self.plan = plan
+        self.adapt(contents["entities"])
         self.core, self.other_core = (home.core for home in plan.homes)
         self.node: Node = await open_node(NodeConfig(state="memory:", dns=(plan.dns,)), reactor)
         add_entities(self.node, contents, "interop")
         self.node.startService()
         self.addCleanup(self.node.stopService)
         await self.node.ready()
+
+    def adapt(self, entities: dict[str, Any]) -> None:
+        """Change the network before it starts."""
 
     async def phone(self, name: str, domain: str, core: str) -> Phone:
         """Return a phone that sends everything to ``core`` first."""

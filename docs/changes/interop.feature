@@ -1,0 +1,1 @@
+Tried with sipsak, sipp, baresip and, as a neighbour domain, Kamailio; `docs/interop.md` says how.
