@@ -86,6 +86,8 @@ class Forwarder:
             routes: what it has to visit first, topmost first.
             flow: the connection of a device inside a dialog; ``None`` for all others.
         """
+        if not job.open:
+            return  # the caller gave up while we asked for the way
         copy = forwarded_copy(job.request, uri, routes=routes)
         hop = parse_uri(postprocess(copy))
         trusted = flow is None and isinstance(hop, SipUri) and self._trusts(hop)

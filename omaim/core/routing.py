@@ -150,6 +150,9 @@ class Router:
                 self._begin(job)
         except PeerError as error:
             self._forwarder.refuse(job, error)
+        except Exception:
+            self._forwarder.done(job)
+            raise
 
     def acknowledge(self, request: Request, flow: Flow) -> None:
         """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
@@ -373,7 +376,9 @@ class Router:
             return
         served = self.callee(request)
         if served is not None:
-            if not self._local(job, served):
+            if self._local(job, served):
+                self._forwarder.done(job)
+            else:
                 self._services.terminate(job, served)
         elif isinstance(uri, SipUri) and self._serves(uri.host):
             raise PeerError("nobody has this address here", 404)

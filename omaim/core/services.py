@@ -239,6 +239,8 @@ class Services:
         self._again(job, served, case, after)
 
     def _again(self, job: Job, served: Served, case: int, after: int) -> None:
+        if not job.open:
+            return  # the caller gave up meanwhile
         try:
             if case in FOR_SENDER:
                 self._go_on(job, served, case, after)

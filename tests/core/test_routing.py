@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from omaim.lab.certificates import write_certificates
+from omaim.node.hooks import Refuse
+from omaim.node.questions import WhereTo
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import charging_vector
 from omaim.sip.locating import Target
@@ -140,6 +143,56 @@ class TrustTests(CoreCase):
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.successResultOf(self.stores.users.remove(f"bob@{DOMAIN}"))
         self.assertEqual(self.send(alice, BOB).status, 404)
+
+
+class WayTests(CoreCase):
+    """Requests that leave where a feature says (WhereTo)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.opinion: Any = None
+        self.asked: list[WhereTo] = []
+        self.waiting: Deferred[None] | None = None
+        self.core._node.hooks.add(WhereTo, "way", self.ask)
+
+    async def ask(self, question: WhereTo) -> Any:
+        self.asked.append(question)
+        if self.waiting is not None:
+            await self.waiting
+        return self.opinion
+
+    def test_route(self) -> None:
+        """A URI is put on top of the Route; a refusal is the answer."""
+        alice, way = self.phone("alice", 1), self.server("10.0.1.50")
+        way.status = 200
+        self.opinion = "sip:10.0.1.50;lr"
+        self.assertEqual(self.send(alice, "sip:u@elsewhere.example").status, 200)
+        self.assertEqual(self.asked[0].served, f"sip:alice@{DOMAIN}")
+        self.opinion = Refuse(403, "not there")
+        self.assertEqual(self.send(alice, "sip:u@elsewhere.example").status, 403)
+
+    def test_cancelled(self) -> None:
+        """Who gives up while the feature thinks has nothing sent."""
+        alice, way = self.phone("alice", 1), self.server("10.0.1.50")
+        self.opinion = "sip:10.0.1.50;lr"
+        self.waiting = Deferred()
+        call = self.start(alice, "sip:u@elsewhere.example", "INVITE")
+        self.clock.advance(1.0)
+        call.addErrback(lambda failure: None)
+        call.cancel()
+        self.clock.advance(1.0)
+        self.waiting.callback(None)
+        self.clock.advance(1.0)
+        self.assertEqual(way.got, [])
+        self.assertEqual(self.core.router._forwarder.pending, 0)
+
+    def test_crash(self) -> None:
+        """A defect on the way is a 500, and is not counted as waiting for ever."""
+        alice = self.phone("alice", 1)
+        self.core.router._charging.begin = None  # type: ignore[assignment]
+        self.assertEqual(self.send(alice, "sip:u@elsewhere.example").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(self.core.router._forwarder.pending, 0)
 
 
 class CheckTests(CoreCase):
