@@ -116,6 +116,17 @@ class KeepTests(ImTestCase):
             self.send("term", sender, BOB, body, "message/cpim", state="unreg")
         self.assertEqual(len(self.waiting(BOB)), 2)
 
+    def test_registered_meanwhile(self) -> None:
+        """A message that was for somebody absent when it left the core is not left waiting."""
+        self.register(BOB)
+        self.assertEqual(self.send("term", XENIA, BOB, state="unreg").status, 202)
+        self.clock.advance(1)
+        self.assertEqual(self.bodies(), [b"hello"])
+        self.clock.advance(60)
+        self.send("term", XENIA, BOB, state="unreg")
+        self.clock.advance(1)
+        self.assertEqual(self.bodies(), [])
+
     def test_identities(self) -> None:
         """All that is registered together gets its messages (RFC 7315 §4.1)."""
         work = "sip:bob.work@north.example"
