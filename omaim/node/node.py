@@ -236,6 +236,7 @@ async def open_node(config: NodeConfig, reactor: Any) -> Node:
     """
     servers = [parse_place(text, 53) for text in config.dns]
     stores = await open_stores(config.state, reactor, reactor)
+    settle()
     try:
         network = ReactorNetwork(reactor)
         node = Node(config, reactor, network, stores, lazy_dns(reactor, servers))
