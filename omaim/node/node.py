@@ -32,6 +32,7 @@ from omaim.node.entity import IEntity, IEntityMaker
 from omaim.node.extension import IExtension
 from omaim.node.hooks import Feature, Hooks, IFeature
 from omaim.node.logs import Lines
+from omaim.node.process import settle
 from omaim.node.questions import Question
 from omaim.node.taps import Taps
 from omaim.node.trace import Trace
