@@ -24,6 +24,7 @@ from omaim.features.ladder import Ladder
 from omaim.ids import Ids
 from omaim.lab.processes import Processes
 from omaim.lab.stage import places
+from omaim.lab.starting import taken
 from omaim.lab.topology import Plan, lay_out, split
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask
@@ -220,10 +221,10 @@ class Loopback(_Stage):
             try:
                 await net.begin(one.layout)
                 break
-            except Unavailable:
+            except BaseException as error:
                 await net.end()
                 left -= 1
-                if not left:
+                if not left or not isinstance(error, Unavailable):
                     raise
         outcome: Outcome = await judge(one, self.name, net, lambda: perform(one, net, one.patience))
         return outcome
@@ -241,12 +242,11 @@ class Split(_Stage):
         super().__init__(f"127.{random.SystemRandom().randrange(16, 250)}")
         self._reactor = reactor
         chance = random.SystemRandom()
-        self._lab = Plan(
-            Path(self._folder.name),
-            self._base,
-            2 * chance.randrange(10_000, 15_000),
-            chance.randrange(10_000, 15_000),
-        )
+        for _ in range(TRIES):
+            port, dns_port = 2 * chance.randrange(10_000, 15_000), chance.randrange(10_000, 15_000)
+            self._lab = Plan(Path(self._folder.name), self._base, port, dns_port)
+            if not taken(self._lab):
+                break
         split(self._lab, datetime.datetime.now(datetime.UTC))
         self._processes = Processes(self._lab.folder / "network.toml")
         self._ask = lazy_dns(reactor, [parse_place(self._lab.dns)])
