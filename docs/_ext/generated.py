@@ -2,14 +2,19 @@
 
 ``{settings} module[:Class]`` is the table of an entity's settings; ``{machine} NAME`` draws one
 of the tables in :mod:`omaim.sip.transitions`; ``{values} module Root`` lists the subclasses of
-a question or an event; ``{mod}`` links a module in the API reference and fails when it is gone.
+a question or an event; ``{differs}`` collects what docstrings say after that word;
+``{module}`` links a module in the API reference and fails when it is gone.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,8 +25,17 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+import omaim
 from omaim.node.config import settings_of
 from omaim.sip import transitions
+
+DIFFERS = re.compile(r"Differs: (.*?)(?=\n[ ]*\n|\n[ ]*[A-Z][a-z]+:|\Z)", re.DOTALL)
+
+
+def markdown(text: str) -> str:
+    """Return a piece of a docstring as Markdown."""
+    plain = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    return plain.replace("``", "`").replace("*", "\\*")
 
 
 def table(head: tuple[str, ...], rows: list[tuple[list[nodes.Node], ...]]) -> nodes.table:
@@ -107,7 +121,7 @@ class Values(SphinxDirective):
         for kind in vars(module).values():
             if not inspect.isclass(kind) or not issubclass(kind, root) or kind is root:
                 continue
-            about = inspect.cleandoc(kind.__doc__ or "")
+            about = markdown(inspect.cleandoc(kind.__doc__ or ""))
             crash = getattr(kind, "on_crash", "")
             own = ", ".join(field.name for field in attrs.fields(kind))
             lines = [f"**{kind.__name__}**: {about}", "", f"Fields: `{own}`."]
@@ -117,6 +131,33 @@ class Values(SphinxDirective):
             self.state.nested_parse(StringList([*lines, ""]), 0, holder)
             found.append(holder)
         return found
+
+
+class Differs(SphinxDirective):
+    """Where the code says that it differs, and how."""
+
+    def run(self) -> list[nodes.Node]:
+        source = Path(omaim.__file__).parent
+        lines = []
+        for path in sorted(source.rglob("*.py")):
+            module = ".".join(path.relative_to(source.parent).with_suffix("").parts)
+            module = module.removesuffix(".__init__")
+            for name, text in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
+                for found in DIFFERS.finditer(text):
+                    said = markdown(" ".join(found[1].split()))
+                    where = f" ({name})" if name else ""
+                    lines += [f"- {{module}}`{module}`{where}: {said}", ""]
+        holder = nodes.container()
+        self.state.nested_parse(StringList(lines), 0, holder)
+        return list(holder.children)
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", ""), text
 
 
 class ModuleRole(SphinxRole):
@@ -136,5 +177,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("settings", Settings)
     app.add_directive("machine", Machine)
     app.add_directive("values", Values)
-    app.add_role("mod", ModuleRole())
+    app.add_directive("differs", Differs)
+    app.add_role("module", ModuleRole())
     return {"parallel_read_safe": True}

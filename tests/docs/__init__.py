@@ -1,0 +1,1 @@
+"""The pages: what they show has to work."""
