@@ -1,0 +1,1 @@
+`omaim.sip`: SIP without sockets or clock: messages, transactions, dialogs, proxying, registration, digest, events, locating servers.
