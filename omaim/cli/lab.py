@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from omaim.cli.pictures import files_options, text_of, write_file, write_files
@@ -39,11 +40,21 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_md5 = click.option(
+    "--md5", is_flag=True, help="Offer digest with MD5 only, for clients that know no other."
+)
+
+
+def _offering(plan: Plan, md5: bool) -> Plan:
+    return attrs.evolve(plan, algorithms=("MD5",)) if md5 else plan
+
+
 @click.group("lab", invoke_without_command=True)
 @_places
 @click.option("--folder", default="", help="Keep state, keys and certificates there.")
 @click.option("--trace", default="", metavar="FILE", help="Record every message, for omaim ladder.")
 @click.option("--watch", "-w", is_flag=True, help="Draw every message as it passes.")
+@_md5
 @click.option("--verbose", "-v", is_flag=True, help="Show the whole log.")
 @click.pass_context
 def command(
@@ -54,6 +65,7 @@ def command(
     folder: str,
     trace: str,
     watch: bool,
+    md5: bool,
     verbose: bool,
 ) -> None:
     """Run a whole network: two home domains with three people each.
@@ -72,7 +84,7 @@ def command(
     async def main() -> None:
         started = time.monotonic()
         with Folder(folder) as place:
-            plan = free_plan(place.path, port, dns_port, base)
+            plan = _offering(free_plan(place.path, port, dns_port, base), md5)
             control = control_path(plan.base)
             traced = trace or str(place.path / "trace.jsonl")
             click.echo(f"Starting two domains on {plan.base}.x.x …", err=True)
@@ -152,7 +164,8 @@ def demo(
 @command.command("split")
 @click.argument("folder", metavar="DIR")
 @_places
-def split_up(folder: str, base: str, port: int, dns_port: int) -> None:
+@_md5
+def split_up(folder: str, base: str, port: int, dns_port: int, md5: bool) -> None:
     """Write the network down as processes of their own.
 
     DIR gets one topology file that all processes share, the people, certificates, and a script
@@ -166,7 +179,7 @@ def split_up(folder: str, base: str, port: int, dns_port: int) -> None:
     """
     path = Path(folder).resolve()
     now = datetime.datetime.now(datetime.UTC)
-    contents = split(Plan(path, base or BASE, port, dns_port), now)
+    contents = split(_offering(Plan(path, base or BASE, port, dns_port), md5), now)
     omaim, twistd = called("omaim"), called("twistd")
     click.echo(bold("Each entity is a process; they start in any order:"))
     for name, entity in contents["entities"].items():

@@ -32,13 +32,16 @@ class Config:
     base: str = setting("127.0", "first two numbers of the loopback addresses to use")
     port: int = setting(5060, "SIP port of every server; TLS is one above")
     dns_port: int = setting(5300, "port of the lab's DNS")
+    algorithms: tuple[str, ...] = setting(
+        (), "digest algorithms that the cores offer; MD5 alone for old clients; empty: the usual"
+    )
 
 
 def contents_of(config: Config, now: datetime.datetime) -> tuple[dict[str, Any], Plan | None]:
     """Return the topology of a lab, and the plan it was made from when it is the default one."""
     if config.topology:
         return read_file(config.topology), None
-    plan = Plan(Path(config.folder), config.base, config.port, config.dns_port)
+    plan = Plan(Path(config.folder), config.base, config.port, config.dns_port, config.algorithms)
     return lay_out(plan, now), plan
 
 

@@ -121,7 +121,7 @@ async def start_lab(
     node = await open_node(config, reactor)
     try:
         maker = EntityMaker("lab", "omaim.lab.entity", "")
-        chosen = Config("", str(plan.folder), plan.base, plan.port, plan.dns_port)
+        chosen = Config("", str(plan.folder), plan.base, plan.port, plan.dns_port, plan.algorithms)
         lab = node.add("lab", maker, chosen)
         assert isinstance(lab, Lab)
         node.startService()

@@ -44,12 +44,14 @@ class Plan:
         base: first two numbers of the loopback addresses to use.
         port: SIP port of every server; TLS is one above.
         dns_port: port of the DNS.
+        algorithms: of digest, that the cores offer; empty: what they offer by themselves.
     """
 
     folder: Path
     base: str = "127.0"
     port: int = SIP
     dns_port: int = 5300
+    algorithms: tuple[str, ...] = ()
 
     @property
     def homes(self) -> tuple[Home, ...]:
@@ -120,6 +122,8 @@ def network(plan: Plan) -> dict[str, Any]:
                 for name in ("exploder", "deferred", "deferred-delete")
             ],
         }
+        if plan.algorithms:
+            entities[f"core-{home.short}"]["algorithms"] = list(plan.algorithms)
         entities[f"im-{home.short}"] = {
             "kind": "im",
             "domain": home.domain,

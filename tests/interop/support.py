@@ -187,11 +187,8 @@ class InteropCase(TestCase):
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
-        plan = Plan(self.folder, free_base())
+        plan = Plan(self.folder, free_base(), algorithms=DIGEST)
         contents = lay_out(plan, datetime.datetime.now(datetime.UTC))
-        for table in contents["entities"].values():
-            if table["kind"] == "core":
-                table["algorithms"] = list(DIGEST)
         self.plan = plan
         self.adapt(contents["entities"])
         self.core, self.other_core = (home.core for home in plan.homes)

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import attrs
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,14 @@ class PlanTests(SynchronousTestCase):
         found = places(network(self.plan))
         self.assertIn(("core-south", "core", "127.9.2.1", 15060), [_short(one) for one in found])
         self.assertIn(("im-north", "im", "127.9.1.2", 15061), [_short(one) for one in found])
+
+    def test_algorithms(self) -> None:
+        """The cores offer the digest algorithms of the plan, if it names any."""
+        old = attrs.evolve(self.plan, algorithms=("MD5",))
+        for name, table in network(old)["entities"].items():
+            wanted = ["MD5"] if table["kind"] == "core" else None
+            self.assertEqual(table.get("algorithms"), wanted, name)
+        self.assertNotIn("algorithms", network(self.plan)["entities"]["core-north"])
 
     def test_split(self) -> None:
         """The one file gives each process its settings and a state, trace and socket of its own."""
