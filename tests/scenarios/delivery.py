@@ -45,8 +45,10 @@ async def received(net: ScenarioNetwork, client: Client, count: int) -> list[str
 async def delivered_and_displayed(net: ScenarioNetwork) -> None:
     """Who is online gets a message at once; delivery and display are reported to the sender."""
     alice, xenia = await net.online("alice"), await net.online("xenia")
+    began = net.clock.seconds()
     sent = await alice.send(xenia.identity, "read me", subject="note")
     same(sent.status, "delivered", "what the answer says")
+    holds(net.clock.seconds() - began < 2.0 * net.slack, "it took no longer than the way there")
     message = await net.message(xenia)
     same((message.text, message.subject), ("read me", "note"), "what xenia gets")
     await reported(net, sent, DELIVERY, "delivered")

@@ -97,3 +97,41 @@ async def dialog_by_gruu(net: ScenarioNetwork) -> None:
     same((await call.request("BYE")).status, 200, "BYE")
     same((len(desk.received("BYE")), other.requests), (1, []), "who got it")
     desk.contact = contact
+
+
+@scenario(shows=("IMS-35", "IMS-21"))
+async def one_device_after_the_other(net: ScenarioNetwork) -> None:
+    """Devices are tried in the order of their q, the next one when the first is busy."""
+    alice = await phone(net, "alice")
+    first, second = await phone(net, "xenia", device="first"), await phone(net, "xenia")
+    await alice.register()
+    await second.register(600, ";q=0.3")
+    await first.register(600, ";q=0.9")
+    call = await alice.call(first.identity)
+    same(call.response.status, 200, "INVITE")
+    same((len(first.received("INVITE")), len(second.received("INVITE"))), (1, 0), "who rang")
+    await call.request("BYE")
+    first.answers["INVITE"] = 486
+    call = await alice.call(first.identity)
+    same(call.response.status, 200, "INVITE")
+    same((len(first.received("INVITE")), len(second.received("INVITE"))), (2, 1), "who rang")
+    await call.request("BYE")
+    same(len(second.received("BYE")), 1, "BYE to the second")
+
+
+@scenario(shows=("IMS-35",))
+async def chosen_by_feature_tag(net: ScenarioNetwork) -> None:
+    """Who insists on a feature reaches the device that has it, and no other."""
+    alice = await phone(net, "alice")
+    able, plain = await phone(net, "xenia", device="able"), await phone(net, "xenia")
+    await alice.register()
+    await able.register(600, ';q=0.1;+g.example.game;methods="INVITE, BYE"')
+    await plain.register(600, ";q=1.0;audio")
+    insisting = [("Accept-Contact", "*;+g.example.game;require;explicit")]
+    call = await alice.call(able.identity, insisting)
+    same(call.response.status, 200, "INVITE")
+    same((len(able.received("INVITE")), len(plain.received("INVITE"))), (1, 0), "who rang")
+    await call.request("BYE")
+    await able.register(0)
+    same((await alice.call(able.identity, insisting)).response.status, 480, "with nobody able")
+    same(len(plain.received("INVITE")), 0, "INVITEs to the plain one")
