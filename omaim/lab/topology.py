@@ -105,7 +105,7 @@ def network(plan: Plan) -> dict[str, Any]:
         }
     }
     for home in plan.homes:
-        others = [other for other in plan.homes if other is not home]
+        others = [other for other in plan.homes if other != home]
         entities[f"core-{home.short}"] = {
             "kind": "core",
             "domain": home.domain,

@@ -104,6 +104,12 @@ class PlanTests(SynchronousTestCase):
         self.assertIn(("core-south", "core", "127.9.2.1", 15060), [_short(one) for one in found])
         self.assertIn(("im-north", "im", "127.9.1.2", 15061), [_short(one) for one in found])
 
+    def test_peers(self) -> None:
+        """Each core trusts the other domain, and not itself as if it were one."""
+        entities = network(self.plan)["entities"]
+        self.assertEqual(entities["core-north"]["peers"], ["south.example=127.9.2.1"])
+        self.assertEqual(entities["core-south"]["peers"], ["north.example=127.9.1.1"])
+
     def test_algorithms(self) -> None:
         """The cores offer the digest algorithms of the plan, if it names any."""
         old = attrs.evolve(self.plan, algorithms=("MD5",))
