@@ -18,7 +18,11 @@ from omaim.cli.main import main
 from omaim.node.config import NodeConfig, make_config
 from omaim.node.entity import maker_of, makers
 from omaim.node.hooks import Feature, IFeature, Refuse
+from omaim.node.node import Node
 from omaim.node.questions import MayPost
+from omaim.roles.user_agent import UserAgent
+from omaim.stores.memory import memory_stores
+from omaim.testing.network import Clock, SimulatedNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -137,3 +141,26 @@ class ExampleTests(SynchronousTestCase):
 
         self.assertEqual(ask("HELLO"), Refuse(403, "No shouting"))
         self.assertIsNone(ask("Hello"))
+
+    def test_entity(self) -> None:
+        """The entity of the page accepts MESSAGE, refuses the rest, and stops."""
+        names: dict[str, Any] = {"__name__": "example"}
+        page = "writing-an-entity"
+        exec(next(text for where, text in blocks("python") if where.stem == page), names)
+        clock = Clock()
+        network = SimulatedNetwork(clock, 1)
+        node = Node(NodeConfig(state="memory:"), clock, network, memory_stores())
+        entity = names["build"](node, names["Config"](listen="udp:127.0.3.1:5060"), "sink-1")
+        entity.startService()
+        self.successResultOf(entity.ready())
+        self.assertEqual([place.name for place in node.directory.places()], ["sink-1"])
+        peer = node.endpoint("peer")
+        self.successResultOf(peer.listen("UDP", "127.0.3.2"))
+        agent = UserAgent(peer, "sip:a@example.com")
+        for method, status in (("MESSAGE", 200), ("INFO", 405)):
+            sent = Deferred.fromCoroutine(agent.request(agent.make(method, "sip:127.0.3.1:5060")))
+            clock.pump([0.1] * 10)
+            self.assertEqual(self.successResultOf(sent).status, status)
+        for stopping in (entity.stopService(), peer.stop()):
+            clock.pump([1.0] * 10)
+            self.successResultOf(stopping)
