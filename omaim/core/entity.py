@@ -24,13 +24,13 @@ from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
 from omaim.core.job import Job, Served
 from omaim.core.people import read_people
-from omaim.core.profile_xml import ProfileBook, im_profile
+from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
 from omaim.core.registered import Registration
 from omaim.core.registrar import Registrar
 from omaim.core.routing import Router
 from omaim.core.secret import durable_secret
-from omaim.core.service_profile import Profile
+from omaim.core.senders import Senders
 from omaim.core.services import Services
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
@@ -56,7 +56,6 @@ from omaim.sip.registration import ENDED, INITIAL
 from omaim.sip.registration import Policy as RegisterPolicy
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
-from omaim.stores.records import User
 
 SWEEP: Final = 1.0  # seconds between two looks for expired bindings
 RELOAD: Final = 5  # sweeps between two looks at the people file
@@ -85,10 +84,7 @@ class Core(Service):
         self._name = name
         self._ready: Deferred[None] = Deferred()
         self._hosts = {config.domain.lower(), *(alias.lower() for alias in config.aliases)}
-        self._profiles = ProfileBook()
-        self._default = (
-            im_profile(config.im_server, tagged_only=False) if config.im_server else Profile()
-        )
+        self.profile_of = Profiles(config.im_server).profile_of
         self._psis = service_addresses(config.psis)
         servers = [config.im_server] if config.im_server else []
         self._neighbours = Neighbours(
@@ -222,8 +218,9 @@ class Core(Service):
         self.router = Router(
             endpoint,
             stores.users,
-            authenticator,
-            self.admission,
+            Senders(
+                stores.users, authenticator, self.admission, self.serves, now, config.authenticate
+            ),
             self._neighbours,
             hooks,
             charging,
@@ -235,8 +232,6 @@ class Core(Service):
             own,
             self.serves,
             config.domain,
-            now,
-            config.authenticate,
             config.strangers,
             self._psis,
             self._locally,
@@ -361,16 +356,6 @@ class Core(Service):
 
     def _here(self, uri: SipUri) -> bool:
         return uri.host in self._hosts or self.endpoint.owns(uri)
-
-    def profile_of(self, user: User, aor: str) -> Profile:
-        """Return the service profile of an identity of a user."""
-        if not user.profile:
-            return self._default if user.im_service else Profile()
-        try:
-            return self._profiles.profile(user.profile.encode())
-        except PeerError as error:
-            _log.error("{user} has a bad profile: {why}", user=user.private_id, why=error.why)
-            return self._default
 
     def _publish(self, registration: Registration) -> None:
         if not self._node.taps.heard:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator, Challenge
-from omaim.core.registered import Follower, Registration, primary_of
+from omaim.core.registered import Follower, Registration, primary_of, sender_of
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -35,7 +35,6 @@ from omaim.sip.registration import (
     Outcome,
     Policy,
     Refused,
-    Sender,
     register,
 )
 from omaim.sip.transaction import ServerTransaction
@@ -96,7 +95,7 @@ class Registrar:
         self._ids = ids
         self._tokens = flow_tokens
         self._gruus = gruus
-        self._by_flow: dict[str, str] = {}  # flow token: primary identity
+        self._by_flow: dict[str, set[str]] = {}  # flow token: primary identities
 
     def receive(self, transaction: ServerTransaction) -> None:
         """Serve a REGISTER.
@@ -173,10 +172,12 @@ class Registrar:
         )
 
     def flow_closed(self, flow: Flow) -> None:
-        """The connection is gone: so are the outbound bindings that came by it (RFC 5626 §7)."""
+        """The connection is gone: so are the outbound bindings that came by it (RFC 5626 §7).
+
+        Several users may have shared it, as behind a gateway.
+        """
         token = self._tokens.make(flow)
-        aor = self._by_flow.pop(token, None)
-        if aor is not None:
+        for aor in self._by_flow.pop(token, ()):
             Deferred.fromCoroutine(
                 self._change(aor, lambda bindings: lose_flow(bindings, token))
             ).addErrback(_lost, "ending bindings of a closed flow")
@@ -232,7 +233,7 @@ class Registrar:
         primary = primary_of(user, aor)
         if stored is None:
             stored = self._bindings.peek(primary)
-        sender = self._sender(request, flow, user)
+        sender = sender_of(request, flow, user, self._tokens)
         outcome = register(
             request,
             primary,
@@ -285,24 +286,6 @@ class Registrar:
         reading: Deferred[None] = self._bindings.get(primary_of(user, aor)).addCallback(again)
         return reading
 
-    def _sender(self, request: Request, flow: Flow, user: User) -> Sender:
-        """Say what the headers cannot prove: by which flow, from behind which address.
-
-        Spec: RFC 5626 §6; RFC 3581 §4
-        """
-        via = request.via
-        direct = request.names.count("Via") == 1 and not request.has("Path")
-        received = ""
-        if direct and via.received:
-            source, port = via.received, via.rport or via.port or 5060
-            if source != via.host.strip("[]") or port != (via.port or 5060):
-                host = f"[{source}]" if ":" in source else source
-                received = f"sip:{host}:{port}"
-        # Others are reached by their Contact, so their flow need not be known.
-        needed = flow.reliable or received or _asks_outbound(request)
-        token = self._tokens.make(flow) if direct and needed else ""
-        return Sender(user.private_id, token, received)
-
     def _accept(
         self,
         transaction: ServerTransaction,
@@ -325,22 +308,19 @@ class Registrar:
         if flow.reliable:
             if outcome.bindings:
                 flow.identity = primary
-                self._by_flow[self._tokens.make(flow)] = primary
+                self._by_flow.setdefault(self._tokens.make(flow), set()).add(primary)
             elif flow.identity == primary:
                 flow.identity = ""
         self._endpoint.respond(transaction, response)
-        if outcome.kind != FETCHED and self.followers:
+        if not self.followers:
+            return
+        left, changes = tuple(outcome.bindings), tuple(outcome.changes)
+        if outcome.kind != FETCHED:
             self._tell(
-                Registration(
-                    user,
-                    primary,
-                    tuple(outcome.bindings),
-                    tuple(outcome.changes),
-                    outcome.kind,
-                    request,
-                    response,
-                )
+                Registration(user, primary, left, changes, outcome.kind, request, response)
             )
+        elif changes:  # it fetched only, but was the first to notice what had expired
+            self._tell(Registration(user, primary, left, changes, FETCHED if left else ENDED))
 
     def _challenge(self, transaction: ServerTransaction, challenge: Challenge) -> None:
         """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
@@ -423,10 +403,6 @@ class Registrar:
 
 def _tag(transaction: ServerTransaction) -> str:
     return stateless_tag(transaction.key)
-
-
-def _asks_outbound(request: Request) -> bool:
-    return any("reg-id" in line.lower() for line in request.all("Contact"))
 
 
 def _lost(failure: Failure, what: str) -> None:

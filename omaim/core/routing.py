@@ -15,8 +15,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator, Challenge
+from omaim.core.authenticator import Challenge
 from omaim.core.charging import Charging
 from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
@@ -24,6 +23,7 @@ from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE, Neighbours
 from omaim.core.job import Job, Served
 from omaim.core.registered import primary_of
+from omaim.core.senders import Senders, claimed_by
 from omaim.core.services import Services
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
@@ -32,8 +32,6 @@ from omaim.node.questions import WhereTo
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import (
-    PREFERRED,
-    assert_identity,
     asserted_identities,
     check_privacy,
     served_user,
@@ -45,12 +43,10 @@ from omaim.sip.proxying import validate as check_hop
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
 from omaim.stores.interfaces import IUserStore
-from omaim.stores.records import User
 
 UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
 ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
 IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
-ANONYMOUS: Final = "anonymous.invalid"  # RFC 3323 §4.1.1.3
 
 _log = Logger()
 
@@ -62,7 +58,7 @@ class Router:
         endpoint: messages come by it.
         own: how to tell our own URIs.
         serves: tells whether a host is this domain.
-        authenticate: "always", "flow" or "never".
+        senders: finds out who sends.
         strangers: whether requests from unknown networks reach our users.
         psis: the server of each public service identity.
         local: serves a request for a user by the core itself; true when it did.
@@ -74,8 +70,7 @@ class Router:
         self,
         endpoint: Endpoint,
         users: IUserStore,
-        authenticator: Authenticator,
-        admission: Admission,
+        senders: Senders,
         neighbours: Neighbours,
         hooks: Hooks,
         charging: Charging,
@@ -87,8 +82,6 @@ class Router:
         own: OwnAddresses,
         serves: Callable[[str], bool],
         domain: str,
-        now: Callable[[], float],
-        authenticate: str,
         strangers: bool,
         psis: Mapping[str, str],
         local: Callable[[Job, Served], bool],
@@ -97,8 +90,7 @@ class Router:
     ) -> None:
         self._endpoint = endpoint
         self._users = users
-        self._authenticator = authenticator
-        self._admission = admission
+        self._senders = senders
         self._neighbours = neighbours
         self._hooks = hooks
         self._charging = charging
@@ -110,8 +102,6 @@ class Router:
         self._own = own
         self._serves = serves
         self._domain = domain
-        self._now = now
-        self._authenticate = authenticate
         self._strangers = strangers
         self._psis = psis
         self._local = local
@@ -264,59 +254,26 @@ class Router:
         Spec: RFC 3261 §22.3; RFC 3325 §5
         """
         request, flow = job.request, job.transaction.flow
-        claimed = self._claimed(request)
-        if not self._may_be_ours(claimed):
+        claimed = claimed_by(request)
+        if not self._senders.may_be_ours(claimed):
             if not self._strangers or not self._ours(request):
                 raise PeerError("this network is not known here", 403)
             job.vector = self._charging.begin(request, False)
             self.towards(job)
             return
-        if self._authenticate == "never":
-            user = self._users.peek_by_identity(claimed)
-            if user is None:
-                raise PeerError("nobody has this address here", 403)
-        elif self._authenticate == "flow" and flow.identity:
-            user = self._users.peek_by_identity(flow.identity)
-            if user is None:
-                raise PeerError("this user is no more", 403)
-        else:
-            proof = self._authenticator.proxy(request, flow.remote_host, self._now())
-            if isinstance(proof, Challenge):
-                self._forwarder.challenge(job, proof)
-                return
-            self._admission.proved(flow)
-            user = proof.user
-            # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
-            request.remove("Proxy-Authorization")
-            request.remove("Authorization")
-        served = job.served = self._identify(user, request, claimed)
-        if not user.im_service and request.method in IM_METHODS:
+        known = self._senders.identify(request, flow, claimed)
+        if isinstance(known, Challenge):
+            self._forwarder.challenge(job, known)
+            return
+        job.served = known
+        if not known.user.im_service and request.method in IM_METHODS:
             warning = f'399 {self._domain} "127 Service not authorised"'
             self._forwarder.answer(job, 403, ("Warning", warning))
             return
         if request.has("Privacy"):
             check_privacy(request)
         job.vector = self._charging.begin(request, True)
-        self._services.originate(job, served)
-
-    def _identify(self, user: User, request: Request, claimed: str) -> Served:
-        """Assert the identity that the user prefers, of those it may use.
-
-        Raises:
-            PeerError: From, or what is preferred, is somebody else's or barred (403).
-
-        Spec: RFC 3325 §5
-        """
-        for uri in {claimed, canonical_aor(request.from_.uri_text)}:
-            if uri.endswith(ANONYMOUS):
-                continue
-            identity = user.identity(uri)
-            if identity is None or identity.barred:
-                raise PeerError("this identity may not be used", 403)
-        usable = [one.uri for one in user.identities if not one.barred and one.default]
-        usable += [one.uri for one in user.identities if not one.barred and not one.default]
-        aor = assert_identity(request, tuple(usable))
-        return Served(user, aor, primary_of(user, aor))
+        self._services.originate(job, known)
 
     def _from_service(self, job: Job, name: str, originating: bool) -> None:
         """Serve a request that an application server made by itself.
@@ -342,17 +299,6 @@ class Router:
             raise PeerError("this network carries no transit traffic", 403)
         job.vector = self._charging.begin(job.request, False)
         self.towards(job)
-
-    def _claimed(self, request: Request) -> str:
-        """Return the address that the sender says it has; proof comes later."""
-        preferred = request.addresses(PREFERRED) if request.has(PREFERRED) else []
-        return canonical_aor((preferred[0] if preferred else request.from_).uri_text)
-
-    def _may_be_ours(self, claimed: str) -> bool:
-        host = claimed.rpartition("@")[2]
-        if self._serves(host) or host == ANONYMOUS:
-            return True
-        return claimed.startswith("tel:") and self._users.peek_by_identity(claimed) is not None
 
     def _ours(self, request: Request) -> bool:
         uri = request.request_uri

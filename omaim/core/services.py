@@ -5,7 +5,6 @@ Spec: 3GPP TS 24.229 §5.4.3.2, §5.4.3.3, §5.4.3.4; TS 29.228 Annex B.2.2
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -30,6 +29,7 @@ from omaim.core.service_profile import (
     Criteria,
     Profile,
 )
+from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -41,7 +41,6 @@ from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.sip.uri import SipUri, parse_uri
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
-from omaim.timers import NEVER, Alarm
 
 FOR_SENDER: Final = frozenset({ORIGINATING, ORIGINATING_UNREGISTERED, ORIGINATING_DIVERTED})
 UNREGISTERED: Final = frozenset({ORIGINATING_UNREGISTERED, TERMINATING_UNREGISTERED})
@@ -97,15 +96,10 @@ class Services:
         self._now = now
         self._ids = ids
         self._domain = domain
-        self._soon, self._late = patience
         self._ims = ims
         self._given_up: dict[str, None] = {}
         self.place = f"<{own_uri};lr;odi="
-        self._at_servers: dict[str, _Visit] = {}  # by token
-        self._visits: deque[_Visit] = deque()
-        self._slow: deque[_Visit] = deque()
-        self._alarm = Alarm(self._woken)
-        self._slow_alarm = Alarm(self._woken_late)
+        self._visits = Visits(endpoint.driver, patience, now, self._expired)
 
     def originate(self, job: Job, served: Served, diverted: bool = False) -> None:
         """Serve the sender.
@@ -161,9 +155,7 @@ class Services:
         place = self._chain.open(token)
         if token in self._given_up:
             raise PeerError("the request went on without this server", 487)
-        visit = self._at_servers.get(token)
-        if visit is not None:
-            visit.alive = visit.settled = True  # it acts; what comes back is not its failure
+        self._visits.passed_on(token)
         user = self._users.peek_by_identity(place.served)
         if user is None:
             raise PeerError("the served user is no more", 404)
@@ -265,54 +257,27 @@ class Services:
         copy.set(SERVED, str(ServedUser(served.aor, role, state)))
         if self._ims:
             self._charging.to_service(copy, job.vector, served.user)
-        visit = _Visit(self, job, served, criteria, case, token, self._now())
-        self._at_servers[token] = visit
-        self._wait(self._visits, self._alarm, visit, self._soon)
-        self._send(job, copy, visit.heard)
+        visit = Visit(job, served, criteria, case, token, self._now())
+        self._visits.begin(visit)
+        self._send(job, copy, lambda response: self._heard(visit, response))
 
-    def _wait(
-        self, visits: deque[_Visit], alarm: Alarm, visit: _Visit | None, patience: float
-    ) -> None:
-        """Look after visits when their time is up; all have the same, so the first is first."""
-        while visits and visits[0].settled:
-            visits.popleft()
-        if visit is not None:
-            visits.append(visit)
-        if visits and alarm.deadline == NEVER:
-            alarm.deadline = visits[0].since + patience
-            driver = self._endpoint.driver
-            driver.deadlines.arm(alarm)
-            driver.arm()
+    def _heard(self, visit: Visit, response: Response) -> bool:
+        """Take a server's response; true when it is to go no further."""
+        if visit.over:
+            return True
+        status = response.status
+        if status < 200:
+            visit.provisional(status)
+            return False
+        self._visits.end(visit)
+        failed = status == 408 or 500 <= status < 600
+        return failed and not visit.alive and not visit.cancelled and self._go_past(visit)
 
-    def _woken(self, now: float) -> None:
-        """Those that were silent are dead; those that said 100 have some more time."""
-        for visit in self._due(self._visits, self._soon, now):
-            if visit.trying:
-                self._wait(self._slow, self._slow_alarm, visit, self._late)
-            else:
-                self._expire(visit)
-        self._wait(self._visits, self._alarm, None, self._soon)
-
-    def _woken_late(self, now: float) -> None:
-        for visit in self._due(self._slow, self._late, now):
-            self._expire(visit)
-        self._wait(self._slow, self._slow_alarm, None, self._late)
-
-    def _due(self, visits: deque[_Visit], patience: float, now: float) -> list[_Visit]:
-        due = []
-        while visits and (visits[0].settled or visits[0].since + patience <= now):
-            visit = visits.popleft()
-            if not visit.settled:
-                due.append(visit)
-        return due
-
-    def _expire(self, visit: _Visit) -> None:
-        if visit.expire() and not self.go_past(visit):
-            self.give_up(visit)
-
-    def over(self, visit: _Visit) -> None:
-        """What the server says counts no more."""
-        self._at_servers.pop(visit.token, None)
+    def _expired(self, visit: Visit) -> None:
+        """A server took too long."""
+        if not self._go_past(visit):
+            self._forwarder.abandon(visit.job)
+            self._forwarder.answer(visit.job, 504)
 
     def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> None:
         postprocess(copy)
@@ -327,7 +292,7 @@ class Services:
 
         self._endpoint.send(copy, answered, loop=job.loop)
 
-    def go_past(self, visit: _Visit) -> bool:
+    def _go_past(self, visit: Visit) -> bool:
         """A server does not serve: go on without it, if its criteria say so.
 
         Spec: 3GPP TS 29.228 Annex B.2.2 (default handling)
@@ -349,91 +314,6 @@ class Services:
         self._forwarder.abandon(visit.job)
         self._again(visit.job, visit.served, visit.case, criteria.priority)
         return True
-
-    def give_up(self, visit: _Visit) -> None:
-        """The server shows no sign of life, and may not be passed by."""
-        self._forwarder.abandon(visit.job)
-        self._forwarder.answer(visit.job, 504)
-
-
-class _Visit:
-    """A request at an application server.
-
-    Attributes:
-        since: when it went there.
-        trying: the server has said 100.
-        alive: it has acted: its failures are its answers.
-        settled: nobody waits for a sign of life any more.
-        over: what it says counts no more.
-    """
-
-    __slots__ = (
-        "_services",
-        "alive",
-        "case",
-        "criteria",
-        "job",
-        "over",
-        "served",
-        "settled",
-        "since",
-        "token",
-        "trying",
-    )
-
-    def __init__(
-        self,
-        services: Services,
-        job: Job,
-        served: Served,
-        criteria: Criteria,
-        case: int,
-        token: str,
-        since: float,
-    ) -> None:
-        self._services = services
-        self.job = job
-        self.served = served
-        self.criteria = criteria
-        self.case = case
-        self.token = token
-        self.since = since
-        self.trying = False
-        self.alive = False
-        self.settled = False
-        self.over = False
-
-    def heard(self, response: Response) -> bool:
-        """Take a response; true when it is to go no further."""
-        if self.over:
-            return True
-        status = response.status
-        if status <= 100:
-            self.trying = True
-            return False
-        if status < 200:
-            self.alive = self.settled = True
-            return False
-        self._finish()
-        failed = status == 408 or 500 <= status < 600
-        if not failed or self.alive or self._cancelled():
-            return False
-        return self._services.go_past(self)
-
-    def expire(self) -> bool:
-        """The time is up; true when the server is to be given up."""
-        if self.settled or self._cancelled():
-            return False
-        self._finish()
-        return self.job.open
-
-    def _finish(self) -> None:
-        self.settled = self.over = True
-        self._services.over(self)
-
-    def _cancelled(self) -> bool:
-        fork = self.job.fork
-        return fork is not None and fork.cancelled
 
 
 def _loose(uri: str) -> str:

@@ -50,6 +50,12 @@ class ServiceCase(CoreCase):
         super().setUp()
         self.alice, self.bob = self.phone("alice", 1), self.phone("bob", 2)
 
+    def tearDown(self) -> None:
+        """Whatever happened, in the end nothing is waited for."""
+        self.clock.advance(120.0)
+        self.assertEqual(len(self.core.router._services._visits), 0)
+        self.assertEqual(self.core.router._forwarder.pending, 0)
+
     def profile(self, name: str, *parts: Criteria) -> None:
         """Give a user a profile of its own."""
         document = write_profile(Profile(Filters(parts))).decode()

@@ -1,0 +1,112 @@
+"""Who sends: the user that a request from outside the trust domain is really from.
+
+Spec: RFC 3261 §22.3; RFC 3325 §5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from omaim.core.admission import Admission
+from omaim.core.authenticator import Authenticator, Challenge
+from omaim.core.job import Served
+from omaim.core.registered import primary_of
+from omaim.errors import PeerError
+from omaim.sip.flow import Flow
+from omaim.sip.identity import PREFERRED, assert_identity
+from omaim.sip.message import Request
+from omaim.sip.uri import canonical_aor
+from omaim.stores.interfaces import IUserStore
+from omaim.stores.records import User
+
+NOBODY: Final = "anonymous.invalid"  # the host of who wants to stay unnamed, RFC 3323 §4.1.1.3
+
+
+def claimed_by(request: Request) -> str:
+    """Return the address that the sender says it has; proof comes later."""
+    preferred = request.addresses(PREFERRED) if request.has(PREFERRED) else []
+    return canonical_aor((preferred[0] if preferred else request.from_).uri_text)
+
+
+class Senders:
+    """Finds out who sends.
+
+    Args:
+        serves: tells whether a host is this domain.
+        authenticate: "always", "flow" or "never".
+    """
+
+    def __init__(
+        self,
+        users: IUserStore,
+        authenticator: Authenticator,
+        admission: Admission,
+        serves: Callable[[str], bool],
+        now: Callable[[], float],
+        authenticate: str,
+    ) -> None:
+        self._users = users
+        self._authenticator = authenticator
+        self._admission = admission
+        self._serves = serves
+        self._now = now
+        self._authenticate = authenticate
+
+    def may_be_ours(self, claimed: str) -> bool:
+        """Tell whether who claims this address might be a user of ours, to be asked for proof."""
+        host = claimed.rpartition("@")[2]
+        if self._serves(host) or host == NOBODY:
+            return True
+        return claimed.startswith("tel:") and self._users.peek_by_identity(claimed) is not None
+
+    def identify(self, request: Request, flow: Flow, claimed: str) -> Served | Challenge:
+        """Return the user who sends, its identity asserted in the request, or what to ask.
+
+        Raises:
+            PeerError: this user may not send so (403); its credentials do not parse (400).
+        """
+        if self._authenticate == "never":
+            user = self._users.peek_by_identity(claimed)
+            if user is None:
+                raise PeerError("nobody has this address here", 403)
+        elif self._authenticate == "flow" and flow.identity:
+            user = self._users.peek_by_identity(flow.identity)
+            if user is None:
+                raise PeerError("this user is no more", 403)
+        else:
+            proof = self._authenticator.proxy(request, flow.remote_host, self._now())
+            if isinstance(proof, Challenge):
+                return proof
+            self._admission.proved(flow)
+            user = proof.user
+            # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
+            request.remove("Proxy-Authorization")
+            request.remove("Authorization")
+        return self._assert(user, request, claimed)
+
+    def _assert(self, user: User, request: Request, claimed: str) -> Served:
+        """Assert the identity that the user prefers, of those it may use.
+
+        Raises:
+            PeerError: From, or what is preferred, is somebody else's or barred (403).
+
+        Spec: RFC 3325 §5
+        """
+        _check(user, claimed)
+        named = canonical_aor(request.from_.uri_text)
+        if named != claimed:
+            _check(user, named)
+        usable = [one.uri for one in user.identities if not one.barred and one.default]
+        usable += [one.uri for one in user.identities if not one.barred and not one.default]
+        aor = assert_identity(request, tuple(usable))
+        return Served(user, aor, primary_of(user, aor))
+
+
+def _check(user: User, uri: str) -> None:
+    """Raise PeerError unless the user may call itself so."""
+    if uri.rpartition("@")[2] == NOBODY:
+        return
+    identity = user.identity(uri)
+    if identity is None or identity.barred:
+        raise PeerError("this identity may not be used", 403)
