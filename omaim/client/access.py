@@ -162,6 +162,7 @@ class Phone(UserAgent):
         next_seq: Callable[[], int] | None = None,
         redirections: int = MOST_REDIRECTIONS,
         sent: Callable[[Exchange], object] | None = None,
+        again: Callable[[Response], object] | None = None,
         credentials: Answerer | None = None,
     ) -> Response:
         """Send a request by the flow we registered on, else to our server."""
@@ -184,6 +185,7 @@ class Phone(UserAgent):
             next_seq=next_seq,
             redirections=redirections,
             sent=sent,
+            again=again,
             credentials=self.registering if request.method == "REGISTER" else credentials,
         )
         self.cut = response.local and response.status == 503

@@ -173,6 +173,7 @@ class UserAgent:
         next_seq: Callable[[], int] | None = None,
         redirections: int = MOST_REDIRECTIONS,
         sent: Callable[[Exchange], object] | None = None,
+        again: Callable[[Response], object] | None = None,
         credentials: Answerer | None = None,
     ) -> Response:
         """Send a request and return its final response.
@@ -192,6 +193,7 @@ class UserAgent:
                 :meth:`~omaim.sip.dialog.Dialog.next_seq`. One more than before if ``None``.
             redirections: 0 hands a 3xx to the caller.
             sent: gets the exchange of each attempt, which knows its flow.
+            again: gets each 2xx of an INVITE after the first, which wants its ACK, too.
             credentials: answers the challenges; those of the agent if ``None``.
 
         Spec: RFC 3261 §8.1.3, §12.2.1.2, §22.2, §22.3
@@ -206,7 +208,7 @@ class UserAgent:
             self._sign(attempt, credentials)
         while True:
             signed = attempt.first("Authorization") or ""
-            response = await self._once(attempt, provisional, flow, targets, begun)
+            response = await self._once(attempt, provisional, flow, targets, begun, again)
             challenge = _CHALLENGES.get(response.status)
             if challenge is not None:
                 if credentials is None:
@@ -247,6 +249,7 @@ class UserAgent:
         flow: Flow | None,
         targets: list[Target] | None,
         begun: _Begun,
+        again: Callable[[Response], object] | None,
     ) -> Deferred[Response]:
         final: Deferred[Response] = Deferred(lambda _: exchange.cancel())
 
@@ -254,6 +257,8 @@ class UserAgent:
             if response.status >= 200:
                 if not final.called:
                     final.callback(response)
+                elif again is not None and response.status < 300:
+                    again(response)
             elif provisional is not None:
                 provisional(response)
 

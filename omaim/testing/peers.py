@@ -78,6 +78,7 @@ class Phone:
         self.cancelled: list[Request] = []
         self._net = net
         self._there = False
+        self._left = False
         for method in ("MESSAGE", "INVITE", "BYE", "INFO", "NOTIFY"):
             agent.on(method, self._receive, dialogs=True)
         agent.attach()
@@ -103,7 +104,22 @@ class Phone:
         response = incoming.response(status, headers)
         if self.prepare is not None:
             self.prepare(request, response)
+        if request.method == "INVITE" and status < 300:
+            self._repeat(incoming.transaction, response, 0.0, self.agent.endpoint.timing.t1)
         return response
+
+    def _repeat(
+        self, transaction: ServerTransaction, response: Response, after: float, pause: float
+    ) -> None:
+        """Send a 2xx again until its ACK comes (RFC 3261 §13.3.1.4)."""
+        call_id = response.call_id
+        timing = self.agent.endpoint.timing
+        if any(one.call_id == call_id for one in self.acks) or after > timing.h or self._left:
+            return
+        if after:
+            self.agent.endpoint.respond(transaction, response)
+        later = min(2 * pause, timing.t2)
+        self._net.clock.callLater(pause, self._repeat, transaction, response, after + pause, later)
 
     def _cancelled(self, transaction: ServerTransaction, cancel: Request) -> None:
         self.cancelled.append(cancel)
@@ -124,6 +140,7 @@ class Phone:
 
     async def leave(self) -> None:
         """Take the binding away, if there is one and the core answers; listen no more."""
+        self._left = True
         if self._there:
             leaving = Deferred.fromCoroutine(self.register(0, contact="*"))
             leaving.addTimeout(2.0, self._net.clock)
@@ -144,12 +161,17 @@ class Phone:
             fields.append(("Content-Type", "application/sdp"))
         request = self.agent.make("INVITE", to, fields, body)
         early: list[Response] = []
-        response = await self.agent.request(request, provisional=early.append)
-        dialog = None
+        dialog: Dialog | None = None
+
+        def acknowledge(response: Response) -> None:
+            if dialog is not None:
+                self.agent.endpoint.send_ack(dialog.ack(response.cseq.number, []))
+
+        response = await self.agent.request(request, provisional=early.append, again=acknowledge)
         if response.status < 300:
             dialog = as_uac(request, response)
             dialog.local_seq = response.cseq.number
-            self.agent.endpoint.send_ack(dialog.ack(response.cseq.number, []))
+            acknowledge(response)
         return Call(self, dialog, response, early)
 
 
