@@ -234,6 +234,24 @@ class AnswerTests(Roles):
         inside.set("CSeq", "2 INFO")
         self.assertEqual(self.wait(self.alice.request(inside)).status, 405)
 
+    def test_repeated_2xx(self) -> None:
+        """Each 2xx of an INVITE after the first is told of, for its ACK (RFC 3261 §13.2.2.4)."""
+        taken: list[Incoming] = []
+
+        def answer(incoming: Incoming) -> Response:
+            taken.append(incoming)
+            return incoming.response(200, [("Contact", "<sip:bob@10.0.0.1>")])
+
+        self.bob.on("INVITE", answer)
+        repeats: list[Response] = []
+        request = self.alice.make("INVITE", "sip:bob@10.0.0.1")
+        first = self.wait(self.alice.request(request, again=repeats.append))
+        (incoming,) = taken
+        for _ in range(2):
+            self.bob.endpoint.respond(incoming.transaction, incoming.response(200))
+            self.clock.advance(0.5)
+        self.assertEqual((first.status, [one.status for one in repeats]), (200, [200, 200]))
+
     def test_answers(self) -> None:
         """An answer may be a value, a coroutine, an error or its own affair."""
 
