@@ -65,12 +65,6 @@ class Metrics:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._registry = prometheus.CollectorRegistry()
-        self._wire = prometheus.Counter(
-            "omaim_messages_on_wire",
-            "Messages that crossed a socket.",
-            ("entity", "direction", "transport", "what"),
-            registry=self._registry,
-        )
         self._service = prometheus.Counter(
             "omaim_service_events",
             "What the entities decided: see the events that features hear.",
@@ -92,7 +86,7 @@ class Metrics:
         )
         self._registry.register(self)
         prometheus.ProcessCollector(registry=self._registry)
-        self._ways: dict[tuple[str, str, str, bytes], Any] = {}
+        self._wire: dict[tuple[str, str, str, bytes], int] = {}
         node.taps.add_wire(self._on_wire)
         node.taps.add(events.ServiceEvent, self._on_event)
         node.taps.add(events.MessageAccepted, self._on_accepted)
@@ -122,7 +116,18 @@ class Metrics:
         for name, value in sorted(node.stores.gauges().items()):
             about = f"What the stores say: {name.replace('_', ' ')}."
             yield GaugeMetricFamily(f"omaim_store_{name}", about, value)
+        yield self._messages()
         yield from self._endpoints()
+
+    def _messages(self) -> Any:
+        messages = CounterMetricFamily(
+            "omaim_messages_on_wire",
+            "Messages that crossed a socket.",
+            labels=("entity", "direction", "transport", "what"),
+        )
+        for (entity, direction, transport, what), count in sorted(self._wire.items()):
+            messages.add_metric((entity, direction, transport, what.decode()), count)
+        return messages
 
     def _endpoints(self) -> Iterator[Any]:
         transactions = GaugeMetricFamily(
@@ -150,13 +155,11 @@ class Metrics:
         words = record.data[:16].split(b" ", 2)
         word = words[1][:3] if words[0] == b"SIP/2.0" and len(words) > 1 else words[0]
         way = (record.entity, record.direction, record.transport, word)
-        counter = self._ways.get(way)
-        if counter is None:
-            what = kind_of(record)
-            counter = self._wire.labels(record.entity, record.direction, record.transport, what)
-            if what != "other":  # what peers make up must not fill the memory
-                self._ways[way] = counter
-        counter.inc()
+        counts = self._wire
+        if way not in counts:  # what peers make up must not fill the memory
+            way = (*way[:3], kind_of(record))
+            counts.setdefault(way, 0)
+        counts[way] += 1
 
     def _on_event(self, event: events.ServiceEvent) -> None:
         self._service.labels(event.entity, type(event).__name__).inc()
@@ -168,15 +171,15 @@ class Metrics:
         self._refused.labels(event.entity, str(event.status)).inc()
 
 
-def kind_of(record: WireRecord) -> str:
+def kind_of(record: WireRecord) -> bytes:
     """Return what a message is in one of few words: its method, its status, keep-alive, other."""
     if record.protocol != "SIP":
-        return record.protocol
+        return record.protocol.encode()
     words = record.data[:24].split(b" ", 2)
     if words[0] == b"SIP/2.0" and len(words) > 1:
         status = words[1][:3]
         known = len(status) == 3 and status.isdigit() and b"100" <= status <= b"699"
-        return status.decode() if known else "other"
+        return status if known else b"other"
     if not record.data.strip():
-        return "keep-alive"
-    return words[0].decode() if words[0] in METHODS else "other"
+        return b"keep-alive"
+    return words[0] if words[0] in METHODS else b"other"

@@ -164,7 +164,7 @@ class MetricsTests(TestCase):
         for number in range(1000):
             self.see(b"M%d sip:a@b SIP/2.0\r\n" % number)
             self.see(b"SIP/2.0 200%d x" % number)
-        self.assertLess(len(self.metrics._ways), 5)
+        self.assertLess(len(self.metrics._wire), 5)
         self.assertLess(len(self.metrics.page().body), 10_000)
 
     def test_events(self) -> None:
