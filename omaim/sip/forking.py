@@ -507,6 +507,8 @@ class Fork:
             return
         if best.status == 503:
             best = self._own(500)
+        elif best.status == 430 and self._responsible:
+            best = self._own(480)  # RFC 5626 §11.5: no endpoint ever sees it
         elif best.local:
             best = self._own(best.status)
         elif len(self._challenges) > 1 and _key(best.status) == _key(401):

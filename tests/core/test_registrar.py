@@ -7,12 +7,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from omaim.core.authenticator import ATTEMPTS, PATIENCE
+from omaim.core.registered import Registration
 from omaim.errors import Unavailable
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayRegister
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
 from omaim.sip.bindings import Binding
+from omaim.sip.registration import ENDED
 from omaim.stores.interfaces import Conflict
 from tests.core.support import CORE, DOMAIN, CoreCase
 
@@ -175,6 +177,44 @@ class FlowIdentityTests(CoreCase):
         self.assertEqual(response.status, 403)
         alice.agent.routes = (f"<sip:{CORE};lr>",)
         self.assertEqual(self.send(alice, BOB).status, 407)
+
+
+class ExpiryTests(CoreCase):
+    def test_noticed_by_fetching(self) -> None:
+        """Followers hear of a lapse also when a REGISTER that only asks is first to see it."""
+        bob = self.phone("bob", 2)
+        self.register(bob, ";expires=60")
+        heard: list[Registration] = []
+        self.core.registrar.followers.append(heard.append)
+        self.core._sweeper.stop()
+        self.clock.advance(61.0)
+        request = bob.agent.make("REGISTER", f"sip:{DOMAIN}", to=f"<{BOB}>")
+        self.assertEqual(self.wait(bob.agent.request(request)).all("Contact"), [])
+        self.assertEqual(
+            [(one.kind, [change.event for change in one.changes]) for one in heard],
+            [(ENDED, ["expired"])],
+        )
+        self.core._sweeper.start(1.0, now=False)
+
+
+class SharedFlowTests(CoreCase):
+    def test_lost(self) -> None:
+        """A connection that several users shared ends the bindings of all (RFC 5626 §7)."""
+        endpoint = self.endpoint("10.0.1.9")
+        for number, name in enumerate(("alice", "bob")):
+            aor = f"sip:{name}@{DOMAIN}"
+            answerer = Answerer(f"{name}@{DOMAIN}", name, endpoint.ids)
+            route = f"<sip:{CORE};transport=tcp;lr>"
+            agent = UserAgent(endpoint, aor, credentials=answerer, routes=[route])
+            instance = f'+sip.instance="<urn:uuid:00000000-0000-4000-8000-00000000000{number}>"'
+            contact = f"<sip:{name}@10.0.1.9;transport=tcp;ob>;{instance};reg-id=1"
+            fields = [("Contact", contact), ("Supported", "path, outbound")]
+            request = agent.make("REGISTER", f"sip:{DOMAIN}", fields, to=f"<{aor}>")
+            self.assertEqual(self.wait(agent.request(request)).first("Require"), "outbound")
+        self.assertEqual(self.stores.bindings.count(), 2)
+        self.network.reset("10.0.1.9")
+        self.clock.advance(1.0)
+        self.assertEqual(self.stores.bindings.count(), 0)
 
 
 class PrivacyTests(CoreCase):

@@ -491,7 +491,14 @@ class RecursionTests(SynchronousTestCase):
         owner.answer(0, 430)
         self.assertEqual(owner.uris, [A, A])
         owner.answer(1, 430)
-        self.assertEqual(owner.statuses, [430])
+        self.assertEqual(owner.statuses, [480])
+
+    def test_last_flow(self) -> None:
+        """That a flow failed is told no caller; who only passes on tells it (RFC 5626 §11.5)."""
+        for responsible, status in ((True, 480), (False, 430)):
+            owner = Owner(request("MESSAGE"), [[A]], responsible=responsible)
+            owner.answer(0, 430)
+            self.assertEqual(owner.statuses, [status])
 
 
 FINALS = [200, 202, 300, 401, 404, 407, 408, 415, 430, 480, 482, 486, 487, 500, 503, 600, 603]
