@@ -316,9 +316,7 @@ class Registrar:
             return
         left, changes = tuple(outcome.bindings), tuple(outcome.changes)
         if outcome.kind != FETCHED:
-            self._tell(
-                Registration(user, primary, left, changes, outcome.kind, request, response)
-            )
+            self._tell(Registration(user, primary, left, changes, outcome.kind, request, response))
         elif changes:  # it fetched only, but was the first to notice what had expired
             self._tell(Registration(user, primary, left, changes, FETCHED if left else ENDED))
 

@@ -70,10 +70,8 @@ class Senders:
             user = self._users.peek_by_identity(claimed)
             if user is None:
                 raise PeerError("nobody has this address here", 403)
-        elif self._authenticate == "flow" and flow.identity:
-            user = self._users.peek_by_identity(flow.identity)
-            if user is None:
-                raise PeerError("this user is no more", 403)
+        elif self._authenticate == "flow" and (known := self._known_by(flow, claimed)) is not None:
+            user = known
         else:
             proof = self._authenticator.proxy(request, flow.remote_host, self._now())
             if isinstance(proof, Challenge):
@@ -84,6 +82,22 @@ class Senders:
             request.remove("Proxy-Authorization")
             request.remove("Authorization")
         return self._assert(user, request, claimed)
+
+    def _known_by(self, flow: Flow, claimed: str) -> User | None:
+        """Return the user who registered on this connection, unless it claims to be another.
+
+        Others may share the connection, as behind a gateway; they have to prove themselves.
+
+        Raises:
+            PeerError: that user exists no longer (403).
+        """
+        if not flow.identity:
+            return None
+        user = self._users.peek_by_identity(flow.identity)
+        if user is None:
+            raise PeerError("this user is no more", 403)
+        own = user.identity(claimed) is not None or claimed.rpartition("@")[2] == NOBODY
+        return user if own else None
 
     def _assert(self, user: User, request: Request, claimed: str) -> Served:
         """Assert the identity that the user prefers, of those it may use.

@@ -173,8 +173,13 @@ class FlowIdentityTests(CoreCase):
         self.register(alice)
         alice.agent.credentials = None
         self.assertEqual(self.send(alice, BOB).status, 200)
-        response = self.send(alice, BOB, replace={"From": f"<sip:carol@{DOMAIN}>;tag=1"})
-        self.assertEqual(response.status, 403)
+        carol = {"From": f"<sip:carol@{DOMAIN}>;tag=1"}
+        self.assertEqual(self.send(alice, BOB, replace=carol).status, 407)
+        alice.agent.credentials = Answerer(f"alice@{DOMAIN}", "alice", alice.agent.endpoint.ids)
+        self.assertEqual(self.send(alice, BOB, replace=carol).status, 403)
+        alice.agent.credentials = Answerer(f"carol@{DOMAIN}", "carol", alice.agent.endpoint.ids)
+        self.assertEqual(self.send(alice, BOB, replace=carol).status, 200)
+        alice.agent.credentials = None
         alice.agent.routes = (f"<sip:{CORE};lr>",)
         self.assertEqual(self.send(alice, BOB).status, 407)
 
