@@ -11,6 +11,7 @@ from tests.security.support import (
     AttackCase,
     Attacker,
     Insider,
+    Layout,
     ScenarioNetwork,
     text_of,
     transactions,
@@ -124,6 +125,20 @@ class UserTests(AttackCase):
             self.assertEqual(len(statuses - {200}), 1, statuses)
 
         self.play(script)
+
+    def test_messages_kept(self) -> None:
+        """Nobody fills the store for somebody who is away: above the quota it is refused."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = Insider(Attacker(net))
+            statuses = [(await alice.say(BOB, b"x" * 1000)).status for _ in range(30)]
+            self.assertEqual(statuses[:20], [202] * 20)
+            self.assertEqual(len(set(statuses[20:])), 1)
+            self.assertGreaterEqual(statuses[-1], 400)
+            kept = await net.nodes["im-north"].stores.deferred.usage(BOB)
+            self.assertEqual(kept.count, 20)
+
+        self.play(script, Layout(settings={"im-north": {"quota_count": 20}}))
 
     def test_subscriptions(self) -> None:
         """A subscription for a third party, which does not answer, ends after its first NOTIFY."""
