@@ -78,7 +78,7 @@ class Phone:
         self.cancelled: list[Request] = []
         self._net = net
         self._there = False
-        self._left = False
+        self._repeats: dict[str, Any] = {}  # the next repeat of a 2xx, by Call-ID
         for method in ("MESSAGE", "INVITE", "BYE", "INFO", "NOTIFY"):
             agent.on(method, self._receive, dialogs=True)
         agent.attach()
@@ -114,12 +114,15 @@ class Phone:
         """Send a 2xx again until its ACK comes (RFC 3261 §13.3.1.4)."""
         call_id = response.call_id
         timing = self.agent.endpoint.timing
-        if any(one.call_id == call_id for one in self.acks) or after > timing.h or self._left:
+        self._repeats.pop(call_id, None)
+        if any(one.call_id == call_id for one in self.acks) or after > timing.h:
             return
         if after:
             self.agent.endpoint.respond(transaction, response)
         later = min(2 * pause, timing.t2)
-        self._net.clock.callLater(pause, self._repeat, transaction, response, after + pause, later)
+        self._repeats[call_id] = self._net.clock.callLater(
+            pause, self._repeat, transaction, response, after + pause, later
+        )
 
     def _cancelled(self, transaction: ServerTransaction, cancel: Request) -> None:
         self.cancelled.append(cancel)
@@ -140,7 +143,9 @@ class Phone:
 
     async def leave(self) -> None:
         """Take the binding away, if there is one and the core answers; listen no more."""
-        self._left = True
+        for call in self._repeats.values():
+            call.cancel()
+        self._repeats.clear()
         if self._there:
             leaving = Deferred.fromCoroutine(self.register(0, contact="*"))
             leaving.addTimeout(2.0, self._net.clock)
