@@ -27,12 +27,12 @@ class Neighbour:
     name: str  # domain of a peer, host name or address of a service
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> str:
+    """Return an address as sockets spell it, "" for anything else (RFC 5952)."""
     try:
-        ipaddress.ip_address(text)
+        return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def _host_of(service: str) -> str:
@@ -42,7 +42,7 @@ def _host_of(service: str) -> str:
         uri = parse_uri(service)
     except PeerError as error:
         raise UsageError(f"{service} is no SIP URI: {error.why}") from None
-    return uri.host.strip("[]") if isinstance(uri, SipUri) else ""
+    return uri.host if isinstance(uri, SipUri) else ""
 
 
 class Neighbours:
@@ -65,19 +65,21 @@ class Neighbours:
         self.domains: frozenset[str] = frozenset()
         for service in services:
             host = _host_of(service)
-            table = self._by_address if _is_address(host) else self._by_name
-            table[host] = Neighbour(SERVICE, host)
+            address = _address(host)
+            table = self._by_address if address else self._by_name
+            table[address or host] = Neighbour(SERVICE, address or host)
         domains = []
         for peer in peers:
             domain, _, addresses = peer.lower().partition("=")
-            if not domain or _is_address(domain):
+            if not domain or _address(domain):
                 raise UsageError(f"{peer}: write a peer as DOMAIN or DOMAIN=ADDRESS")
             neighbour = Neighbour(PEER, domain)
             domains.append(domain)
             self._by_name[domain] = neighbour
-            for address in filter(None, addresses.split("+")):
-                if not _is_address(address):
-                    raise UsageError(f"{peer}: {address} is no address")
+            for text in filter(None, addresses.split("+")):
+                address = _address(text)
+                if not address:
+                    raise UsageError(f"{peer}: {text} is no address")
                 self._by_address[address] = neighbour
         self.domains = frozenset(domains)
 
@@ -94,7 +96,8 @@ class Neighbours:
 
         A host inside a trusted domain is as trusted as the domain.
         """
-        host = host.strip("[]")
+        if host[:1] == "[":
+            host = _address(host)
         if host in self._by_name or host in self._by_address:
             return True
         return any(host.endswith(f".{domain}") for domain in self.domains)

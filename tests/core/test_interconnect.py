@@ -47,6 +47,15 @@ class NeighboursTests(SynchronousTestCase):
         for host in ("evil.example", "notwest.example", "127.0.2.9"):
             self.assertFalse(self.neighbours.knows(host), host)
 
+    def test_spelling(self) -> None:
+        """An IPv6 address is the same however it is written (RFC 5952 §2)."""
+        services = ("2001:DB8:0::2", "sip:[2001:db8:0:0:0:0:0:3]", "[2001:DB8::4]")
+        neighbours = Neighbours(services, ("south.example=2001:db8:0:0::5",))
+        for number, kind in ((2, SERVICE), (3, SERVICE), (4, SERVICE), (5, PEER)):
+            found = neighbours.of(flow(f"2001:db8::{number}"))
+            self.assertEqual(found.kind if found else None, kind, number)
+            self.assertTrue(neighbours.knows(f"[2001:DB8:0::{number}]"))
+
     def test_settings(self) -> None:
         """A wrong peer is one clear error."""
         self.assertRaises(UsageError, Neighbours, (), ("south.example=nowhere",))
