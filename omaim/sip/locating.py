@@ -6,6 +6,7 @@ in the end has ``targets``.
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Final, final
 
 from omaim.ids import Ids
@@ -86,7 +87,7 @@ class Target:
 
     Args:
         transport: "UDP", "TCP" or "TLS".
-        host: numeric address, IPv6 without brackets.
+        host: numeric address, IPv6 without brackets and as RFC 5952 spells it.
         port: never 0.
         domain: the domain that was asked for, which a TLS peer must prove to be.
 
@@ -287,7 +288,10 @@ class Locating:
                     self._add(transport, address, port)
 
     def _add(self, transport: str, address: str, port: int) -> None:
-        family = AAAA if ":" in address else A
+        family = A
+        if ":" in address:
+            family = AAAA
+            address = as_sockets_spell(address)
         if family in self._families and len(self.targets) < MOST_TARGETS:
             port = port or default_port(transport)
             target = Target(transport, address, port, self._host.strip("[]"))
@@ -305,6 +309,17 @@ class Locating:
 def default_port(transport: str) -> int:
     """Return 5061 for TLS and 5060 for all others (RFC 3261 §18.1.1)."""
     return 5061 if transport == TLS else 5060
+
+
+def as_sockets_spell(address: str) -> str:
+    """Return an IPv6 address in the one spelling in which sockets tell addresses (RFC 5952).
+
+    Whoever is found by the address of a message he sends has to be the one we sent to.
+    """
+    try:
+        return str(IPv6Address(address))
+    except ValueError:
+        return address  # it leads nowhere, as sending will show
 
 
 def is_numeric(host: str) -> bool:

@@ -75,8 +75,9 @@ class LocatingTests(SynchronousTestCase):
         self.assertEqual(search("10.1.1.1", secure=True), [("TLS", "10.1.1.1", 5061)])
         self.assertEqual(search("10.1.1.1", 7, "tcp"), [("TCP", "10.1.1.1", 7)])
         self.assertEqual(search("10.1.1.1", 0, "tcp", True), [("TLS", "10.1.1.1", 5061)])
-        found = search("[2001:db8::9]", families=(A, AAAA))
-        self.assertEqual(found, [("UDP", "2001:db8::9", 5060)])
+        for spelling in ("[2001:db8::9]", "[2001:DB8:0:0::9]"):  # RFC 5952 §2
+            found = search(spelling, families=(A, AAAA))
+            self.assertEqual(found, [("UDP", "2001:db8::9", 5060)])
 
     def test_family_we_lack(self) -> None:
         """An address of a family that we do not have leads nowhere."""
