@@ -28,6 +28,7 @@ from omaim.sip.locating import (
     Naptr,
     Srv,
     Target,
+    as_sockets_spell,
     default_port,
     is_numeric,
 )
@@ -91,7 +92,7 @@ class Resolver:
         """
         if not secure and is_numeric(host) and (upper := transport.upper() or UDP):
             if upper in self.supported:  # the most frequent case, without the machine
-                bare = host.strip("[]")
+                bare = as_sockets_spell(host.strip("[]")) if ":" in host else host
                 return [Target(upper, bare, port or default_port(upper), bare)]
             raise Unavailable(f"transport {upper} is not spoken here")
         search = Locating(secure, host, port, transport, self.supported, self._ids, self.families)

@@ -37,6 +37,8 @@ class ResolverTests(SynchronousTestCase):
         """A numeric address needs no Deferred and no DNS."""
         found = self.resolver.locate(SipUri("sip", "", "10.9.9.9", 5070))
         self.assertEqual(found, [Target("UDP", "10.9.9.9", 5070, "10.9.9.9")])
+        found = self.resolver.locate(SipUri("sip", "", "[2001:DB8:0:0::1]", 5070))
+        self.assertEqual(found, [Target("UDP", "2001:db8::1", 5070, "2001:db8::1")])
         self.assertEqual(self.dns.asked, [])
 
     def test_remembered(self) -> None:
