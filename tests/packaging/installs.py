@@ -22,15 +22,6 @@ from shutil import rmtree
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = {"omaim-core", "omaim-im", "omaim-client", "omaim-dns", "omaim-lab"}
 WITHOUT = ("PYTHONPATH", "OMAIM_COMPILE", "OMAIM_EXPECT", "OMAIM_REACTOR", "VIRTUAL_ENV")
-QUIET = '''"""Refuse messages that shout."""
-from omaim.node.hooks import Refuse, feature
-from omaim.node.questions import MayPost
-
-@feature("quiet", on=MayPost)
-async def quiet(question: MayPost) -> Refuse | None:
-    """Refuse text that is all capitals; no opinion on the rest."""
-    return Refuse(403, "No shouting") if question.text.isupper() else None
-'''
 
 
 def run(*command: object, cwd: Path, **variables: str) -> str:
@@ -43,7 +34,7 @@ def run(*command: object, cwd: Path, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=180,
     )
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}")
@@ -147,7 +138,8 @@ class InstallTests(unittest.TestCase):
         """A file in a folder ``twisted/plugins`` of one's own is a feature (see the docs)."""
         place = self.base / "mine" / "twisted" / "plugins"
         place.mkdir(parents=True)
-        (place / "quiet.py").write_text(QUIET)
+        page = (ROOT / "docs" / "writing-a-feature.md").read_text(encoding="utf-8")
+        (place / "quiet.py").write_text(page.split("```python\n")[1].partition("```")[0])
         listed = run(
             *(self.bin / "python", "-c"),
             "from twisted.plugin import getPlugins\n"
