@@ -42,11 +42,8 @@ def run(*command: object, cwd: Path, **variables: str) -> str:
 
 
 def known_files() -> list[str]:
-    """Return the files that git knows, or all that a source distribution brought."""
-    if (ROOT / ".git").exists():
-        names = run("git", "ls-files", cwd=ROOT).splitlines()
-    else:
-        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
+    """Return the files that git knows and that are there."""
+    names = run("git", "ls-files", cwd=ROOT).splitlines()
     return [name for name in names if (ROOT / name).is_file()]
 
 
