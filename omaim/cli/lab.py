@@ -18,7 +18,7 @@ from omaim.cli.screens import bold, called, lab_screen, outcome, show_step, verd
 from omaim.lab.demo import ORDER, Played, play
 from omaim.lab.stage import Stage
 from omaim.lab.starting import BASE, Folder, control_path, free_plan, start_lab
-from omaim.lab.topology import Plan, split, start_line
+from omaim.lab.topology import FOR_ALL, Plan, split, start_line
 from omaim.lab.watching import Watching
 from omaim.node.config import read_file
 
@@ -41,12 +41,15 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _md5 = click.option(
-    "--md5", is_flag=True, help="Offer digest with MD5 only, for clients that know no other."
+    "--md5",
+    is_flag=True,
+    help="Offer digest with MD5 only: some clients, baresip among them, take no other beside it. "
+    "Otherwise SHA-256 is offered as well.",
 )
 
 
 def _offering(plan: Plan, md5: bool) -> Plan:
-    return attrs.evolve(plan, algorithms=("MD5",)) if md5 else plan
+    return attrs.evolve(plan, algorithms=("MD5",) if md5 else FOR_ALL)
 
 
 @click.group("lab", invoke_without_command=True)

@@ -19,6 +19,8 @@ from omaim.errors import UsageError
 from omaim.lab.certificates import write_certificates
 from omaim.lab.people import NORTH, SOUTH, Person, people_file
 
+# What old clients need: sipp and sipsak look at the first challenge only.
+FOR_ALL = ("MD5", "SHA-256")
 SIP = 5060
 SIPS = 5061
 LONGEST_PATH = 107  # octets of a socket's path, by the system

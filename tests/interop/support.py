@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -27,15 +27,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
 from omaim.lab.entity import add_entities
-from omaim.lab.topology import Plan, lay_out
+from omaim.lab.topology import FOR_ALL, Plan, lay_out
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node, open_node
 from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
 from omaim.sip.message import Request, Response
-
-DIGEST: Final = ("MD5",)  # none of the programs knows another (RFC 8760)
 
 
 def program(name: str) -> str:
@@ -171,7 +169,7 @@ def free_base() -> str:
 
 
 class InteropCase(TestCase):
-    """A lab whose cores offer :data:`DIGEST`.
+    """A lab whose cores offer what ``omaim lab`` does by itself, or what a test says.
 
     Attributes:
         core: address of the core of north.example.
@@ -180,6 +178,7 @@ class InteropCase(TestCase):
     """
 
     timeout = 30
+    algorithms = FOR_ALL  # what ``omaim lab`` offers
 
     def setUp(self) -> Any:
         self.folder = Path(tempfile.mkdtemp(prefix="omaim-interop-"))
@@ -187,7 +186,7 @@ class InteropCase(TestCase):
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
-        plan = Plan(self.folder, free_base(), algorithms=DIGEST)
+        plan = Plan(self.folder, free_base(), algorithms=self.algorithms)
         contents = lay_out(plan, datetime.datetime.now(datetime.UTC))
         self.plan = plan
         self.adapt(contents["entities"])

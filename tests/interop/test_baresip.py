@@ -44,6 +44,8 @@ class Control(Protocol):
 
 
 class BaresipTests(InteropCase):
+    algorithms = ("MD5",)  # it gives up on a challenge it does not know, wherever it stands
+
     def setUp(self) -> Any:
         self.baresip = program("baresip")
         return super().setUp()
