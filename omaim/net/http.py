@@ -87,6 +87,7 @@ class _Channel(HTTPChannel):
 class _Pages(HTTPFactory):
     """Serves so many peers at a time, and no more."""
 
+    noisy = False
     protocol = _Channel  # type: ignore[assignment]
 
     def __init__(self, reactor: Any, pages: Mapping[str, Callable[[], Page]]) -> None:
