@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -37,6 +38,19 @@ _PATIENCE: Final = "SET lock_timeout = '5s'; SET idle_in_transaction_session_tim
 _BUSY: Final = 5000  # milliseconds to wait for a lock that another process holds
 
 
+class _Daemon(threading.Thread):
+    """A thread that keeps no process alive which ends without closing its stores."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, daemon=True, **named)
+
+
+class _Readers(ThreadPool):
+    """Threads that read."""
+
+    threadFactory = _Daemon
+
+
 class Database:
     """A database of the schema in :mod:`omaim.stores.schema`.
 
@@ -65,7 +79,7 @@ class Database:
         self.insert_event = self.text(outbox.insert())
         self._driver = self.engine.dialect.loaded_dbapi
         self.commits = Commits(self, reactor, seconds)
-        self._pool = ThreadPool(0, _READERS, "omaim-reads")
+        self._pool = _Readers(0, _READERS, "omaim-reads")
 
     def open(self) -> None:
         """Bring the schema up to date; blocks, for a thread.

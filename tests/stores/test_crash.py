@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -72,3 +73,33 @@ class CrashTests(TestCase):
             self.assertTrue(all(int(name) % 3 == 0 for name in unsaid), unsaid)
 
         return ensureDeferred(test())
+
+    def test_not_closed(self) -> None:
+        """A process that does not close its stores ends nevertheless; what it wrote is there."""
+        path = os.path.abspath(self.mktemp())
+        program = """
+import os, sys
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from omaim.stores import open_stores
+from omaim.testing.store_contract import BOB, message
+
+async def main():
+    stores = await open_stores(f"sqlite:///{sys.argv[1]}", reactor, reactor)
+    await stores.deferred.add(message("one"))
+    os.write(1, str(len(await stores.deferred.recipients())).encode())
+    reactor.stop()
+
+reactor.callWhenRunning(lambda: ensureDeferred(main()))
+reactor.run()
+"""
+        ended = subprocess.run(
+            [sys.executable, "-c", program, path],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            timeout=30,
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (0, b"1"))
+        with sqlite3.connect(path) as connection:
+            self.assertEqual(connection.execute("SELECT count(*) FROM deferred").fetchone(), (1,))
+        connection.close()
