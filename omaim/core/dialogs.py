@@ -78,21 +78,21 @@ class Dialogs:
         Spec: RFC 3261 §16.12; RFC 5626 §5.3.1
         """
         proved = False
-        way: Flow | None = None
+        token = ""
         seal = self._seal(request.call_id).encode()
         for text in visited:
             uri = parse_uri(text)
             if not isinstance(uri, SipUri):
                 continue
             found, _, token = uri.user.partition(".")
-            if not compare_digest(found.encode("utf-8", "surrogateescape"), seal):
-                continue
-            proved = True
-            if token and not request.has("Route"):
-                way = self._flow(token, arrived) or way
+            if compare_digest(found.encode("utf-8", "surrogateescape"), seal):
+                proved = True
+            else:
+                token = ""
         if not proved and neighbour is None:
             raise PeerError("no such dialog passed here", 403)
-        return way
+        # The last is of the far side; the sender's own may well have changed its connection.
+        return self._flow(token, arrived) if token and not request.has("Route") else None
 
     def find(self, token: str) -> Flow | None:
         """Return the open flow that a token names.
@@ -107,7 +107,7 @@ class Dialogs:
         )
 
     def _flow(self, token: str, arrived: Flow) -> Flow | None:
-        """Return the flow to the other side, ``None`` when the token names the side it is from.
+        """Return the flow that a token names, ``None`` when it is the one the request came by.
 
         A token from before we last started says nothing; the Request-URI may still do.
         """

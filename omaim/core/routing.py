@@ -131,7 +131,7 @@ class Router:
                 strip_untrusted(request)
             elif self._returns(job):
                 return
-            visited = preprocess(request, self._own, flow.transport, flow.local_port)
+            visited = self._visited(request, flow)
             if visited:
                 self._resume(job, visited)
             elif request.to.tag:
@@ -148,7 +148,7 @@ class Router:
         """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
         try:
             check_hop(request, self._own, UNDERSTOOD)
-            visited = preprocess(request, self._own, flow.transport, flow.local_port)
+            visited = self._visited(request, flow)
             way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
             uri: str = request.uri
             path: list[str] | None = None
@@ -171,6 +171,20 @@ class Router:
         else:
             self._forwarder.cancel(job)
 
+    def _visited(self, request: Request, flow: Flow) -> list[str]:
+        """Take all our URIs off the beginning of Route, as if we had sent it to ourselves.
+
+        A client whose outbound proxy we are names us twice, with its Service-Route.
+
+        Spec: RFC 3261 §16.4; RFC 3608 §6.1
+        """
+        visited = preprocess(request, self._own, flow.transport, flow.local_port)
+        found = visited
+        while found and request.has("Route"):
+            found = preprocess(request, self._own)
+            visited += found
+        return visited
+
     # Who is it
 
     def _returns(self, job: Job) -> bool:
@@ -190,7 +204,7 @@ class Router:
 
     def _resume(self, job: Job, visited: list[str]) -> None:
         """Serve a request whose Route named us: back from a service, in a dialog, or new."""
-        uri = parse_uri(visited[0])
+        uri = parse_uri(visited[-1])
         params = uri.params if isinstance(uri, SipUri) else None
         token = params.get("odi") if params is not None else None
         if token:

@@ -272,6 +272,16 @@ class DialogTests(CoreCase):
         self.assertEqual(self.bye(alice, dialog).status, 200)
         self.assertEqual([flow.transport for flow in bob.flows], ["TCP", "TCP"])
 
+    def test_reconnected(self) -> None:
+        """Who lost its connection goes on by a new one; only the far side's has to be there."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        alice.agent.routes = (f"<sip:{CORE};transport=tcp;lr>",)
+        self.register(bob)
+        dialog = self.call(alice)
+        self.network.reset("10.0.1.1")
+        self.clock.advance(1.0)
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+
     def test_gruu(self) -> None:
         """A device that gave its GRUU as Contact gets the rest of the dialog (RFC 5627 §6.1)."""
         alice, bob, other = self.phone("alice", 1), self.phone("bob", 2), self.phone("bob", 3)

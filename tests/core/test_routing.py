@@ -105,6 +105,15 @@ class TrustTests(CoreCase):
         self.assertEqual(self.send(alice, "sip:u@elsewhere.example").status, 403)
         self.assertEqual(victim.got, [])
 
+    def test_named_twice(self) -> None:
+        """Our Service-Route behind us as outbound proxy is no foreign Route (RFC 3608 §6.1)."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        service_route = self.register(alice).first("Service-Route") or ""
+        alice.agent.routes = (f"<sip:{DOMAIN};lr>", service_route, f"<sip:{CORE};lr>")
+        self.assertEqual(self.send(alice, BOB).status, 200)
+        self.assertEqual((len(bob.got), bob.got[0].has("Route")), (1, False))
+
     def test_forged_place(self) -> None:
         """An original-dialog identifier is worth nothing from a stranger, nor a made-up one."""
         alice = self.phone("alice", 1)
