@@ -4,7 +4,7 @@ One topology file describes a whole network; every ``twistd omaim-…`` takes th
 the name of its own part in it::
 
     [node]                          # what every process of this file shares
-    state = "sqlite:state.db"
+    state = "sqlite:///state.db"
 
     [entities.core-north]           # one part; its kind is the entity's name
     kind = "core"
@@ -24,7 +24,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -53,13 +53,16 @@ def setting(
     )
 
 
+STATE: Final = "sqlite:///omaim.db"  # where state lives if nobody says anything
+
+
 @attrs.frozen
 class NodeConfig:
     """What the entities of one process share."""
 
     name: str = setting("omaim", "the name of this process in logs and metrics")
     state: str = setting(
-        "sqlite:///omaim.db",
+        STATE,
         "where state lives: memory:, sqlite:///PATH or postgresql://USER@HOST/NAME",
     )
     dns: tuple[str, ...] = setting((), "DNS servers as HOST:PORT; none means those of the system")
@@ -230,8 +233,11 @@ def parse_place(text: str, port: int | None = None) -> tuple[str, int]:
     return host.strip("[]"), int(digits)
 
 
-def part_of(contents: Mapping[str, Any], name: str, path: str) -> Part:
+def part_of(contents: Mapping[str, Any], name: str, path: str, state: str = STATE) -> Part:
     """Return the part called ``name`` of a topology file's contents.
+
+    Args:
+        state: where its state lives if the file does not say.
 
     Raises:
         UsageError: there is none (the message lists those there are), or it names no kind.
@@ -248,6 +254,7 @@ def part_of(contents: Mapping[str, Any], name: str, path: str) -> Part:
         raise UsageError(f'{path}: entities.{name} needs kind = "core" or another entity\'s name')
     shared = {**contents.get("node", {}), **own}
     shared.setdefault("name", name)
+    shared.setdefault("state", state)
     node = make_config(NodeConfig, shared, f"{path}: node of {name}")
     features = contents.get("features", {})
     node = attrs.evolve(node, feature_settings=features)

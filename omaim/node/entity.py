@@ -24,7 +24,7 @@ from twisted.python import usage
 from zope.interface import Attribute, Interface, implementer
 
 from omaim.errors import OmaimError, UsageError
-from omaim.node.config import NodeConfig, make_config, part_of, read_file, settings_of
+from omaim.node.config import STATE, NodeConfig, make_config, part_of, read_file, settings_of
 from omaim.node.logs import Lines, observer
 
 if typing.TYPE_CHECKING:
@@ -63,13 +63,16 @@ class EntityMaker:
         name: the kind; the plugin is called ``omaim-`` and this.
         module: dotted name of the module with ``Config`` and ``build``, imported when needed.
         description: one sentence, shown by ``twistd --help``.
+        state: where state lives in a process of its own that is not told; "memory:" for what
+            keeps none.
     """
 
-    def __init__(self, name: str, module: str, description: str) -> None:
+    def __init__(self, name: str, module: str, description: str, state: str = STATE) -> None:
         self.name = name
         self.tapname = f"omaim-{name}"
         self.module = module
         self.description = description
+        self.state = state
 
     def config(self) -> type[Any]:
         """Return the Config class of the entity."""
@@ -106,7 +109,11 @@ class EntityMaker:
 def options_for(maker: EntityMaker) -> type[usage.Options]:
     """Return the options class of one entity: ``--config``, ``--name``, and one per setting."""
     own = settings_of(maker.config())
-    shared = [field for field in settings_of(NodeConfig) if field.name != "name"]
+    shared = [
+        field.evolve(default=maker.state) if field.name == "state" else field
+        for field in settings_of(NodeConfig)
+        if field.name != "name"
+    ]
     clash = {field.name for field in own} & {field.name for field in shared}
     if clash:
         raise UsageError(f"{maker.module}: settings named as the node's: {', '.join(clash)}")
@@ -152,11 +159,11 @@ def _configs(maker: EntityMaker, options: usage.Options) -> tuple[Any, Any]:
     shared = {key: value for key, value in given.items() if key in shared_names}
     own = {key: value for key, value in given.items() if key not in shared_names}
     name, path = options["name"] or maker.name, options["config"]
-    base: dict[str, Any] = {}
+    base: dict[str, Any] = {"state": maker.state}
     settings: dict[str, Any] = {}
     features: Mapping[str, Mapping[str, Any]] = {}
     if path:
-        part = part_of(read_file(path), name, path)
+        part = part_of(read_file(path), name, path, maker.state)
         if part.kind != maker.name:
             raise UsageError(
                 f"{path}: {name} is of kind {part.kind}: start it with twistd omaim-{part.kind}"

@@ -253,6 +253,22 @@ class MakerTests(SynchronousTestCase):
         self.assertEqual(config, Config("udp:2", ("a",)))
         self.assertEqual((node.name, node.state), ("one", "memory:"))
 
+    def test_keeps_nothing(self) -> None:
+        """What keeps no state leaves no file where it is started, unless it is told to."""
+        maker = maker_of("client")
+        assert isinstance(maker, EntityMaker)
+        self.assertIn("[default: memory:]", " ".join(str(maker.options()).split()))
+        path = self.write('[entities.one]\nkind = "client"\n')
+        for arguments, state in (
+            ((), "memory:"),
+            (("--config", path, "--name", "one"), "memory:"),
+            (("--state", "sqlite:///one.db"), "sqlite:///one.db"),
+        ):
+            options = maker.options()
+            options.parseOptions(list(arguments))
+            self.assertEqual(_configs(maker, options)[0].state, state)
+        self.assertEqual(_configs(ECHO, self.parse())[0].state, "sqlite:///omaim.db")
+
     def test_refused(self) -> None:
         """What is wrong ends twistd with one line, not with a traceback."""
         path = self.write('[entities.one]\nkind = "core"\n')

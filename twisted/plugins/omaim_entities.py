@@ -6,6 +6,10 @@ core = EntityMaker(
     "core", "omaim.core.entity", "SIP/IP Core: registrar, proxy and service invocation."
 )
 im = EntityMaker("im", "omaim.im.entity", "IM Server: pager mode, lists, deferred messages.")
-client = EntityMaker("client", "omaim.client.entity", "IM Client as a bot that answers.")
-dns = EntityMaker("dns", "omaim.lab.dns", "The DNS of a lab, for names under .example.")
+client = EntityMaker(
+    "client", "omaim.client.entity", "IM Client as a bot that answers.", state="memory:"
+)
+dns = EntityMaker(
+    "dns", "omaim.lab.dns", "The DNS of a lab, for names under .example.", state="memory:"
+)
 lab = EntityMaker("lab", "omaim.lab.entity", "A whole network of two domains in one process.")
