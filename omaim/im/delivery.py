@@ -47,6 +47,7 @@ WIDTH: Final = 1000  # recipients served at the same time
 RATE: Final = 20.0  # recipients a second that are tried after a start
 UNDER_WAY: Final = 32.0  # seconds a request may take from the core to us, 64 times T1
 MOST_ATTEMPTS: Final = 10  # of one message that a device answers with an error of its own
+STUBBORN: Final = 3600.0  # seconds for which it has to do so before the message is given up
 
 Wanted = Callable[[DeferredMessage], bool]
 Waits = Callable[[DeferredMessage], Awaitable[object]]
@@ -106,6 +107,8 @@ class Delivery:
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
         self._times = Timetable(now)
+        # What a device answered with errors of its own: reference, how often, since when.
+        self._errors: dict[str, tuple[str, int, float]] = {}
         self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
         self._arrived: dict[str, float] = {}  # those who registered lately, and when
@@ -344,7 +347,7 @@ class Delivery:
             await self._end(message, DELIVERED, [self._delivered(message)])
             return True
         own_error = 500 <= status < 600 and status not in (503, 504) and not response.local
-        if may_wait(status) and not (own_error and message.attempts + 1 >= MOST_ATTEMPTS):
+        if may_wait(status) and not (own_error and self._is_hopeless(message)):
             if not response.local:
                 await self._store.release(user, [message.reference], name)
             self.failed(user, status)
@@ -363,11 +366,24 @@ class Delivery:
         await self._reports.of_stored(message, FAILED, self.post)
         return True
 
+    def _is_hopeless(self, message: DeferredMessage) -> bool:
+        """Note that a device could not stand a message; tell whether to give it up.
+
+        Each message that comes behind it brings another try: to be tried often is not enough.
+        """
+        user, now = message.recipient, self._now()
+        reference, times, since = self._errors.get(user, ("", 0, now))
+        if reference != message.reference:
+            times, since = 0, now
+        self._errors[user] = message.reference, times + 1, since
+        return times + 1 >= MOST_ATTEMPTS and now - since >= STUBBORN
+
     async def _end(
         self, message: DeferredMessage, state: int, events: Sequence[ServiceEvent]
     ) -> None:
         user = message.recipient
         self._waits.get(user, {}).pop(message.reference, None)
+        self._errors.pop(user, None)
         records = self._journal.records(events, user)
         until = self._now() + REMEMBER
         if await self._store.finish(user, [message.reference], state, until, records):

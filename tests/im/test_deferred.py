@@ -293,6 +293,29 @@ class RetryTests(ImTestCase):
         self.assertEqual(self.bodies(), [b"poison"] * MOST_ATTEMPTS + [b"food"])
         self.assertEqual(self.waiting(BOB), [])
 
+    def test_poison_for_a_moment(self) -> None:
+        """A device with a short trouble of its own loses nothing, however often it is tried."""
+        self.core.otherwise = 500
+        for number in range(3 * MOST_ATTEMPTS):
+            self.send("term", XENIA, BOB, str(number).encode())
+        self.core.otherwise = 200
+        self.bodies()
+        self.register(BOB)
+        self.assertEqual(self.bodies(), [b"%d" % one for one in range(3 * MOST_ATTEMPTS)])
+
+    def test_poison_after_absence(self) -> None:
+        """That a user was away long and tried often does not count against a message."""
+        self.send("term", XENIA, BOB, b"first", state="unreg")
+        self.core.otherwise = 480
+        for _ in range(2 * MOST_ATTEMPTS):
+            self.register(BOB)
+        self.core.otherwise = 500
+        self.register(BOB)
+        self.core.otherwise = 200
+        self.register(BOB)
+        self.assertEqual(self.waiting(BOB), [])
+        self.assertEqual(self.of(MessageRefused), [])
+
     def test_refused(self) -> None:
         """A message that is refused is over, and the next follows (RFC 3428 §7)."""
         self.send("term", XENIA, BOB, b"one", state="unreg")
