@@ -27,7 +27,7 @@ from omaim.sip.preferences import (
     arrange,
     disposition,
 )
-from omaim.sip.proxying import forwarded_copy, postprocess
+from omaim.sip.proxying import SipsNotAllowed, forwarded_copy, postprocess
 
 _NO_PREFERENCES: Final = Preferences([], [], False)
 _GONE: Final = frozenset({408, 503})  # made here: the flow is of no use
@@ -64,8 +64,8 @@ class Delivery:
         """Send a request to the devices with these bindings.
 
         Raises:
-            PeerError: no device is there (480), none is what the caller wants (480), or its
-                GRUU means none (404).
+            PeerError: no device is there (480), none is what the caller wants (480) or may be
+                reached by a sips URI (480), or its GRUU means none (404).
         """
         now = self._now()
         request = job.request
@@ -112,6 +112,11 @@ class Delivery:
                 bindings = self._gruus.select(target, bindings, now)
         if not bindings:
             raise PeerError("the callee is not registered", 480)
+        if request.uri[:5].lower() == "sips:":
+            # Whoever asked for TLS on every hop is not to be betrayed on the last (RFC 5630 §5.3).
+            bindings = [one for one in bindings if one.contact[:5].lower() == "sips:"]
+            if not bindings:
+                raise SipsNotAllowed
         return bindings
 
     def _begin(self, job: Job, fork: Fork, branch: Branch) -> None:

@@ -16,7 +16,7 @@ from omaim.core.interconnect import Neighbour
 from omaim.core.job import Job
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
-from omaim.sip.flow import Flow
+from omaim.sip.flow import TLS, Flow
 from omaim.sip.message import Request
 from omaim.sip.outbound import FlowTokens, flow_failed
 from omaim.sip.proxying import own_uri, record_route
@@ -47,12 +47,15 @@ class Dialogs:
         self._tokens = tokens
         self._domain = domain
 
-    def record_routes(self, job: Job, flow: Flow | None, transport: str) -> list[str]:
+    def record_routes(
+        self, job: Job, flow: Flow | None, transport: str, sips: bool = False
+    ) -> list[str]:
         """Return the Record-Route values for a request that makes a dialog.
 
         Args:
             flow: of a connected device that it goes to; ``None`` for other next hops.
             transport: by which it leaves.
+            sips: the dialog is to stay on TLS.
         """
         arrived = job.transaction.flow
         up = down = self._seal(job.request.call_id)
@@ -60,7 +63,7 @@ class Dialogs:
             up = f"{up}.{self._tokens.make(arrived)}"
         if flow is not None:
             down = f"{down}.{self._tokens.make(flow)}"
-        return record_route(self._at(arrived.transport, up), self._at(transport, down))
+        return record_route(self._at(arrived.transport, up, sips), self._at(transport, down, sips))
 
     def way(
         self, request: Request, visited: list[str], arrived: Flow, neighbour: Neighbour | None
@@ -125,7 +128,10 @@ class Dialogs:
         octets = call_id.encode("utf-8", "surrogateescape")
         return blake2b(octets, key=self._key, digest_size=9).hexdigest()
 
-    def _at(self, transport: str, user: str) -> str:
+    def _at(self, transport: str, user: str, sips: bool) -> str:
+        secure = self._endpoint.uri(TLS, user) if sips else ""
+        if secure:
+            return "sips:" + secure[4:].partition(";")[0]
         for one in (transport, "TCP", "UDP", "TLS"):
             found = self._endpoint.uri(one, user)
             if found:

@@ -27,7 +27,7 @@ from omaim.sip.hop import stateless_tag
 from omaim.sip.identity import SERVED, leave_domain, leave_trust_domain, strip_untrusted
 from omaim.sip.message import Request, Response
 from omaim.sip.preferences import Preferences, Target
-from omaim.sip.proxying import forwarded_copy, postprocess, refusal
+from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
 from omaim.sip.uri import SipUri, parse_uri
 from omaim.timers import NEVER, Alarm
 
@@ -233,7 +233,8 @@ class Forwarder:
     def _mark(self, job: Job, copy: Request, flow: Flow | None, transport: str) -> None:
         self._charging.remember(job.request.call_id, job.vector)
         if self._dialogs.record_routing:
-            for value in reversed(self._dialogs.record_routes(job, flow, transport)):
+            values = self._dialogs.record_routes(job, flow, transport, wants_sips(copy))
+            for value in reversed(values):
                 copy.prepend("Record-Route", value)
 
     def _set_alarm(self, job: Job, fork: Fork) -> None:

@@ -23,7 +23,7 @@ from typing import Final, final
 from zlib import crc32
 
 from omaim.errors import PeerError
-from omaim.grammar import ipv6_groups, number
+from omaim.grammar import ipv6_groups, number, quote
 from omaim.ids import COOKIE
 from omaim.sip.headers import NameAddr, Via
 from omaim.sip.message import Request, Response, error_response
@@ -59,16 +59,28 @@ class ExtensionRequired(PeerError):
         self.tag = tag
 
 
+class SipsNotAllowed(PeerError):
+    """A sips URI leads to somebody who can be reached by sip URIs only.
+
+    Spec: RFC 5630 §5.3, §6.2
+    """
+
+    def __init__(self) -> None:
+        super().__init__("SIPS Not Allowed", 480)
+
+
 def refusal(request: Request, error: PeerError, to_tag: str) -> Response:
     """Return the answer to a request that this module refused.
 
-    Spec: RFC 3261 §16.3, §20.32, §20.40
+    Spec: RFC 3261 §16.3, §20.32, §20.40; RFC 5630 §6.2
     """
     response = error_response(request, error, to_tag)
     if isinstance(error, BadExtension):
         response.add("Unsupported", ", ".join(error.tags))
     elif isinstance(error, ExtensionRequired):
         response.add("Require", error.tag)
+    elif isinstance(error, SipsNotAllowed):
+        response.set("Warning", f"380 omaim {quote(error.why)}")
     return response
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
 from typing import Any
 
+from omaim.ids import Ids
+from omaim.lab.certificates import write_certificates
+from omaim.net.endpoint import Endpoint
+from omaim.net.resolver import Resolver
+from omaim.net.tls import TlsSettings
+from omaim.roles.user_agent import UserAgent
+from omaim.sip.answering import Answerer
 from omaim.sip.dialog import as_uac
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
@@ -220,8 +229,8 @@ class FlowTests(CoreCase):
         self.assertEqual(self.send(alice, BOB).status, 480)
 
 
-class DialogTests(CoreCase):
-    """Dialogs that stay on the core (RFC 3261 §12, §16.6 step 4; IMS-35)."""
+class DialogCase(CoreCase):
+    """A test that sets up dialogs."""
 
     def call(self, caller: Phone, to: str = BOB) -> Any:
         """Set up a dialog; return it."""
@@ -237,6 +246,10 @@ class DialogTests(CoreCase):
     def bye(self, phone: Phone, dialog: Any) -> Response:
         response: Response = self.wait(phone.agent.request(dialog.request("BYE", [])))
         return response
+
+
+class DialogTests(DialogCase):
+    """Dialogs that stay on the core (RFC 3261 §12, §16.6 step 4; IMS-35)."""
 
     def test_dialog(self) -> None:
         """INVITE, ACK and BYE pass the core, without a second challenge."""
@@ -334,6 +347,59 @@ class DialogTests(CoreCase):
         self.successResultOf(self.core.endpoint.stop())
         self.make_core(CORE, self.stores)
         self.assertEqual(self.bye(alice, dialog).status, 200)
+
+
+class SecureTests(DialogCase):
+    """Calls to sips URIs (RFC 3261 §26.2.2; RFC 5630)."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        now = datetime.datetime.now(datetime.UTC)
+        write_certificates(folder, {"north": ((DOMAIN,), CORE)}, now)
+        pem, ca = folder / "north.pem", folder / "ca.pem"
+        listen = (f"udp:{CORE}:5060", f"tls:{CORE}:5061")
+        self.settings = {"listen": listen, "certificate": str(pem), "ca": str(ca)}
+        self.trust = ca.read_bytes()
+        super().setUp()
+
+    def secure(self, name: str, number: int) -> Phone:
+        """Return a phone that connects by TLS."""
+        ids = Ids(number)
+        endpoint = Endpoint(
+            self.network,
+            self.clock,
+            Resolver(self.clock, self.dns.ask, ids),
+            ids=ids,
+            tls=TlsSettings(trust=self.trust),
+        )
+        answerer = Answerer(f"{name}@{DOMAIN}", name, ids)
+        routes = [f"<sip:{DOMAIN}:5061;transport=tls;lr>"]
+        agent = UserAgent(endpoint, f"sip:{name}@{DOMAIN}", credentials=answerer, routes=routes)
+        phone = Phone(agent, f"10.0.1.{number}")
+        phone.contact = f"sips:{name}@{phone.host};ob"
+        return phone
+
+    def test_no_downgrade(self) -> None:
+        """Nothing sent to a sips URI leaves in clear for a sip contact (RFC 5630 §5.3)."""
+        alice, bob = self.secure("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        for method in ("MESSAGE", "INVITE"):
+            response = self.send(alice, f"sips:bob@{DOMAIN}", method)
+            self.assertEqual(response.status, 480)
+            self.assertEqual(response.first("Warning"), '380 omaim "SIPS Not Allowed"')
+        self.assertEqual(bob.got, [])
+
+    def test_dialog(self) -> None:
+        """A dialog with a sips contact stays on TLS: our marks are sips URIs (§16.6 step 4)."""
+        alice, bob = self.secure("alice", 1), self.secure("bob", 2)
+        outbound = [("Supported", "path, outbound")]
+        self.register(bob, f"{FlowTests.instance};reg-id=1", outbound)
+        dialog = self.call(alice, f"sips:bob@{DOMAIN}")
+        self.assertEqual({route.uri.scheme for route in dialog_routes(dialog)}, {"sips"})
+        self.assertEqual(len(bob.acks), 1)
+        self.assertEqual(self.bye(alice, dialog).status, 200)
+        self.assertEqual([flow.transport for flow in bob.flows], ["TLS", "TLS"])
 
 
 def dialog_routes(dialog: Any) -> list[NameAddr]:
