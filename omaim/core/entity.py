@@ -175,7 +175,7 @@ class Core(Service):
         stores, hooks, ids, now = node.stores, node.hooks, node.ids, node.clock.seconds
         ims = config.profile == "ims"
         own_uri = next(filter(None, map(endpoint.uri, ("UDP", "TCP", "TLS"))))
-        tokens, gruus = FlowTokens(ids.token(64).encode()), Gruus(key, ids)
+        tokens, gruus = FlowTokens(ids.token(64).encode(), key), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
         authenticator = Authenticator(config.domain, stores.users, nonces, config.algorithms)
         self.registrar = Registrar(

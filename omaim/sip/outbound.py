@@ -77,19 +77,23 @@ class FlowTokens:
 
     Args:
         key: at least 16 secret octets; new for each process, as serials are.
+        lasting: of tokens for datagrams, whose flow is its addresses and outlives a process
+            unnoticed by the user agent; ``key`` when not given.
 
     Spec: RFC 5626 §5.2
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_lasting")
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) < 16:
+    def __init__(self, key: bytes, lasting: bytes = b"") -> None:
+        if len(key) < 16 or 0 < len(lasting) < 16:
             raise UsageError("the flow token key is too short: give 16 octets or more")
         self._key = hashlib.sha256(key).digest()
+        self._lasting = hashlib.sha256(b"flow tokens" + lasting).digest() if lasting else self._key
 
     def _seal(self, content: bytes) -> bytes:
-        return hashlib.blake2s(content, key=self._key, digest_size=_SEAL).digest()
+        key = self._lasting if content[:4] == b"UDP " else self._key
+        return hashlib.blake2s(content, key=key, digest_size=_SEAL).digest()
 
     def make(self, flow: Flow) -> str:
         """Return the token of ``flow``, fit for the user part of a URI."""

@@ -131,6 +131,7 @@ class CoreCase(SynchronousTestCase):
     """A test with a core, whose settings :attr:`settings` extends."""
 
     settings: dict[str, Any] = {}
+    made = 0  # cores
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -145,7 +146,9 @@ class CoreCase(SynchronousTestCase):
     ) -> tuple[Node, Core]:
         """Return a started core at ``host``."""
         config = NodeConfig(state="memory:")
-        node = Node(config, self.clock, self.network, stores, self.dns.ask, Ids(len(host)))
+        self.made += 1
+        ids = Ids(len(host) + 100 * self.made)  # no process has the secrets of another
+        node = Node(config, self.clock, self.network, stores, self.dns.ask, ids)
         settings.setdefault("listen", (f"udp:{host}:5060", f"tcp:{host}:5060"))
         core = build(node, Config(**settings), f"core-{host}")
         core.setServiceParent(node)

@@ -220,6 +220,16 @@ class FlowTests(CoreCase):
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.assertEqual((len(edge.got), len(bob.got)), (1, 1))
 
+    def test_restart(self) -> None:
+        """A device behind a NAT notices no restart over UDP; its flow is still the way to it."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        bob.contact = "sip:bob@unreachable.invalid;ob"
+        outbound = [("Supported", "path, outbound")]
+        self.register(bob, f"{self.instance};reg-id=1", outbound)
+        self.successResultOf(self.core.endpoint.stop())
+        self.make_core(CORE, self.stores)
+        self.assertEqual(self.send(alice, BOB).status, 200)
+
     def test_closed(self) -> None:
         """A closed connection ends the binding (§7)."""
         alice = self.phone("alice", 1)

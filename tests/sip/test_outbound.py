@@ -45,6 +45,16 @@ class FlowTokenTests(SynchronousTestCase):
             new = Flow(transport, "192.0.2.1", 5060, "192.0.2.2", 4000, None, 2)
             self.assertEqual(tokens.open(tokens.make(old)).names(new), same)
 
+    def test_next_process(self) -> None:
+        """A datagram flow outlives the process that named it; a connection does not."""
+        here, later = FlowTokens(KEY, KEY[::-1]), FlowTokens(KEY * 2, KEY[::-1])
+        for transport, same in ((TCP, False), (UDP, True)):
+            flow = Flow(transport, "192.0.2.1", 5060, "192.0.2.2", 4000, None, 1)
+            if same:
+                self.assertTrue(later.open(here.make(flow)).names(flow))
+            else:
+                self.assertRaises(PeerError, later.open, here.make(flow))
+
     @given(FLOWS, st.data())
     def test_forged(self, flow: Flow, data: st.DataObject) -> None:
         """An altered token, one of another key and junk are 403 (§5.3.1)."""
