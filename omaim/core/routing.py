@@ -47,6 +47,7 @@ from omaim.stores.interfaces import IUserStore
 UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
 ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
 IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
+VISITS: Final = 4  # further Routes of ours, or pairs of them, taken off at once; a list may be long
 
 _log = Logger()
 
@@ -179,9 +180,12 @@ class Router:
         Spec: RFC 3261 §16.4; RFC 3608 §6.1
         """
         visited = preprocess(request, self._own, flow.transport, flow.local_port)
-        found = visited
-        while found and request.has("Route"):
+        for _ in range(VISITS):
+            if not visited or not request.has("Route"):
+                break
             found = preprocess(request, self._own)
+            if not found:
+                break
             visited += found
         return visited
 
