@@ -19,7 +19,7 @@ from omaim.bodies.cpim import IMDN, Address
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.bodies.imdn import DELIVERY, PROCESSING, destination, report
 from omaim.bodies.moments import write_moment
-from omaim.errors import PeerError
+from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.journal import icid_of
@@ -85,7 +85,12 @@ class Reports:
             recipient=made.recipient,
             disposition=disposition,
         )
-        await post(made, [event])
+        try:
+            await post(made, [event])
+        except Unavailable as error:
+            # What is reported on stays as it is, whether it was kept, refused or ended.
+            _log.error("a report on a message is lost: {why}", why=str(error))
+            return False
         return True
 
     async def of_stored(self, message: DeferredMessage, disposition: str, post: Post) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import fail
+
 from omaim.bodies.cpim import Cpim
 from omaim.bodies.imdn import DELIVERY, PROCESSING, is_report, report
+from omaim.errors import Unavailable
 from omaim.im.policy import Settings
 from omaim.node.events import ReportSent
-from omaim.stores.records import REPORT
+from omaim.stores.records import REPORT, DeferredMessage
 from tests.im.support import ALICE, BOB, XENIA, ImTestCase, cpim
 
 ALL = "positive-delivery, negative-delivery, processing, display"
@@ -42,6 +45,24 @@ class ServerReports(ImTestCase):
         self.assertEqual(message.wanted, [])
         (event,) = self.of(ReportSent)
         self.assertEqual((event.recipient, event.disposition), (ALICE, "stored"))
+
+    def test_store_down(self) -> None:
+        """A report that cannot be stored changes no answer: the message is kept, or refused."""
+        add = type(self.stores.deferred).add
+
+        def broken(store: Any, message: DeferredMessage, *more: Any) -> Any:
+            if message.kind == REPORT:
+                return fail(Unavailable("no disk"))
+            return add(store, message, *more)
+
+        self.patch(type(self.stores.deferred), "add", broken)
+        self.deferred(ALL)
+        self.assertEqual(len(self.waiting(BOB)), 1)
+        self.im.settings.put(BOB, Settings(rejects=frozenset({ALICE})))
+        response = self.send("term", ALICE, BOB, cpim(wanted=ALL), "message/cpim")
+        self.assertEqual(response.status, 403)
+        self.assertEqual(self.reports(), [])
+        self.flushLoggedErrors()
 
     def test_not_asked(self) -> None:
         """Who does not ask hears nothing; delivery and display are the client's to tell."""
