@@ -233,10 +233,10 @@ class Deferring:
         events = [event] if message.kind != REPORT else []
         records = self._journal.records(events, user)
         until = now + REMEMBER
+        await self._reports.of_stored(message, FAILED, self._delivery.post)
         if not await self._store.finish(user, [message.reference], EXPIRED, until, records):
             return
         self._journal.publish(events)
-        await self._reports.of_stored(message, FAILED, self._delivery.post)
         self._delivery.on_change(user)
 
 

@@ -362,8 +362,8 @@ class Delivery:
             status=status,
             why="refused by the recipient",
         )
-        await self._end(message, DELETED, [refused])
         await self._reports.of_stored(message, FAILED, self.post)
+        await self._end(message, DELETED, [refused])
         return True
 
     def _is_hopeless(self, message: DeferredMessage) -> bool:

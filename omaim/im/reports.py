@@ -10,6 +10,7 @@ Spec: RFC 5438 §8, §8.1, §8.2
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import Final
 
 import attrs
@@ -59,6 +60,7 @@ class Reports:
         recipient: str,
         charging: str,
         post: Post,
+        name: str = "",
     ) -> bool:
         """Tell the sender of a message what became of it, if the sender asked for that.
 
@@ -67,11 +69,12 @@ class Reports:
             recipient: the address that the message was for.
             charging: P-Charging-Vector of the message, "" without.
             post: sends; a report that cannot be made or sent hurts nobody else.
+            name: Message-ID of the report; one that nobody can guess if empty.
 
         Returns: whether there is a report.
         """
         try:
-            made = self._make(content, disposition, sender, recipient, charging)
+            made = self._make(content, disposition, sender, recipient, charging, name)
         except PeerError as error:
             _log.info("no report on a message: {why}", why=error.why)
             return False
@@ -94,16 +97,29 @@ class Reports:
         return True
 
     async def of_stored(self, message: DeferredMessage, disposition: str, post: Post) -> bool:
-        """Report on a message that was in the store."""
+        """Report on a message that is in the store.
+
+        The report is called the same each time, so that the store knows it again: who reports
+        first and then ends the message neither loses the report in a crash nor doubles it.
+        """
         if message.kind == REPORT:
             return False
         charging = next((value for name, value in message.headers if name == VECTOR), "")
         content = Content(message.content_type, message.body)
         recipient = address_of(message.recipient)
-        return await self.send(content, disposition, message.sender, recipient, charging, post)
+        name = sha256(f"{disposition} {message.reference}".encode()).hexdigest()[:24]
+        return await self.send(
+            content, disposition, message.sender, recipient, charging, post, name
+        )
 
     def _make(
-        self, content: Content, disposition: str, sender: str, recipient: str, charging: str
+        self,
+        content: Content,
+        disposition: str,
+        sender: str,
+        recipient: str,
+        charging: str,
+        name: str,
     ) -> DeferredMessage | None:
         cpim = content.cpim
         if cpim is None or sender == ANONYMOUS:
@@ -118,7 +134,7 @@ class Reports:
             cpim,
             kind,
             disposition,
-            ids.token(24),
+            name or ids.token(24),
             recipient=address,
             date_time=write_moment(now),
         )

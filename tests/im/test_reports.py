@@ -64,6 +64,27 @@ class ServerReports(ImTestCase):
         self.assertEqual(self.reports(), [])
         self.flushLoggedErrors()
 
+    def test_end_fails(self) -> None:
+        """The end of a message is reported once, also when noting the end fails at first."""
+        store = type(self.stores.deferred)
+        finish = store.finish
+        down = [True]
+
+        def broken(own: Any, recipient: str, *more: Any) -> Any:
+            if recipient == BOB and down[0]:
+                return fail(Unavailable("no disk"))
+            return finish(own, recipient, *more)
+
+        self.patch(store, "finish", broken)
+        self.deferred("negative-delivery", headers=(("Expires", "60"),))
+        self.clock.advance(120)
+        self.assertEqual(len(self.reports()), 1)
+        down[0] = False
+        self.clock.advance(60)
+        self.assertEqual([one.status for _, one in self.reports()], ["failed"])
+        self.assertEqual(self.waiting(BOB), [])
+        self.flushLoggedErrors()
+
     def test_not_asked(self) -> None:
         """Who does not ask hears nothing; delivery and display are the client's to tell."""
         self.deferred("positive-delivery, negative-delivery, display")
