@@ -498,28 +498,29 @@ class Line:
     Attributes:
         heard: all octets that came.
         state: "connecting", "up" or "gone".
+        stream: while it is up.
     """
 
     def __init__(self) -> None:
         self.heard = b""
         self.state = "connecting"
-        self._stream: Stream | None = None
+        self.stream: Stream | None = None
         self._before = b""
 
     def send(self, data: bytes) -> None:
         """Send octets, at once or when the stream is up."""
-        if self._stream is None:
+        if self.stream is None:
             self._before += data
         else:
-            self._stream.write(data)
+            self.stream.write(data)
 
     def close(self) -> None:
         """End it."""
-        if self._stream is not None:
-            self._stream.close()
+        if self.stream is not None:
+            self.stream.close()
 
     def connected(self, stream: Stream) -> None:
-        self.state, self._stream = "up", stream
+        self.state, self.stream = "up", stream
         if self._before:
             stream.write(self._before)
 
@@ -527,10 +528,10 @@ class Line:
         self.heard += data
 
     def drained(self) -> None:
-        pass
+        """All is written; there is nothing more to do."""
 
     def closed(self, why: str) -> None:
-        self.state, self._stream = "gone", None
+        self.state, self.stream = "gone", None
 
 
 __all__ = [

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.client import Client
-from omaim.net.network import Stream
 from omaim.net.tls import TlsSettings
 from omaim.sip.answering import Answerer
 from omaim.sip.message import Request, Response
 from omaim.sip.parser import Limits, parse_datagram
+from omaim.testing.peers import Line
 from omaim.testing.scenario import Layout, Scenario, ScenarioNetwork
 from omaim.testing.stages import Simulated
 
@@ -148,41 +148,6 @@ class Attacker:
         tls = TlsSettings(verify=False) if port == SIPS else None
         self.net.network.connect_stream(target, port, line, tls, local_host=host)
         return line
-
-
-class Line:
-    """One stream of an attacker, which does no more than it is told.
-
-    Attributes:
-        heard: all octets that came.
-        state: "connecting", "up" or "gone".
-    """
-
-    def __init__(self) -> None:
-        self.heard = b""
-        self.state = "connecting"
-        self.stream: Stream | None = None
-        self._before = b""
-
-    def send(self, data: bytes) -> None:
-        if self.stream is None:
-            self._before += data
-        else:
-            self.stream.write(data)
-
-    def connected(self, stream: Stream) -> None:
-        self.state, self.stream = "up", stream
-        if self._before:
-            stream.write(self._before)
-
-    def received(self, data: bytes) -> None:
-        self.heard += data
-
-    def drained(self) -> None:
-        """All is written; there is nothing more to do."""
-
-    def closed(self, why: str) -> None:
-        self.state, self.stream = "gone", None
 
 
 class Insider:
