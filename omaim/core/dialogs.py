@@ -65,6 +65,10 @@ class Dialogs:
             down = f"{down}.{self._tokens.make(flow)}"
         return record_route(self._at(arrived.transport, up, sips), self._at(transport, down, sips))
 
+    def mark(self, call_id: str) -> str:
+        """Return the Record-Route value for a dialog with ourselves, which leads back here."""
+        return f"<{self._at('UDP', self._seal(call_id), False)};lr>"
+
     def way(
         self, request: Request, visited: list[str], arrived: Flow, neighbour: Neighbour | None
     ) -> Flow | None:

@@ -100,6 +100,7 @@ class Core(Service):
         )
         self.registrar: Registrar
         self.router: Router
+        self._dialogs: Dialogs
         add_commands(node, name, config.domain, lambda: self.registrar)
         self.notifier: Notifier
         self._agent: UserAgent
@@ -195,7 +196,7 @@ class Core(Service):
         )
         functions = ChargingFunctions(config.ccf, config.ecf)
         charging = Charging(ids, config.domain, endpoint.via_host, functions, ims)
-        dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
+        dialogs = self._dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
         policy = ForkPolicy(config.timer_c, serialise=False)
         forwarder = Forwarder(
             endpoint, self._neighbours, charging, dialogs, self.admission, policy, now, ids
@@ -341,6 +342,9 @@ class Core(Service):
         event = request.event
         if event is None or event.package != "reg":
             return False
+        if any(isinstance(one.uri, SipUri) and self._here(one.uri) for one in request.contacts):
+            # A GRUU: only the proxy part of us knows the way to it (RFC 5627 §6.1).
+            request.prepend("Record-Route", self._dialogs.mark(request.call_id))
         self._agent.receive(job.transaction)
         return True
 

@@ -53,6 +53,20 @@ class RegEventTests(CoreCase):
             self.assertEqual(contact.uri, self.bob.contact)
             self.assertIn(("+g.oma.sip-im", ""), contact.params)
 
+    def test_subscribed_by_gruu(self) -> None:
+        """Who subscribes under its GRUU is told at its device (RFC 5627 §6.1)."""
+        instance = ';+sip.instance="<urn:uuid:00000000-0000-4000-8000-000000000001>"'
+        answer = self.register(self.bob, instance, [("Supported", "gruu")])
+        self.bob.contact = answer.contacts[0].params.get("pub-gruu") or ""
+        self.assertEqual(self.subscribe(self.bob).status, 200)
+        self.assertEqual(len(self.documents()), 1)
+        dialog = as_uac(self.request, self.response)
+        dialog.local_seq = self.response.cseq.number
+        again = dialog.request("SUBSCRIBE", [("Event", "reg"), ("Expires", "0")])
+        self.assertEqual(self.wait(self.bob.agent.request(again)).status, 200)
+        self.clock.advance(1.0)
+        self.assertEqual(len(self.documents()), 2)
+
     def test_nothing(self) -> None:
         """Who is not registered is told so."""
         self.subscribe(self.bob)
