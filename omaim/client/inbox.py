@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from hashlib import sha256
 from typing import Final
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
@@ -21,11 +22,13 @@ from omaim.client.messages import Message, Report, Sent, Typing
 from omaim.client.reading import NotTaken, Received, read, sent_at
 from omaim.errors import PeerError
 from omaim.roles.incoming import Incoming
-from omaim.sip.message import Response
+from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 
 REMEMBERED: Final = 10_000  # messages of which a repeat is recognised, and sent ones with reports
 WAITING: Final = 1_000  # messages that nobody has fetched; more are refused, so that they wait
+
+_Name = tuple[str, ...]  # what tells a message from any other
 
 _log = Logger()
 
@@ -65,7 +68,7 @@ class Inbox:
         self._report = report
         self._reply = reply
         self._later = later
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen: OrderedDict[_Name, None] = OrderedDict()
         self._sent: OrderedDict[str, Sent] = OrderedDict()
         self._waiting: deque[Message] = deque()
         self._readers: deque[Deferred[Message]] = deque()
@@ -137,36 +140,34 @@ class Inbox:
             self._hand(self.on_typing, Typing(found.sender, found.typing.state == ACTIVE))
         elif found.waiting is not None:
             self._hand(self.on_waiting, found.waiting)
-        elif self._is_new(found):
-            if self.on_message is None and len(self._waiting) >= WAITING:
-                raise PeerError("the inbox is full", 480)
-            self._take(found, sent_at(request, found))
+        else:
+            name = _name(request, found)
+            if self._is_new(name):
+                if self.on_message is None and len(self._waiting) >= WAITING:
+                    raise PeerError("the inbox is full", 480)
+                self._take(found, name, sent_at(request, found))
         return incoming.response(200)
 
-    def _is_new(self, found: Received) -> bool:
-        """Note a message by author and Message-ID; False when it is known.
+    def _is_new(self, name: _Name | None) -> bool:
+        """Tell whether a message is not one that is known.
 
         Whoever delivers may do it twice: after a restart, or when our answer was lost.
         """
-        envelope = found.envelope
-        if envelope is None or not envelope.message_id:
+        if name is None or name not in self._seen:
             return True
-        key = (canonical_aor(found.sender), envelope.message_id)
-        if key in self._seen:
-            self._seen.move_to_end(key)
-            return False
-        return True
+        self._seen.move_to_end(name)
+        return False
 
-    def _remember(self, found: Received) -> None:
-        if found.envelope is not None and found.envelope.message_id:
-            self._seen[(canonical_aor(found.sender), found.envelope.message_id)] = None
+    def _remember(self, name: _Name | None) -> None:
+        if name is not None:
+            self._seen[name] = None
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
 
-    def _take(self, found: Received, moment: float) -> None:
+    def _take(self, found: Received, name: _Name | None, moment: float) -> None:
         reported: Deferred[bool] = Deferred()
         message = self._message(found, moment, reported)
-        self._remember(found)
+        self._remember(name)
         # After the answer to the message itself, which goes out when this returns.
         self._later(self._delivered, found, reported)
         if self.on_message is not None:
@@ -224,6 +225,21 @@ class Inbox:
         if act is None:
             return
         maybeDeferred(_call, act, what).addErrback(_broken)
+
+
+def _name(request: Request, found: Received) -> _Name | None:
+    """Return what tells a message apart: its author and Message-ID, if it has one.
+
+    Without, a repeat has the Call-ID, the Date and the content of the first; ``None`` if there
+    is no Date, as some people's devices send all they say with one Call-ID.
+    """
+    envelope = found.envelope
+    if envelope is not None and envelope.message_id:
+        return canonical_aor(found.sender), envelope.message_id
+    date = request.first("Date")
+    if not date:
+        return None
+    return found.sender, request.call_id, date, sha256(request.body).hexdigest()
 
 
 def _call(act: Callable[..., object], what: object) -> object:

@@ -199,6 +199,7 @@ class Server:
         *,
         sender: str = BOB,
         headers: list[tuple[str, str]] | None = None,
+        call_id: str = "",
     ) -> Coroutine[Any, Any, Response]:
         """Send a MESSAGE to the client that registered last; the coroutine awaits the answer."""
         fields = [
@@ -208,6 +209,8 @@ class Server:
         ]
         request = self.ua.make("MESSAGE", self.contact, fields, body)
         request.set("From", f"<{sender}>;tag={self.ua.ids.tag()}")
+        if call_id:
+            request.set("Call-ID", call_id)
         return self.ua.request(request)
 
 

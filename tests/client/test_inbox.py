@@ -61,6 +61,26 @@ class InboxTests(ServedTests):
         self.take(cpim("hello", message_id="m2"))
         self.assertEqual(len(self.got), 3)
 
+    def test_repeated_without_id(self) -> None:
+        """A repeat of a message without Message-ID is known by Call-ID, Date and content; those
+        that say less may be new ones."""
+
+        noon, later = "Mon, 23 Nov 2026 12:00:00 GMT", "Mon, 23 Nov 2026 12:00:01 GMT"
+        for said in (
+            (b"hello", "1@x", noon),
+            (b"hello", "1@x", noon),
+            (b"hello", "1@x", later),
+            (b"hello!", "1@x", noon),
+            (b"hello", "2@x", noon),
+            (b"hello", "1@x", ""),
+            (b"hello", "1@x", ""),
+        ):
+            body, call_id, date = said
+            headers = [("Date", date)] if date else None
+            answer = self.take(body, "text/plain", headers=headers, call_id=call_id)
+            self.assertEqual(answer.status, 200)
+        self.assertEqual(len(self.got), 6)
+
     def test_repeats_are_forgotten(self) -> None:
         """What is remembered of old messages is bounded."""
         self.patch(inbox, "REMEMBERED", 3)
