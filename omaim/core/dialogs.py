@@ -65,9 +65,16 @@ class Dialogs:
             down = f"{down}.{self._tokens.make(flow)}"
         return record_route(self._at(arrived.transport, up, sips), self._at(transport, down, sips))
 
-    def mark(self, call_id: str) -> str:
-        """Return the Record-Route value for a dialog with ourselves, which leads back here."""
-        return f"<{self._at('UDP', self._seal(call_id), False)};lr>"
+    def mark(self, call_id: str, flow: Flow | None = None) -> str:
+        """Return the Record-Route value for a dialog with ourselves, which leads back here.
+
+        Args:
+            flow: by which the peer wants to be reached; ``None`` by its Contact.
+        """
+        user = self._seal(call_id)
+        if flow is not None:
+            user = f"{user}.{self._tokens.make(flow)}"
+        return f"<{self._at('UDP', user, False)};lr>"
 
     def way(
         self, request: Request, visited: list[str], arrived: Flow, neighbour: Neighbour | None

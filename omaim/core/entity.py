@@ -342,9 +342,14 @@ class Core(Service):
         event = request.event
         if event is None or event.package != "reg":
             return False
-        if any(isinstance(one.uri, SipUri) and self._here(one.uri) for one in request.contacts):
-            # A GRUU: only the proxy part of us knows the way to it (RFC 5627 §6.1).
-            request.prepend("Record-Route", self._dialogs.mark(request.call_id))
+        flow = job.transaction.flow
+        if not flow.reliable:  # by a connection we answer on it whatever Contact says
+            for uri in [contact.uri for contact in request.contacts]:
+                # Only the proxy part of us knows the ways of RFC 5627 §6.1 and RFC 5626 §5.3.
+                if isinstance(uri, SipUri) and self._here(uri):
+                    request.prepend("Record-Route", self._dialogs.mark(request.call_id))
+                elif isinstance(uri, SipUri) and uri.ob and job.neighbour is None:
+                    request.prepend("Record-Route", self._dialogs.mark(request.call_id, flow))
         self._agent.receive(job.transaction)
         return True
 

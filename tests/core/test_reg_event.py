@@ -67,6 +67,14 @@ class RegEventTests(CoreCase):
         self.clock.advance(1.0)
         self.assertEqual(len(self.documents()), 2)
 
+    def test_behind_nat(self) -> None:
+        """Who asks for its flow in Contact is told by it (RFC 5626 §5.3)."""
+        for number, transport in enumerate(("udp", "tcp")):
+            phone = self.phone("bob", 20 + number, route=f"<sip:{CORE};transport={transport};lr>")
+            phone.contact = f"sip:bob@unreachable.invalid;transport={transport};ob"
+            self.assertEqual(self.subscribe(phone).status, 200)
+            self.assertEqual(len(self.documents(phone)), 1, transport)
+
     def test_nothing(self) -> None:
         """Who is not registered is told so."""
         self.subscribe(self.bob)
