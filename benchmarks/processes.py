@@ -130,13 +130,13 @@ def start_kamailio(core: int, folder: Path, tuned: bool, defines: list[str]) -> 
 
     Args:
         tuned: the fast memory manager, one worker for one core; else both as Debian has
-            them, but for the memory: in Debian's 64 MiB 5,000 messages are too many.
+            them, but for the memory: Debian's 64 MiB are full after 5,000 messages.
         defines: further switches of the configuration.
     """
     port = free_port()
     command = [kamailio(), "-DD", "-E", "-f", str(HERE / "kamailio" / "kamailio.cfg")]
     command += ["-Y", str(folder), "-P", str(folder / "pid"), "-w", str(folder)]
-    command += ["-m", "512", "-M", "8", *(["-x", "fm"] if tuned else [])]
+    command += ["-m", "2048", "-M", "8", *(["-x", "fm"] if tuned else [])]
     for define in [f"PORT={port}", *(["WORKERS=1"] if tuned else []), *defines]:
         command += ["-A", define]
     server = Server(("127.0.0.1", port), command, core, folder)

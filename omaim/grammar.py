@@ -21,6 +21,12 @@ _is_token: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 # e-mail-like values are seen there; no separator that could end the value for someone else.
 _is_bare: Final = re.compile(r"[!#-+\--:=?-~]+").fullmatch
 _quoted: Final = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
+# All up to a separator outside quotes and brackets; possessive, so that nothing is tried twice.
+_to_comma: Final = re.compile(r'(?:[^",<]++|"(?:[^"\\\r\n]|\\[^\r\n])*+"|<[^>]*+>)*+').match
+_to_semicolon: Final = re.compile(r'(?:[^";<]++|"(?:[^"\\\r\n]|\\[^\r\n])*+"|<[^>]*+>)*+').match
+_PAIR: Final = r"""([A-Za-z0-9\-.!%*_+`'~]++)=("[^"\\\r\n]*+"|[!#-+\--:=?-~]++)"""
+_pairs: Final = re.compile(_PAIR).findall
+_are_pairs: Final = re.compile(rf"[ \t]*+{_PAIR}(?:[ \t]*+,[ \t]*+{_PAIR})*+[ \t]*+").fullmatch
 _is_hostname: Final = re.compile(r"[a-z0-9_][a-z0-9_\-.]*").fullmatch
 _unescape_pair: Final = re.compile(r"\\(.)", re.DOTALL).sub
 _must_escape: Final = re.compile(r'(["\\])').sub
@@ -93,6 +99,10 @@ def end_of_quoted(text: str, start: int) -> int:
 def split_outside(text: str, separator: str) -> list[str]:
     """Cut ``text`` at each ``separator`` that is outside quotes and angle brackets.
 
+    Args:
+        text: what to cut.
+        separator: "," or ";".
+
     Returns:
         The pieces without the white space around them, empty ones too.
     Raises:
@@ -100,26 +110,19 @@ def split_outside(text: str, separator: str) -> list[str]:
     """
     if '"' not in text and "<" not in text:
         return [piece.strip(" \t") for piece in text.split(separator)]
+    piece = _to_comma if separator == "," else _to_semicolon
     pieces: list[str] = []
     start = 0
-    position = 0
     size = len(text)
-    while position < size:
-        char = text[position]
-        if char == separator:
-            pieces.append(text[start:position].strip(" \t"))
-            position += 1
-            start = position
-        elif char == '"':
-            position = end_of_quoted(text, position)
-        elif char == "<":
-            position = text.find(">", position) + 1
-            if position == 0:
-                raise PeerError("an angle bracket is not closed")
-        else:
-            position += 1
-    pieces.append(text[start:].strip(" \t"))
-    return pieces
+    while True:
+        found = piece(text, start)
+        end = size if found is None else found.end()
+        pieces.append(text[start:end].strip(" \t"))
+        if end == size:
+            return pieces
+        if text[end] != separator:
+            raise PeerError("a quoted string or an angle bracket does not end")
+        start = end + 1
 
 
 def split_header_list(text: str) -> list[str]:
@@ -271,6 +274,15 @@ def _plain_params(text: str) -> Params | None:
 
 def parse_param_list(text: str, separator: str = ",") -> Params:
     """Return ``name=value`` pairs cut by ``separator``, as digest headers have them."""
+    if separator == "," and _are_pairs(text) is not None:
+        # The frequent form: nothing escaped, no white space around "=".
+        names: list[str] = []
+        raw: list[str | None] = []
+        for name, value in _pairs(text):
+            names.append(name.lower())
+            raw.append(value)
+        if len(names) <= MAX_PARAMS and len(set(names)) == len(names):
+            return Params(names, raw)
     return _params_of(split_outside(text, separator))
 
 

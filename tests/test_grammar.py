@@ -105,6 +105,24 @@ class ParamsTests(SynchronousTestCase):
         self.assertEqual([params.get(name) for name in params.names], ["a,b", "c", "TRUE"])
         self.assertRaises(PeerError, grammar.parse_param_list, 'realm="a",,nonce="c"')
 
+    @given(
+        st.dictionaries(
+            st.from_regex("[a-z][a-z0-9-]{0,7}", fullmatch=True),
+            st.from_regex(r'[A-Za-z0-9=/+:.-]{1,9}|"[^"\\\r\n]{0,9}"', fullmatch=True),
+            min_size=1,
+            max_size=9,
+        ),
+        st.sampled_from([",", ", ", " ,\t"]),
+        st.sampled_from(["=", " = "]),
+    )
+    def test_pairs(self, pairs: dict[str, str], comma: str, equals: str) -> None:
+        """However a list is spaced, its values come out as written, quotes and all."""
+        text = comma.join(name.upper() + equals + value for name, value in pairs.items())
+        params = grammar.parse_param_list(text)
+        self.assertEqual(params, Params(list(pairs), list(pairs.values())))
+        self.assertRaises(PeerError, grammar.parse_param_list, text + comma)
+        self.assertRaises(PeerError, grammar.parse_param_list, text + comma + text)
+
 
 class HostTests(SynchronousTestCase):
     @given(host=strategies.hosts(), port=strategies.ports())
