@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 
-from omaim.errors import Unavailable
+from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.deferred import Deferring
@@ -86,6 +86,8 @@ class Lists:
         outcomes: list[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
         for good, outcome in outcomes:
             if not good:
+                if outcome.check(PeerError):  # what is inside is broken, for everybody alike
+                    raise outcome.value
                 # Those that are kept are known again when the sender repeats the message.
                 raise Unavailable(f"a copy was not kept: {outcome.getErrorMessage()}")
         return Served(202, tuple(sorted(seen)))

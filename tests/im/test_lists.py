@@ -261,6 +261,15 @@ class LimitTests(ListTestCase):
         self.assertEqual([(one.status, one.recipient_uri) for one in found], [("failed", BOB)])
         self.assertIn(CAROL, [one.uri for one in self.core.seen])
 
+    def test_broken_inside(self) -> None:
+        """What is broken deep inside is the sender's fault, 400; to repeat it does not help."""
+        text = cpim(to=EXPLODER, wanted="processing")
+        text = text.replace(b"Content-Type: text/plain", b"Content-Type: multipart/mixed")
+        self.assertIn(b"multipart/mixed", text)
+        people = Entry(BOB), Entry(XENIA)
+        self.assertEqual(self.explode(*people, text=text, kind="message/cpim").status, 400)
+        self.assertEqual(self.core.seen, [])
+
     def test_store_down(self) -> None:
         """Nothing is promised that is not stored: 503, so that the sender repeats."""
         self.patch(type(self.stores.deferred), "add", lambda *_: fail(Unavailable("no disk")))
