@@ -33,13 +33,14 @@ def table(found: dict[str, Any]) -> str:
                 f"- {one['server']}: forgetting a relayed MESSAGE 32 s later takes "
                 f"{one['late_us']:.1f} µs more."
             )
-    through = {one["server"]: one["paced_us"] for one in results if one["key"] == "im"}
-    plain = {one["server"]: one["paced_us"] for one in results if one["key"] == "relay"}
-    for server, cost in through.items():
-        if server in plain:
+    plain = {one["server"]: one for one in results if one["key"] == "relay"}
+    for one in results:
+        base = plain.get(one["server"])
+        if one["key"] == "im" and base:
+            paced, busy = (one[kind] / base[kind] for kind in ("paced_us", "busy_us"))
             lines.append(
-                f"- {server}: a MESSAGE through the IM Server costs {cost / plain[server]:.1f} "
-                f"times the plain relay."
+                f"- {one['server']}: a MESSAGE through the IM Server costs {paced:.1f} times the "
+                f"plain relay, busy {busy:.1f} times."
             )
     for one in results:
         if "per_binding" in one:
