@@ -21,12 +21,13 @@ _is_token: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 # e-mail-like values are seen there; no separator that could end the value for someone else.
 _is_bare: Final = re.compile(r"[!#-+\--:=?-~]+").fullmatch
 _quoted: Final = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
-# All up to a separator outside quotes and brackets; possessive, so that nothing is tried twice.
-_to_comma: Final = re.compile(r'(?:[^",<]++|"(?:[^"\\\r\n]|\\[^\r\n])*+"|<[^>]*+>)*+').match
-_to_semicolon: Final = re.compile(r'(?:[^";<]++|"(?:[^"\\\r\n]|\\[^\r\n])*+"|<[^>]*+>)*+').match
+# All up to a separator outside quotes and brackets. The alternatives begin differently, so nothing
+# is tried twice; a repeated group is not possessive, as Python 3.11 before 3.11.4 mistakes those.
+_to_comma: Final = re.compile(r'(?:[^",<]++|"(?:[^"\\\r\n]|\\[^\r\n])*"|<[^>]*+>)*').match
+_to_semicolon: Final = re.compile(r'(?:[^";<]++|"(?:[^"\\\r\n]|\\[^\r\n])*"|<[^>]*+>)*').match
 _PAIR: Final = r"""([A-Za-z0-9\-.!%*_+`'~]++)=("[^"\\\r\n]*+"|[!#-+\--:=?-~]++)"""
 _pairs: Final = re.compile(_PAIR).findall
-_are_pairs: Final = re.compile(rf"[ \t]*+{_PAIR}(?:[ \t]*+,[ \t]*+{_PAIR})*+[ \t]*+").fullmatch
+_are_pairs: Final = re.compile(rf"[ \t]*+{_PAIR}(?:[ \t]*+,[ \t]*+{_PAIR})*[ \t]*+").fullmatch
 _is_hostname: Final = re.compile(r"[a-z0-9_][a-z0-9_\-.]*").fullmatch
 _unescape_pair: Final = re.compile(r"\\(.)", re.DOTALL).sub
 _must_escape: Final = re.compile(r'(["\\])').sub

@@ -13,11 +13,11 @@ from omaim.errors import PeerError, UsageError
 _NAMECHAR: Final = r"[!#-'*+\-^-`|~0-9A-Za-z]"
 _LINE: Final = re.compile(
     rf"({_NAMECHAR}+(?:\.{_NAMECHAR}+)?):"
-    rf"((?:;{_NAMECHAR}+=(?:\"(?:[^\"\\]|\\.)*+\"|[^;\" ]*))*) ?(.*)"
+    rf"((?:;{_NAMECHAR}+=(?:\"(?:[^\"\\]|\\.)*\"|[^;\" ]*))*) ?(.*)"
 )
 ABSOLUTE_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[!#-;=?-~]*")
 FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f]")
-_PARAM: Final = re.compile(rf";({_NAMECHAR}+)=(?:\"((?:[^\"\\]|\\.)*+)\"|([^;\" ]*))")
+_PARAM: Final = re.compile(rf";({_NAMECHAR}+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^;\" ]*))")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.)|\Z)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _TOKENS: Final = re.compile(

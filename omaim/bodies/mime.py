@@ -23,7 +23,7 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TYPE: Final = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:/([!#$%&'*+\-.^_`|~0-9A-Za-z]+))?")
 _PARAM: Final = re.compile(
     r"\s*;\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*"
-    r"(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;,\"()<>@:\\/\[\]?=]+))",
+    r"(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"()<>@:\\/\[\]?=]+))",
     re.DOTALL,
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)

@@ -41,11 +41,11 @@ _DECLARATION: Final = re.compile(
 # One token of markup. Alternatives that fail do so for good: the caller then refuses the whole,
 # so that no input is looked at twice.
 _MARKUP: Final = re.compile(
-    r"<(?:(!--)(?:(?!--).)*+-->"
-    r"|(!\[CDATA\[)(?:(?!\]\]>).)*+\]\]>"
-    r"|(\?)(?:(?!\?>).)*+\?>"
+    r"<(?:(!--)(?:(?!--).)*-->"
+    r"|(!\[CDATA\[)(?:(?!\]\]>).)*\]\]>"
+    r"|(\?)(?:(?!\?>).)*\?>"
     r"|(/)[^<>]*+>"
-    r"|(?![!?/])[^<>\"']*+(?:\"[^\"<]*+\"[^<>\"']*+|'[^'<]*+'[^<>\"']*+)*+>)",
+    r"|(?![!?/])[^<>\"']*+(?:\"[^\"<]*+\"[^<>\"']*+|'[^'<]*+'[^<>\"']*+)*>)",
     re.DOTALL,
 )
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

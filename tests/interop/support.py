@@ -36,6 +36,21 @@ from omaim.sip.answering import Answerer
 from omaim.sip.message import Request, Response
 
 
+def own_mounts() -> list[str]:
+    """Return what runs a command with mounts of its own.
+
+    Raises:
+        SkipTest: this system does not let us.
+    """
+    unshare = program("unshare")
+    for options in ("-rm", "-m"):
+        trial = [unshare, options, "mount", "--bind", "/etc/hosts", "/etc/hosts"]
+        if not subprocess.run(trial, capture_output=True).returncode:
+            return [unshare, options]
+    sys.stderr.write("\nINTEROP NOT RUN: programs cannot have a hosts file of their own here\n")
+    raise SkipTest("unshare does not work here: interop was NOT run")
+
+
 def program(name: str) -> str:
     """Return the path of a program.
 
@@ -230,11 +245,7 @@ class InteropCase(TestCase):
         return running
 
     def named(self, *command: str) -> list[str]:
-        """Return a command that finds the lab's domains in a hosts file of its own.
-
-        Raises:
-            SkipTest: this system does not let us give a program its own files.
-        """
+        """Return a command that finds the lab's domains in a hosts file of its own."""
         homes = self.plan.homes
         hosts = [f"{home.core} {home.domain} core.{home.domain}" for home in homes]
         hosts += ["127.0.0.1 localhost", f"127.0.0.1 phone.example {socket.gethostname()}"]
@@ -246,8 +257,4 @@ class InteropCase(TestCase):
             f"mount --bind {self.folder}/hosts /etc/hosts && "
             f"mount --bind {self.folder}/resolv /etc/resolv.conf"
         )
-        unshare = program("unshare")
-        if subprocess.run([unshare, "-rm", "sh", "-c", mounts], capture_output=True).returncode:
-            sys.stderr.write(f"\nINTEROP NOT RUN: no own /etc/hosts for {command[0]} here\n")
-            raise SkipTest("unshare -rm does not work here: interop was NOT run")
-        return [unshare, "-rm", "sh", "-c", f'{mounts} && exec "$@"', "sh", *command]
+        return [*own_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", *command]

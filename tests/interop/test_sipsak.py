@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.interop.support import InteropCase, Running, program
+from tests.interop.support import InteropCase, Running, own_mounts, program
 
 MESSAGE = """\
 MESSAGE sip:xenia@south.example SIP/2.0
@@ -24,6 +24,7 @@ Content-Length: {length}
 class SipsakTests(InteropCase):
     def setUp(self) -> Any:
         self.sipsak = program("sipsak")
+        own_mounts()
         return super().setUp()
 
     async def sipsak_run(self, *options: str, password: str = "alice-secret") -> Running:

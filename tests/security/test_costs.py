@@ -21,6 +21,7 @@ ALICE: Final = "sip:alice@north.example"
 BOB: Final = "sip:bob@north.example"
 SIZE: Final = 15_000  # octets of a header line, just under the limit
 LINES: Final = 3  # of them, just under the limit of all together
+MOST: Final = 600  # times the cost of a usual message: by octets it is 100
 
 _ITEMS: Final = {
     "Via": "SIP/2.0/UDP a;branch=z9hG4bKa",
@@ -45,12 +46,26 @@ _ITEMS: Final = {
 _CHAINS: Final = ("(", '"', "<", ";a", ";a=b", "\\", "%41", "[", ",", " ", "\r\n ", "é", "&a=b")
 
 
+async def usual_cost(net: ScenarioNetwork, attacker: Attacker) -> float:
+    """Return what one message of usual length costs here and now, in seconds of processor."""
+    rounds = 20
+    began = process_time()
+    for number in range(rounds):
+        source = attacker.source()
+        attacker.forge(
+            source, text_of("MESSAGE", BOB, source, sender=ALICE, branch=f"z9hG4bKu{number}")
+        )
+        await net.sleep(0.2)
+    return (process_time() - began) / rounds
+
+
 class HeaderTests(AttackCase):
     def test_long_lists(self) -> None:
-        """Thousands of values in any header that servers read cost a fraction of a second."""
+        """Thousands of values in any header that servers read cost no more than in proportion."""
 
         async def script(net: ScenarioNetwork) -> None:
             attacker = Attacker(net)
+            usual = await usual_cost(net, attacker)
             worst: list[tuple[float, str]] = []
             for number, (name, item) in enumerate(_ITEMS.items()):
                 value = ",".join([item] * (SIZE // (len(item) + 1)))
@@ -70,7 +85,7 @@ class HeaderTests(AttackCase):
                         attacker.forge(source, data, target)
                         await net.sleep(0.2)
                         worst.append((process_time() - began, f"{method} {name} {target}"))
-            self.assertLess(max(worst)[0], 0.2, sorted(worst)[-3:])
+            self.assertLess(max(worst)[0], MOST * usual, sorted(worst)[-3:])
 
         self.play(script)
 
@@ -79,6 +94,7 @@ class HeaderTests(AttackCase):
 
         async def script(net: ScenarioNetwork) -> None:
             attacker = Attacker(net)
+            usual = await usual_cost(net, attacker)
             worst: list[tuple[float, str]] = []
             for number, piece in enumerate(_CHAINS):
                 long = piece * (SIZE // len(piece))
@@ -103,7 +119,7 @@ class HeaderTests(AttackCase):
                     attacker.forge(source, data)
                     await net.sleep(0.2)
                     worst.append((process_time() - began, f"{piece!r} in the URI"))
-            self.assertLess(max(worst)[0], 0.2, sorted(worst)[-3:])
+            self.assertLess(max(worst)[0], MOST * usual, sorted(worst)[-3:])
 
         self.play(script)
 

@@ -536,7 +536,9 @@ def reference(statuses: list[int]) -> set[int]:
     helpful = chosen & {401, 407} or chosen & {415, 420, 484}
     if helpful:
         return helpful
-    return {500} if chosen == {503} else chosen - {503}
+    if chosen == {503}:
+        return {500}
+    return {480 if status == 430 else status for status in chosen - {503}}
 
 
 class RandomForkTests(SynchronousTestCase):
