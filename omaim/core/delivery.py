@@ -17,6 +17,7 @@ from omaim.sip.bindings import Binding, choose
 from omaim.sip.flow import Flow
 from omaim.sip.forking import Branch, Fork, Policy
 from omaim.sip.gruu import Gruus
+from omaim.sip.headers import NameAddr
 from omaim.sip.identity import keep_called_party, leave_trust_domain, strip_untrusted
 from omaim.sip.message import Request, Response
 from omaim.sip.outbound import flow_failed
@@ -188,11 +189,5 @@ class Delivery:
 def _target(ways: list[Binding], features: Any) -> Target:
     """Return a device as a target, which keeps the ways to it."""
     binding = ways[0]
-    path = [_bare(text) for text in binding.path] if binding.path else []
+    path = [NameAddr.parse(text).uri_text for text in binding.path] if binding.path else []
     return Target(binding.contact, int(binding.q * 1000), features, path, ways)
-
-
-def _bare(text: str) -> str:
-    """Return the URI of a name-addr text."""
-    start, end = text.find("<"), text.rfind(">")
-    return text[start + 1 : end] if 0 <= start < end else text
