@@ -165,11 +165,16 @@ class Sending:
     def upstream(self, mail: Mail, response: Response) -> Response:
         """Return a response as the sender of the message gets it.
 
+        A 503 becomes a 500: it was about one hop further on, and whoever asked us would take us
+        for overloaded and send the message a second time, to our other address.
+
         Raises:
             PeerError: it has lost its way (502).
 
-        Spec: RFC 3261 §16.7
+        Spec: RFC 3261 §16.7 step 6; RFC 3263 §4.3
         """
+        if response.status == 503:
+            return mail.response(500)
         if response.local:
             return mail.response(response.status)
         if not strip_via(response):

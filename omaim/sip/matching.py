@@ -28,6 +28,7 @@ from omaim.sip.hop import (
     stateless_tag,
 )
 from omaim.sip.message import Request, Response
+from omaim.sip.parser import parse_datagram
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
 from omaim.sip.transitions import (
@@ -81,6 +82,7 @@ class Transactions:
         "_act_server",
         "_claims",
         "_clients",
+        "_copies",
         "_deadlines",
         "_ids",
         "_lane_100",
@@ -119,6 +121,7 @@ class Transactions:
         self._clients: dict[str, ClientTransaction] = {}
         self._acks: dict[str, ServerTransaction] = {}  # of INVITEs from before RFC 3261
         self._claims: dict[str, ServerTransaction] = {}
+        self._copies: dict[str, list[ServerTransaction]] = {}  # wait for the answer to a claim
         # Who loses what when a connection breaks; datagrams break none.
         self._waiting: dict[Flow, dict[str, ClientTransaction]] = {}
         # One lane for each common wait; the other waits are few and go to the heap.
@@ -307,6 +310,9 @@ class Transactions:
             already, is gone, or RFC 4320 forbids the response (a 408 or an early 100 to a
             request other than INVITE).
         """
+        copies: list[ServerTransaction] = []
+        if self._copies and response.status >= 200 and transaction.claim in self._copies:
+            copies = self._copies.pop(transaction.claim)
         deadline = transaction.deadline
         transaction.respond(response.status, now)
         out = transaction.take()
@@ -320,6 +326,8 @@ class Transactions:
         # An accepted INVITE's repeats are swallowed; its user repeats the 2xx.
         transaction.wire = data if transaction.state <= COMPLETED else b""
         self._send(transaction.reply_to, data)
+        for copy in copies:
+            self._answer_alike(copy, data, now)
         return True
 
     def reply(
@@ -375,9 +383,15 @@ class Transactions:
         """Make sure that a user agent sees a request once, though it came on several ways.
 
         Returns:
-            True when this is the first; False when it is not: 482 has been sent then.
+            True when this is the first; False when it is not: it is answered then, or will be
+            together with the first.
 
         Spec: RFC 3261 §8.2.2.2
+
+        Differs: a MESSAGE gets the answer of the first, and not 482. Its copies come from a
+        proxy that turned to another server, or sent it again to one that had restarted: that
+        proxy hears the answer to the copy only, and its sender would be told that a message
+        failed which was delivered.
         """
         request = transaction.request
         if request.to.tag:
@@ -389,9 +403,23 @@ class Transactions:
             self._claims[claim] = transaction
             transaction.claim = claim
         elif first is not transaction:
-            self.reply(transaction, 482, now)
+            if transaction.method != "MESSAGE":
+                self.reply(transaction, 482, now)
+            elif first.answered:
+                self._answer_alike(transaction, first.wire, now)
+            else:
+                self._copies.setdefault(claim, []).append(transaction)
             return False
         return True
+
+    def _answer_alike(self, copy: ServerTransaction, wire: bytes, now: float) -> None:
+        """Answer a copy of a request as the first was."""
+        response = parse_datagram(wire) if wire and not copy.answered else None
+        if not isinstance(response, Response):
+            return  # the first was met with silence, as RFC 4320 §4.2 has it: so is this
+        request = copy.request
+        response.set("Via", ", ".join(request.values("Via")))
+        self.respond(copy, response, now)
 
     # What goes wrong.
 
@@ -505,6 +533,8 @@ class Transactions:
         del self._servers[transaction.key]
         if transaction.claim:
             del self._claims[transaction.claim]
+            if self._copies:
+                self._copies.pop(transaction.claim, None)
         if transaction.ack_key:
             self._acks.pop(transaction.ack_key, None)
 

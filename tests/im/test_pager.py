@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from omaim.bodies.cpim import Cpim
 from omaim.im.policy import Settings
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused
@@ -30,10 +32,32 @@ class ProxyTests(ImTestCase):
 
     def test_downstream_answer(self) -> None:
         """Whatever the other side says goes back to the sender."""
-        for status in (200, 202, 404, 415, 480, 488, 503, 603):
+        for status in (200, 202, 404, 415, 480, 488, 504, 603):
             self.core.script = [status]
             self.assertEqual(self.send("orig", ALICE, XENIA).status, status)
         self.assertEqual(self.waiting(XENIA), [])
+
+    def test_unavailable_downstream(self) -> None:
+        """A 503 from further on becomes 500, so that we are not taken for overloaded and asked
+        once more at our other address (RFC 3261 §16.7 step 6, RFC 3263 §4.3)."""
+        self.core.script = [503]
+        self.assertEqual(self.send("orig", ALICE, XENIA).status, 500)
+        self.assertEqual(len(self.core.seen), 1)
+
+    def test_restarted(self) -> None:
+        """A message that the server had passed on before it died, and gets and passes on again
+        when it is back, is answered as it was the first time (RFC 3261 §8.2.2.2)."""
+        pending = []
+        self.core.script = [lambda incoming: pending.append(incoming)]
+        asked = Deferred.fromCoroutine(self.core.ua.request(self.core.isc("orig", ALICE, XENIA)))
+        self.clock.advance(0.1)
+        self.assertEqual(len(pending), 1)
+        self.stop()
+        self.start()
+        for after in (0.0, 4.0):
+            self.clock.callLater(after, pending[0].reply, 200)
+        response = self.wait(asked)
+        self.assertEqual((response.status, len(self.core.seen)), (200, 1))
 
     def test_accepted(self) -> None:
         """An accepted message is in the outbox before the answer, and told once."""

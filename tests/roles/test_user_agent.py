@@ -287,11 +287,19 @@ class AnswerTests(Roles):
 
     def test_merged(self) -> None:
         """A request that comes twice by different ways is served once (RFC 3261 §8.2.2.2)."""
-        self.bob.on("MESSAGE", lambda got: got.response(200))
-        request = self.alice.make("MESSAGE", "sip:bob@10.0.0.1")
-        results = [Deferred.fromCoroutine(self.alice.request(request)) for _ in range(2)]
-        statuses = sorted(self.wait(result).status for result in results)
-        self.assertEqual(statuses, [200, 482])
+        served: list[Incoming] = []
+
+        def serve(got: Incoming) -> Response:
+            served.append(got)
+            return got.response(202)
+
+        for method, statuses in (("INFO", [202, 482]), ("MESSAGE", [202, 202])):
+            served.clear()
+            self.bob.on(method, serve)
+            request = self.alice.make(method, "sip:bob@10.0.0.1")
+            results = [Deferred.fromCoroutine(self.alice.request(request)) for _ in range(2)]
+            self.assertEqual(sorted(self.wait(result).status for result in results), statuses)
+            self.assertEqual(len(served), 1)
 
 
 class LoopbackTests(TestCase):

@@ -226,33 +226,76 @@ class RequestTests(SynchronousTestCase):
     def test_merged(self) -> None:
         """A user agent answers 482 to a request that came on two ways (§8.2.2.2)."""
         side = Side(user_agent=True)
-        side.receive(make())
-        side.receive(make(branch="z9hG4bKtwo"))
+        side.receive(make("INFO"))
+        side.receive(make("INFO", branch="z9hG4bKtwo"))
         self.assertEqual(len(side.requests), 1)
-        self.assertEqual(side.taken(), ["482 MESSAGE"])
+        self.assertEqual(side.taken(), ["482 INFO"])
         # Another CSeq, another Call-ID, another From tag, or a To tag: not the same request.
-        side.receive(make(branch="z9hG4bK3", number=2))
-        side.receive(make(branch="z9hG4bK4", call_id="d"))
-        side.receive(make(branch="z9hG4bK5", from_tag="2"))
-        side.receive(make(branch="z9hG4bK6", to_tag="2"))
-        side.receive(make(branch="z9hG4bK7", to_tag="2"))
+        side.receive(make("INFO", branch="z9hG4bK3", number=2))
+        side.receive(make("INFO", branch="z9hG4bK4", call_id="d"))
+        side.receive(make("INFO", branch="z9hG4bK5", from_tag="2"))
+        side.receive(make("INFO", branch="z9hG4bK6", to_tag="2"))
+        side.receive(make("INFO", branch="z9hG4bK7", to_tag="2"))
         self.assertEqual(len(side.requests), 6)
 
     def test_merged_at_a_proxy(self) -> None:
         """A proxy takes both (a request may spiral, §16.3); who behind it serves a user asks."""
         side = Side()
-        side.receive(make())
-        side.receive(make(branch="z9hG4bKtwo"))
+        side.receive(make("INFO"))
+        side.receive(make("INFO", branch="z9hG4bKtwo"))
         self.assertEqual(len(side.requests), 2)
         first, second = side.requests
         self.assertTrue(side.transactions.claim(first, 0.0))
         self.assertTrue(side.transactions.claim(first, 0.0))
         self.assertFalse(side.transactions.claim(second, 0.0))
-        self.assertEqual(side.taken(), ["482 MESSAGE"])
+        self.assertEqual(side.taken(), ["482 INFO"])
         side.answer(200, which=0)
         side.time.run()
-        side.receive(make(branch="z9hG4bK3"))
+        side.receive(make("INFO", branch="z9hG4bK3"))
         self.assertTrue(side.transactions.claim(side.requests[-1], side.time.now))
+
+    def test_copies_of_a_message(self) -> None:
+        """All copies of a MESSAGE get one answer, whether they come before it or after.
+
+        A proxy that tries another server, or one that has restarted, sends a new branch
+        (RFC 3261 §16.6 step 8); a 482 would tell it that what was delivered was not.
+        """
+        side = Side(user_agent=True)
+        side.receive(make())
+        side.receive(make(branch="z9hG4bKtwo", sent_by="b.example"))
+        self.assertEqual((len(side.requests), side.taken()), (1, []))
+        self.assertTrue(side.answer(202))
+        side.receive(make(branch="z9hG4bK3"), tcp())
+        answers = [parse_datagram(data) for _, data in side.sent]
+        self.assertEqual([one.status for one in answers], [202, 202, 202])
+        self.assertEqual(
+            [one.via.branch for one in answers], [BRANCH, "z9hG4bKtwo", "z9hG4bK3"]
+        )
+        self.assertEqual({one.to.tag for one in answers}, {"t"})
+        self.assertEqual([flow.transport for flow, _ in side.sent], ["UDP", "UDP", "TCP"])
+        side.taken()
+        side.receive(make(branch="z9hG4bKtwo", sent_by="b.example"))
+        self.assertEqual(side.taken(), ["202 MESSAGE"])
+
+    def test_copies_of_a_message_on_a_stream(self) -> None:
+        """The copies are answered although a stream's transaction ends with its answer."""
+        side = Side(user_agent=True)
+        side.receive(make(), tcp())
+        side.receive(make(branch="z9hG4bKtwo"))
+        side.answer(486)
+        self.assertEqual(side.taken(), ["486 MESSAGE", "486 MESSAGE"])
+
+    def test_copies_of_silence(self) -> None:
+        """What is never answered leaves its copies unanswered, and nothing behind (RFC 4320)."""
+        side = Side(user_agent=True)
+        side.receive(make())
+        side.receive(make(branch="z9hG4bKtwo"))
+        side.answer(408)
+        side.receive(make(branch="z9hG4bK3"))
+        side.receive(make(branch="z9hG4bK4"))
+        side.time.run()
+        self.assertNotIn("482 MESSAGE", side.taken())
+        self.assertEqual(side.transactions.server_count, 0)
 
     def test_full(self) -> None:
         """Over the limit a new request is refused without state, each time with the same tag;
