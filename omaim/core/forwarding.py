@@ -17,6 +17,7 @@ from omaim.core.charging import Charging
 from omaim.core.dialogs import Dialogs
 from omaim.core.interconnect import PEER, Neighbours
 from omaim.core.job import DIALOGS, Job
+from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -277,6 +278,8 @@ class Forwarder:
 
     def send_up(self, job: Job, response: Response) -> None:
         """Give the sender an answer, with what it may know; our Via is off already."""
+        if job.visit is not None and job.request.method == "MESSAGE":
+            response = self._as_before(job, job.visit, response)
         neighbour = job.neighbour
         if neighbour is None:
             leave_trust_domain(response)
@@ -287,6 +290,18 @@ class Forwarder:
         if response.status >= 200:
             self.done(job)
         self._endpoint.respond(job.transaction, response)
+
+    def _as_before(self, job: Job, visit: Visit, response: Response) -> Response:
+        """Return the answer to what a server passed on, or what it was the first time.
+
+        A server that died and came back gets its request again and passes it on again. The
+        device says 482 to that (RFC 3261 §8.2.2.2), which is not what became of the message.
+        """
+        if 200 <= response.status < 300:
+            visit.accepted = response.status
+        elif response.status == 482 and visit.accepted:
+            return job.request.response(visit.accepted, None, self._ids.tag())
+        return response
 
     def done(self, job: Job) -> None:
         """The request waits for nothing any more."""

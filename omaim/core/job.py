@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -14,6 +14,9 @@ from omaim.sip.message import Request
 from omaim.sip.transaction import ServerTransaction
 from omaim.stores.records import User
 from omaim.timers import Alarm
+
+if TYPE_CHECKING:
+    from omaim.core.visits import Visit
 
 DIALOGS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
 
@@ -44,6 +47,7 @@ class Job:
         alarm: wakes the fork.
         looked_up: we have waited once for the address of a server.
         open: it waits for its final response.
+        visit: at the application server that passed it on to us, ``None`` for others.
     """
 
     __slots__ = (
@@ -60,6 +64,7 @@ class Job:
         "terminating",
         "transaction",
         "vector",
+        "visit",
     )
 
     def __init__(
@@ -82,6 +87,7 @@ class Job:
         self.alarm: Alarm | None = None
         self.looked_up = False
         self.open = True
+        self.visit: Visit | None = None
 
     @property
     def stranger(self) -> bool:

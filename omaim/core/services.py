@@ -155,7 +155,7 @@ class Services:
         place = self._chain.open(token)
         if token in self._given_up:
             raise PeerError("the request went on without this server", 487)
-        self._visits.passed_on(token)
+        job.visit = self._visits.passed_on(token)
         user = self._users.peek_by_identity(place.served)
         if user is None:
             raise PeerError("the served user is no more", 404)

@@ -29,9 +29,11 @@ class Visit:
         alive: it has acted: its failures are its answers.
         settled: nobody waits for a sign of life any more.
         over: what it says counts no more.
+        accepted: the status with which the request was accepted further on, 0 before.
     """
 
     __slots__ = (
+        "accepted",
         "alive",
         "case",
         "criteria",
@@ -63,6 +65,7 @@ class Visit:
         self.alive = False
         self.settled = False
         self.over = False
+        self.accepted = 0
 
     @property
     def cancelled(self) -> bool:
@@ -112,11 +115,16 @@ class Visits:
         self._by_token[visit.token] = visit
         self._wait(self._fresh, self._fresh_alarm, visit, self._soon)
 
-    def passed_on(self, token: str) -> None:
-        """The request came back: the server has acted, and failures are not its own."""
+    def passed_on(self, token: str) -> Visit | None:
+        """The request came back: the server has acted, and failures are not its own.
+
+        Returns:
+            the visit, ``None`` for one that is over or began before we last started.
+        """
         visit = self._by_token.get(token)
         if visit is not None:
             visit.alive = visit.settled = True
+        return visit
 
     def end(self, visit: Visit) -> None:
         """The server has answered, or counts no more."""

@@ -24,6 +24,7 @@ from omaim.core.service_profile import (
 from omaim.core.service_profile import Server as At
 from omaim.sip.identity import served_user
 from omaim.sip.message import Request
+from omaim.sip.transaction import ServerTransaction
 from tests.core.support import CORE, DOMAIN, IM, ROUTE, CoreCase, Server
 
 BOB = f"sip:bob@{DOMAIN}"
@@ -131,6 +132,32 @@ class ChainTests(ServiceCase):
         served = served_user(diverted)
         assert served is not None
         self.assertEqual((served.uri, served.case), (BOB, "orig"))
+
+    def test_restarted(self) -> None:
+        """A message that a server passed on, died, got again and passed on again is answered as
+        it was the first time, though the device calls it merged (RFC 3261 §8.2.2.2)."""
+        dying = self.server()
+        self.profile("alice")
+        self.register(self.bob)
+
+        def once(transaction: ServerTransaction) -> None:
+            again = any(one.method == "MESSAGE" for one in self.bob.got[:-1])
+            self.bob.respond(transaction, 482 if again else 202)
+            if not again:
+                dying.endpoint.stop()
+                self.clock.callLater(0.1, self.server)
+
+        self.bob.answer = once
+        self.assertEqual(self.send(self.alice, BOB).status, 202)
+        self.assertEqual(len(self.bob.got), 2)
+
+    def test_loop_behind_a_service(self) -> None:
+        """A 482 for what nobody has accepted goes back as it is."""
+        self.server()
+        self.register(self.alice)
+        self.register(self.bob)
+        self.bob.answer = 482
+        self.assertEqual(self.send(self.alice, BOB).status, 482)
 
     def test_own_requests(self) -> None:
         """A server need not see what it made itself (IM-2)."""
