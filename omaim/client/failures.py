@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from omaim.errors import OmaimError, PeerError
+from omaim.sip.answering import is_stale
 from omaim.sip.headers import AcceptItem, ContentType
 from omaim.sip.message import Response
 from omaim.sip.pacing import retry_after
@@ -102,7 +103,7 @@ class NotAcceptable(Failure):
 
 
 class Busy(Failure):
-    """500 to 504: the server cannot serve now."""
+    """500 to 504: the server cannot serve now; or it finds a right password late each time."""
 
     advice = "the server cannot serve now; try again later"
 
@@ -172,6 +173,8 @@ def failure_of(response: Response) -> Failure:
     A Warning says more than the reason phrase, so it is preferred.
     """
     kind = failure_class(response.status)
+    if kind is WrongPassword and is_stale(response):
+        kind = Busy  # it was right each time, and the server asked again each time
     if response.local and response.status == 503:
         return no_connection()
     told = _warning(response) or response.reason

@@ -22,11 +22,13 @@ from omaim.sip.digest import (
     parse_parameters,
     quote,
 )
+from omaim.sip.message import Response
 
 _ANSWER_IN: Final = {
     "WWW-Authenticate": "Authorization",
     "Proxy-Authenticate": "Proxy-Authorization",
 }
+_CHALLENGE_IN: Final = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
 _MAX_REALMS: Final = 8  # how many different challengers one request path may have
 _MAX_TRIES: Final = 4  # of one request, whatever its challengers say
 
@@ -78,6 +80,22 @@ def parse_challenge(text: str) -> Challenge | None:
     if challenge.qop == [""] and challenge.session:
         return None
     return challenge
+
+
+def is_stale(response: Response) -> bool:
+    """Tell whether a 401 or 407 is about the nonce alone: the password was right.
+
+    Spec: RFC 7616 §3.3 (stale)
+    """
+    name = _CHALLENGE_IN.get(response.status, "")
+    for text in response.all(name) if name else ():
+        try:
+            challenge = parse_challenge(text)
+        except PeerError:
+            continue
+        if challenge is not None and challenge.stale:
+            return True
+    return False
 
 
 @final
@@ -148,7 +166,9 @@ class Answerer:
 
         Returns:
             Whether sending the request again with :meth:`answers` can help. ``False`` after
-            an answer that was refused and not for a stale nonce, as the password is wrong.
+            an answer that was refused and not for a stale nonce, as the password is wrong. A
+            stale nonce says that it is right: then only the number of tries ends it, since the
+            server may restart, or a request beside this one may be challenged meanwhile.
 
         Spec: RFC 8760 §2.4; RFC 3261 §22.1, §22.3; RFC 7616 §3.3 (stale)
         """
@@ -178,7 +198,7 @@ class Answerer:
         key = (header, realm)
         known = self._protections.get(key)
         if known is not None:
-            if tries and (not challenge.stale or (known.challenge.stale and known.count == 1)):
+            if tries and not challenge.stale:
                 return False
             if known.challenge.nonce == challenge.nonce:
                 return not tries

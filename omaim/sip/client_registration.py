@@ -14,6 +14,7 @@ import attrs
 
 from omaim.errors import PeerError
 from omaim.ids import Ids
+from omaim.sip.answering import is_stale
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
@@ -287,7 +288,7 @@ class Registering:
         elif status == 439 and self._outbound:
             self._outbound = False  # RFC 5626 §4.2.1: the first hop cannot; do without
             self._next_at = now
-        elif retry_after(response) >= 0 or status in _TRANSIENT:
+        elif retry_after(response) >= 0 or status in _TRANSIENT or is_stale(response):
             self._next_at = now + self._pause(response)
             if self.state != REGISTERED:
                 self._moves.append(Moved(REGISTERING, status, self._next_at))

@@ -66,12 +66,12 @@ class Nonces:
         return len(self._used)
 
     def make(self, realm: str, now: float) -> str:
-        """Return a new nonce of 48 hex digits.
+        """Return a new nonce of 48 hex digits, which is fresh even if the clock was set back.
 
         Args:
             now: seconds, 0 to 2**32; on a clock that all nodes with this key share.
         """
-        head = f"{int(now):08x}{self._ids.token(16)}"
+        head = f"{max(int(now), self._floor):08x}{self._ids.token(16)}"
         return head + self._seal(head, realm)
 
     def _seal(self, head: str, realm: str) -> str:
@@ -86,7 +86,9 @@ class Nonces:
             return FORGED
         stamp = int(nonce[:_STAMP], 16)
         age = now - stamp
-        if age > self._lifetime or age < -_SKEW or stamp < self._floor:
+        if age > self._lifetime or stamp < self._floor:
+            return EXPIRED
+        if age < -_SKEW and stamp > self._floor:
             return EXPIRED
         return FRESH
 

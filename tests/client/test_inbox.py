@@ -307,6 +307,20 @@ class SendTests(ServedTests):
             self.assertEqual(caught.exception.status, status)
             self.assertIn(caught.exception.advice, str(caught.exception))
 
+    def test_stale(self) -> None:
+        """A server that finds every nonce stale does not say that the password is wrong."""
+
+        def stale(incoming: Incoming) -> Response:
+            challenge = f'Digest realm="r", nonce="{self.alice._ids.token(8)}", stale=true'
+            return incoming.response(407, [("Proxy-Authenticate", challenge)])
+
+        self.server.script = [stale] * 20
+        with self.assertRaises(Busy) as caught:
+            self.wait(self.alice.send("bob", "x"))
+        self.assertEqual(caught.exception.status, 407)
+        self.assertNotIn("password", str(caught.exception))
+        self.assertLess(len(self.server.of("MESSAGE")), 12)
+
     def test_retry_after(self) -> None:
         """A server that is busy says for how long (RFC 3261 §20.33)."""
         self.server.script = [

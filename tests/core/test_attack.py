@@ -15,6 +15,7 @@ from omaim.features.ratelimit import ratelimit
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayAsk
 from omaim.sip.flow import Flow
+from omaim.testing.network import Link
 from tests.core.support import CORE, DOMAIN, CoreCase
 
 BOB = f"sip:bob@{DOMAIN}"
@@ -206,6 +207,26 @@ class RestartTests(CoreCase):
         sent: list[bytes] = []
         core._node.taps.add_wire(lambda one: sent.append(one.data))
         self.assertEqual(self.register(bob).status, 200)
+        self.assertTrue(any(b"stale=true" in data for data in sent))
+
+    def test_stale_twice(self) -> None:
+        """Two restarts within one request cost it two more rounds; nobody is told that the
+        password is wrong (RFC 7616 §3.3)."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        self.assertEqual(self.send(alice, BOB).status, 200)
+        self.network.between("10.0.1.1", CORE, Link(delay=1.0))
+        core = self.core
+        sending = None
+        for after in (10.0, 2.5):
+            self.clock.advance(after)
+            self.successResultOf(core.endpoint.stop())
+            _, core = self.make_core(CORE, self.stores)
+            sending = sending or self.start(alice, BOB)
+        assert sending is not None
+        sent: list[bytes] = []
+        core._node.taps.add_wire(lambda one: sent.append(one.data))
+        self.assertEqual(self.wait(sending).status, 200)
         self.assertTrue(any(b"stale=true" in data for data in sent))
 
     def test_bindings(self) -> None:

@@ -10,8 +10,10 @@ from twisted.internet.defer import Deferred
 from omaim.roles.incoming import Incoming
 from omaim.roles.publisher import Publisher
 from omaim.roles.registrant import NotRegistered, Registrant
+from omaim.sip.answering import Answerer
 from omaim.sip.client_registration import FAILED, IDLE, REGISTERED, REGISTERING
 from omaim.sip.message import Response
+from omaim.sip.nonces import Nonces
 from omaim.sip.publication import Publications
 from omaim.sip.publishing import FAILED as REFUSED
 from omaim.sip.publishing import IDLE as WITHDRAWN
@@ -87,12 +89,24 @@ class RegistrantTests(Roles):
         """A refused password is not tried for ever."""
         self.guard = True
         registrant = self.registrant()
-        self.server.nonces = type(self.server.nonces)(b"other key" * 2, self.bob.ids, 0.0)
+        self.bob.credentials = Answerer("bob", "wrong", self.bob.ids)
         error = self.assertRaises(NotRegistered, self.wait, registrant.start())
         self.assertEqual((error.status, registrant.state), (401, FAILED))
         seen = len(self.server.seen)
         self.clock.advance(86400.0)
         self.assertEqual(len(self.server.seen), seen)
+
+    def test_stale(self) -> None:
+        """A server that finds every nonce stale is asked again after pauses, not given up."""
+        self.guard = True
+        registrant = self.registrant()
+        good, self.server.nonces = self.server.nonces, Nonces(b"other key" * 2, self.bob.ids, -1.0)
+        started = registrant.start()
+        self.clock.advance(20.0)
+        self.assertEqual((registrant.state, len(self.server.seen)), (REGISTERING, 5))
+        self.server.nonces = good
+        self.wait(started)
+        self.assertEqual(registrant.state, REGISTERED)
 
     def test_used(self) -> None:
         """Service-Route and GRUU serve our other requests (RFC 3608 §6.1, RFC 5627 §4.4)."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.errors import PeerError
 from omaim.ids import Ids
-from omaim.sip.answering import Answerer, parse_challenge
+from omaim.sip.answering import Answerer, is_stale, parse_challenge
 from omaim.sip.digest import (
     ACCEPTED,
     ALGORITHMS,
@@ -21,6 +21,7 @@ from omaim.sip.digest import (
     parse_credentials,
     secret_of,
 )
+from omaim.sip.message import Request
 from tests.sip.test_digest import REALM, URI, judge, login, nonces
 
 
@@ -59,18 +60,41 @@ class AnswererTests(SynchronousTestCase):
         client, _ = login(server, password="guess")
         self.assertFalse(client.take("WWW-Authenticate", challenges(REALM, server, 0.0), 1))
 
-    def test_stale_once(self) -> None:
-        """A stale nonce is retried once with the new one; a server stuck on it is left."""
+    def test_stale(self) -> None:
+        """A stale nonce says that the password is right, however often it is said: the number
+        of tries ends it, nothing else (RFC 7616 §3.3)."""
         server = nonces()
         client, _ = login(server)
-        stale = challenges(REALM, server, 2000.0, stale=True)
-        self.assertTrue(client.take("WWW-Authenticate", stale, 1))
-        [(_, answer)] = client.answers("REGISTER", URI, b"")
-        self.assertIn("nc=00000001", answer)
-        self.assertEqual(judge(server, answer, 2000.0), ACCEPTED)
-        self.assertFalse(
-            client.take("WWW-Authenticate", challenges(REALM, server, 2001.0, stale=True), 2)
-        )
+        for tries in range(1, 6):
+            stale = challenges(REALM, server, 2000.0 + tries, stale=True)
+            self.assertEqual(client.take("WWW-Authenticate", stale, tries), tries < 4)
+            [(_, answer)] = client.answers("REGISTER", URI, b"")
+            if tries < 4:
+                self.assertIn("nc=00000001", answer)
+                self.assertEqual(judge(server, answer, 2000.0 + tries), ACCEPTED)
+
+    def test_stale_side_by_side(self) -> None:
+        """Requests that are challenged beside each other, as after a restart of the server, do
+        not make each other's stale nonces count (RFC 3261 §22.1)."""
+        server = nonces()
+        client, _ = login(server)
+        for now, tries in ((2000.0, 0), (2001.0, 0), (2002.0, 1), (2003.0, 1)):
+            stale = challenges(REALM, server, now, stale=True)
+            self.assertTrue(client.take("WWW-Authenticate", stale, tries))
+            client.answers("MESSAGE", URI, b"")
+
+    def test_is_stale(self) -> None:
+        """What a 401 or 407 says of the nonce is told apart from a wrong password."""
+        server = nonces()
+        request = Request.make("MESSAGE", URI, [])
+        for status, header in ((401, "WWW-Authenticate"), (407, "Proxy-Authenticate")):
+            for stale in (False, True):
+                response = request.response(status)
+                response.add(header, "Digest nonsense")
+                for line in challenges(REALM, server, 0.0, stale=stale):
+                    response.add(header, line)
+                self.assertEqual(is_stale(response), stale)
+        self.assertFalse(is_stale(request.response(486)))
 
     def test_patience_ends(self) -> None:
         """However many new realms challenge one request, it is given up at last."""

@@ -190,6 +190,16 @@ class RegisterTests(SynchronousTestCase):
 
 
 class RecoveryTests(SynchronousTestCase):
+    def test_stale(self) -> None:
+        """A 401 about the nonce alone is no refusal: it is tried again later (RFC 7616 §3.3)."""
+        machine = Registering(WANTED, Ids(1))
+        machine.start(0.0)
+        response = no(sent(machine), 401)
+        response.add("WWW-Authenticate", 'Digest realm="r", nonce="n", stale=true')
+        machine.answered(response, 0.0)
+        self.assertEqual(machine.state, REGISTERING)
+        self.assertLess(machine.deadline, NEVER)
+
     def test_backoff(self) -> None:
         """30 to 60 s after the first failure, 15 to 30 minutes in the end (RFC 5626 §4.5)."""
         machine, now, waits = Registering(WANTED, Ids(1)), 0.0, []

@@ -56,8 +56,10 @@ def credentials_of(vector: dict[str, Any]) -> Credentials:
     return Credentials({name: vector[name] for name in fields if name in vector})
 
 
-def nonces(seed: int = 1, lifetime: float = 300.0, capacity: int = 1000) -> Nonces:
-    return Nonces(KEY, Ids(seed), lifetime, capacity)
+def nonces(
+    seed: int = 1, lifetime: float = 300.0, capacity: int = 1000, since: float = 0.0
+) -> Nonces:
+    return Nonces(KEY, Ids(seed), lifetime, capacity, since)
 
 
 def login(

@@ -268,9 +268,7 @@ class RequestTests(SynchronousTestCase):
         side.receive(make(branch="z9hG4bK3"), tcp())
         answers = [parse_datagram(data) for _, data in side.sent]
         self.assertEqual([one.status for one in answers], [202, 202, 202])
-        self.assertEqual(
-            [one.via.branch for one in answers], [BRANCH, "z9hG4bKtwo", "z9hG4bK3"]
-        )
+        self.assertEqual([one.via.branch for one in answers], [BRANCH, "z9hG4bKtwo", "z9hG4bK3"])
         self.assertEqual({one.to.tag for one in answers}, {"t"})
         self.assertEqual([flow.transport for flow, _ in side.sent], ["UDP", "UDP", "TCP"])
         side.taken()

@@ -87,6 +87,17 @@ class NoncesTests(SynchronousTestCase):
         self.assertTrue(server.spend(server.make(REALM, 50.0), 1, 50.0))
         self.assertEqual([server.check(made[n], REALM, 50.0) for n in (0, 1)], [EXPIRED, FRESH])
 
+    def test_clock_set_back(self) -> None:
+        """A nonce just made is fresh, though the clock now shows a time before the start, or the
+        table was full within one second; those made before the start stay stale."""
+        before = nonces().make(REALM, 5000.0)
+        server = nonces(since=9000.0, capacity=1, lifetime=60.0)
+        for now in (9000.0, 100.0, 8990.0, 9000.0, 9000.0, 9000.0, 9100.0):
+            nonce = server.make(REALM, now)
+            self.assertEqual(server.check(nonce, REALM, now), FRESH)
+            self.assertTrue(server.spend(nonce, 1, now))
+            self.assertEqual(server.check(before, REALM, now), EXPIRED)
+
     def test_far_ahead(self) -> None:
         """A count may jump; what is 30 or more behind the highest is refused."""
         server = nonces()
