@@ -33,6 +33,7 @@ from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
+from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Resolver
@@ -116,6 +117,8 @@ class Client:
         else:
             if clock is None:
                 from twisted.internet import reactor as clock
+
+                steady(clock)
             self._clock = clock
             self._network = network or ReactorNetwork(clock)
             ids = ids or Ids()
@@ -130,6 +133,7 @@ class Client:
                 tls=tls,
             )
         self._ids = self.endpoint.ids
+        self.now = wall(self._clock)
         username = username or f"{self.user}@{self.domain}"
         self._address = Address(display, self.identity)
         self._access = Access(self.endpoint, self._network, server_at, listen)
@@ -156,7 +160,7 @@ class Client:
             self.address("deferred"),
             self.address("deferred-delete"),
         )
-        reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self._clock)
+        reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
         self.inbox = Inbox(accept, self._trusts, reporter.report, self._reply, self.endpoint.later)
         self.on_state: Callable[[State], object] | None = None
         self._phone.on("MESSAGE", self.inbox.receive)
@@ -343,7 +347,7 @@ class Client:
     def _wrapped(
         self, content: Content, to: list[str], message_id: str, reports: Sequence[str]
     ) -> Content:
-        moment = self._clock.seconds()
+        moment = self.now()
         message = write_cpim(content, self._address, to, moment, message_id, reports)
         return Content(message.to_bytes(), CPIM_TYPE)
 

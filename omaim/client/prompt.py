@@ -48,7 +48,7 @@ class Prompt:
     Args:
         client: whose prompt it is; not yet registered.
         screen: where the person is.
-        clock: seconds since the epoch, and timers.
+        clock: for timers.
     """
 
     def __init__(self, client: Client, screen: Screen, clock: Any) -> None:
@@ -368,7 +368,7 @@ class Prompt:
 
     def _time(self, moment: float = 0.0) -> str:
         """Return the time of day, with the date when it is not today's."""
-        now = time.localtime(self._clock.seconds())
+        now = time.localtime(self._client.now())
         then = time.localtime(moment) if moment else now
         same = now[:3] == then[:3]
         return time.strftime("%H:%M" if same else "%d %b %H:%M", then)

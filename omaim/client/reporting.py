@@ -5,7 +5,7 @@ Spec: RFC 5438 §7.2, §12.1
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -31,14 +31,16 @@ class Reporter:
         outbox: sends.
         recipient: whose dispositions are reported.
         ids: for Message-IDs.
-        clock: tells the time, seconds since the epoch.
+        now: tells the time, seconds since the epoch.
     """
 
-    def __init__(self, outbox: Outbox, recipient: Address, ids: Ids, clock: Any) -> None:
+    def __init__(
+        self, outbox: Outbox, recipient: Address, ids: Ids, now: Callable[[], float]
+    ) -> None:
         self._outbox = outbox
         self._recipient = recipient
         self._ids = ids
-        self._clock = clock
+        self._now = now
 
     def report(self, found: Received, kind: str, status: str) -> Deferred[bool]:
         """Report on a message if its sender asked for that; fires with whether it was told.
@@ -58,7 +60,7 @@ class Reporter:
                 status,
                 self._ids.token(20),
                 recipient=self._recipient,
-                date_time=write_moment(self._clock.seconds()),
+                date_time=write_moment(self._now()),
             )
             if report is None:
                 return succeed(False)

@@ -23,7 +23,7 @@ class Admission:
     Args:
         rate: answers a second to one address that proves nothing; 0 for any number.
         burst: answers at once.
-        now: seconds.
+        now: seconds of the clock for timers.
 
     Attributes:
         refused: how many answers were not given.

@@ -5,6 +5,7 @@ Spec: RFC 3261 §22; RFC 8760; RFC 3325 §5
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -62,6 +63,7 @@ class Authenticator:
         realm: of the protection space: the home domain.
         users: where credentials come from.
         nonces: makes and knows the challenges.
+        seconds: of the clock for timers; counts how long somebody has to wait.
         algorithms: those offered, strongest first.
         qop: what is offered, "auth,auth-int".
     """
@@ -71,12 +73,14 @@ class Authenticator:
         realm: str,
         users: IUserStore,
         nonces: Nonces,
+        seconds: Callable[[], float],
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         qop: str = "auth,auth-int",
     ) -> None:
         self._realm = realm
         self._users = users
         self._nonces = nonces
+        self._seconds = seconds
         self._algorithms = algorithms
         self._qop = qop
         self._wrong: dict[int, tuple[int, float]] = {}
@@ -86,7 +90,7 @@ class Authenticator:
 
         Args:
             source: the address it came from, for counting wrong answers.
-            now: seconds.
+            now: seconds since the epoch, which nonces tell.
 
         Raises:
             PeerError: the credentials do not parse (400).
@@ -110,7 +114,7 @@ class Authenticator:
         # Both together: neither a user's enemy nor a neighbour behind the same address
         # can lock the user out. As a number, since a name may be thousands of octets.
         who = hash((source, credentials.username))
-        if self._wrong and self._must_wait(who, now):
+        if self._wrong and self._must_wait(who):
             return Challenge(403, (("Retry-After", str(int(PATIENCE))),))
         user = self._users.peek(credentials.username)
         if not same_target(credentials, request.uri):
@@ -127,7 +131,7 @@ class Authenticator:
                 fresh = self._nonces.make(self._realm, now)
             return Proof(user, authentication_info(credentials, ha1, b"", fresh))
         if verdict == REFUSED:
-            self._count(who, now)
+            self._count(who)
             return self._challenge(header, now, False)
         return self._challenge(header, now, True)
 
@@ -145,15 +149,15 @@ class Authenticator:
                 return credential.ha1
         return ""
 
-    def _must_wait(self, who: int, now: float) -> bool:
+    def _must_wait(self, who: int) -> bool:
         count, since = self._wrong.get(who, (0, 0.0))
-        if now - since > PATIENCE:
+        if self._seconds() - since > PATIENCE:
             self._wrong.pop(who, None)
             return False
         return count >= ATTEMPTS
 
-    def _count(self, who: int, now: float) -> None:
-        count, _ = self._wrong.pop(who, (0, now))
+    def _count(self, who: int) -> None:
+        count, _ = self._wrong.pop(who, (0, 0.0))
         if len(self._wrong) >= _SOURCES:
             del self._wrong[next(iter(self._wrong))]  # the one longest without a wrong answer
-        self._wrong[who] = (count + 1, now)
+        self._wrong[who] = (count + 1, self._seconds())

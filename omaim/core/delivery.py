@@ -39,6 +39,7 @@ class Delivery:
 
     Args:
         policy: how to fork.
+        now: seconds since the epoch; bindings end by it. Forks live on the forwarder's clock.
         ims: tell the device which of its identities was called.
     """
 
@@ -161,7 +162,7 @@ class Delivery:
         self, job: Job, fork: Fork, branch: Branch, ways: list[Binding], response: Response
     ) -> None:
         self._other_way(fork, ways)
-        fork.respond(branch, response, self._now())
+        fork.respond(branch, response, self._forwarder.now())
         self._forwarder.perform(job, fork)
 
     def _flow_of(self, binding: Binding) -> tuple[Flow | None, bool]:
@@ -183,7 +184,7 @@ class Delivery:
     def _other_way(self, fork: Fork, ways: list[Binding] | None) -> None:
         """One flow to a device failed: try its next one (RFC 5626 §7)."""
         if ways is not None and len(ways) > 1:
-            fork.add([_target(ways[1:], None)], self._now(), compare=False)
+            fork.add([_target(ways[1:], None)], self._forwarder.now(), compare=False)
 
 
 def _target(ways: list[Binding], features: Any) -> Target:

@@ -149,9 +149,7 @@ class Core(Service):
     async def _start(self) -> None:
         config, node = self.config, self._node
         await self.reload()
-        key = await durable_secret(
-            node.stores.documents, f"core/{config.domain}", node.clock.seconds()
-        )
+        key = await durable_secret(node.stores.documents, f"core/{config.domain}", node.now())
         own = OwnAddresses()
         for host in self._hosts:
             own.add(host)
@@ -173,12 +171,15 @@ class Core(Service):
     def _assemble(self, own: OwnAddresses, key: bytes) -> None:
         """Make the parts and tie them together; the endpoint listens already."""
         config, node, endpoint = self.config, self._node, self.endpoint
-        stores, hooks, ids, now = node.stores, node.hooks, node.ids, node.clock.seconds
+        stores, hooks, ids, now = node.stores, node.hooks, node.ids, node.now
+        seconds = node.clock.seconds
         ims = config.profile == "ims"
         own_uri = next(filter(None, map(endpoint.uri, ("UDP", "TCP", "TLS"))))
         tokens, gruus = FlowTokens(ids.token(64).encode(), key), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
-        authenticator = Authenticator(config.domain, stores.users, nonces, config.algorithms)
+        authenticator = Authenticator(
+            config.domain, stores.users, nonces, seconds, config.algorithms
+        )
         self.registrar = Registrar(
             endpoint,
             stores.users,
@@ -199,7 +200,7 @@ class Core(Service):
         dialogs = self._dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
         policy = ForkPolicy(config.timer_c, serialise=False)
         forwarder = Forwarder(
-            endpoint, self._neighbours, charging, dialogs, self.admission, policy, now, ids
+            endpoint, self._neighbours, charging, dialogs, self.admission, policy, seconds, ids
         )
         services = Services(
             endpoint,
@@ -315,7 +316,7 @@ class Core(Service):
             method=request.method,
             transport=flow.transport,
             host=flow.remote_host,
-            at=self._node.clock.seconds(),
+            at=self._node.now(),
         )
         opinion = await self._node.hooks.ask(question)
         if not isinstance(opinion, Refuse):
@@ -369,7 +370,7 @@ class Core(Service):
     def _publish(self, registration: Registration) -> None:
         if not self._node.taps.heard:
             return
-        at = self._node.clock.seconds()
+        at = self._node.now()
         if registration.kind == ENDED:
             last = registration.changes[-1].event
             self._node.taps.publish(

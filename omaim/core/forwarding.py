@@ -51,6 +51,7 @@ class Forwarder:
         policy: how to fork, Timer C among it.
 
     Attributes:
+        now: seconds of the clock for timers.
         pending: requests that wait for their final response.
     """
 
@@ -72,7 +73,7 @@ class Forwarder:
         self._dialogs = dialogs
         self._admission = admission
         self._policy = policy
-        self._now = now
+        self.now = now
         self._ids = ids
 
     # Requests
@@ -136,7 +137,7 @@ class Forwarder:
     def start(self, job: Job, fork: Fork, begin: Callable[[Job, Fork, Branch], None]) -> None:
         """Let a fork say where a request goes from now on."""
         job.fork, job.begin = fork, begin
-        fork.start(self._now())
+        fork.start(self.now())
         self.perform(job, fork)
 
     def perform(self, job: Job, fork: Fork) -> None:
@@ -179,7 +180,7 @@ class Forwarder:
             if response.status >= 200 and not job.transaction.invite:
                 branch.note = None  # else it would refer to itself by way of this function
             if job.fork is fork and not heard(response):
-                fork.respond(branch, response, self._now())
+                fork.respond(branch, response, self.now())
                 self.perform(job, fork)
 
         def located(targets: list[Any]) -> None:
@@ -217,7 +218,7 @@ class Forwarder:
         if fork is None:
             self.answer(job, 487)
         else:
-            fork.cancel(self._now())
+            fork.cancel(self.now())
             self.perform(job, fork)
 
     def abandon(self, job: Job) -> None:
@@ -251,7 +252,7 @@ class Forwarder:
     def _woken(self, job: Job) -> None:
         fork = job.fork
         if fork is not None:
-            fork.wake(self._now())
+            fork.wake(self.now())
             self.perform(job, fork)
 
     # Responses

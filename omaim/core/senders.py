@@ -34,6 +34,7 @@ class Senders:
 
     Args:
         serves: tells whether a host is this domain.
+        now: seconds since the epoch.
         authenticate: "always", "flow" or "never".
     """
 

@@ -56,6 +56,7 @@ class Services:
         profile_of: the service profile of an identity of a user.
         chain: seals places in a service chain.
         own_uri: of the core.
+        now: seconds since the epoch.
         patience: seconds in which an application server has to show a sign of life, and
             those in which it then has to act: pass the request on, or answer more than 100.
         ims: whether servers are told what IMS tells them.
@@ -99,7 +100,7 @@ class Services:
         self._ims = ims
         self._given_up: dict[str, None] = {}
         self.place = f"<{own_uri};lr;odi="
-        self._visits = Visits(endpoint.driver, patience, now, self._expired)
+        self._visits = Visits(endpoint.driver, patience, self._expired)
 
     def originate(self, job: Job, served: Served, diverted: bool = False) -> None:
         """Serve the sender.
@@ -257,7 +258,7 @@ class Services:
         copy.set(SERVED, str(ServedUser(served.aor, role, state)))
         if self._ims:
             self._charging.to_service(copy, job.vector, served.user)
-        visit = Visit(job, served, criteria, case, token, self._now())
+        visit = Visit(job, served, criteria, case, token, self._endpoint.now())
         self._visits.begin(visit)
         self._send(job, copy, lambda response: self._heard(visit, response))
 

@@ -24,7 +24,7 @@ class Visit:
     Attributes:
         criteria: those that sent it there, in session case ``case``.
         token: the original-dialog identifier that leads back.
-        since: when it went there.
+        since: when it went there, on the clock for timers.
         trying: the server has said 100.
         alive: it has acted: its failures are its answers.
         settled: nobody waits for a sign of life any more.
@@ -94,11 +94,9 @@ class Visits:
         self,
         driver: Driver,
         patience: tuple[float, float],
-        now: Callable[[], float],
         expired: Callable[[Visit], object],
     ) -> None:
         self._driver = driver
-        self._now = now
         self._expired = expired
         self._soon, self._late = patience
         self._by_token: dict[str, Visit] = {}
@@ -142,7 +140,7 @@ class Visits:
             self._driver.arm()
 
     def _woken(self, now: float) -> None:
-        for visit in _due(self._fresh, self._now() - self._soon):
+        for visit in _due(self._fresh, self._driver.now() - self._soon):
             if visit.trying:
                 self._wait(self._trying, self._trying_alarm, visit, self._late)
             else:
@@ -150,7 +148,7 @@ class Visits:
         self._wait(self._fresh, self._fresh_alarm, None, self._soon)
 
     def _woken_late(self, now: float) -> None:
-        for visit in _due(self._trying, self._now() - self._late):
+        for visit in _due(self._trying, self._driver.now() - self._late):
             self._give_up(visit)
         self._wait(self._trying, self._trying_alarm, None, self._late)
 

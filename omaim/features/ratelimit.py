@@ -36,7 +36,7 @@ class Config:
 async def ratelimit(question: MayAsk, config: Config) -> Refuse | None:
     """Refuse with 503 whoever asks too often (RFC 3261 §21.5.4)."""
     left, at = config.left.pop(question.host, (config.burst, question.at))
-    left = min(config.burst, left + (question.at - at) * config.rate)
+    left = min(config.burst, left + max(0.0, question.at - at) * config.rate)
     if len(config.left) >= _REMEMBERED:
         del config.left[next(iter(config.left))]
     enough = left >= 1.0

@@ -41,6 +41,7 @@ from omaim.stores.records import (
 )
 
 ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
+GRACE: Final = 1.0  # seconds by which an attempt may seem too long, as sums of floats are not exact
 REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is recognised
 BATCH: Final = 16  # messages read from the store at a time
 WIDTH: Final = 1000  # recipients served at the same time
@@ -61,6 +62,8 @@ class Delivery:
     Args:
         domain: whose users are served; no other server of the store has the same one.
         core: Route value of the core.
+        now: seconds since the epoch, for what is stored.
+        seconds: of the clock for timers.
         ours: whether an address is one of this domain: its messages wait for a registration.
         ready: whether a user takes messages now.
         pushed: whether a message is delivered without being asked for.
@@ -79,6 +82,7 @@ class Delivery:
         domain: str,
         core: str,
         now: Callable[[], float],
+        seconds: Callable[[], float],
         ids: Ids,
         quota: Quota,
         ours: Callable[[str], bool],
@@ -92,6 +96,7 @@ class Delivery:
         self._prefix = f"{domain} "
         self._core = core
         self._now = now
+        self._seconds = seconds
         self._ids = ids
         self._quota = quota
         self._ours = ours
@@ -106,7 +111,7 @@ class Delivery:
         self._kicked: set[str] = set()  # served now, and worth another try if that fails
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
-        self._times = Timetable(now)
+        self._times = Timetable(seconds)
         # What a device answered with errors of its own: reference, how often, since when.
         self._errors: dict[str, tuple[str, int, float]] = {}
         self._life = f"{journal.entity} {ids.token()} "
@@ -192,7 +197,7 @@ class Delivery:
 
         What is on its way to us as a message to somebody absent is not to wait, either.
         """
-        arrived, now = self._arrived, self._now()
+        arrived, now = self._arrived, self._seconds()
         arrived.pop(user, None)
         arrived[user] = now
         for one, at in tuple(islice(arrived.items(), 2)):
@@ -202,7 +207,7 @@ class Delivery:
 
     def has_just_arrived(self, user: str) -> bool:
         """Tell whether a core that told of no device may not have known of this one yet."""
-        return self._arrived.get(user, 0.0) > self._now() - UNDER_WAY
+        return self._arrived.get(user, -UNDER_WAY) > self._seconds() - UNDER_WAY
 
     def kick(self, user: str) -> None:
         """Deliver what waits for a user, as soon as it is its turn."""
@@ -332,10 +337,14 @@ class Delivery:
         return await self.answered(message, name, response)
 
     def _widowed(self, message: DeferredMessage) -> bool:
-        """Tell whether an attempt was ours, before we last died: nobody waits for its answer."""
-        name = message.attempt
+        """Tell whether nobody waits for the answer to an attempt any more.
+
+        It was ours, before we last died; or it seems to end later than any that began by now,
+        since the time of day was set back.
+        """
+        name, ahead = message.attempt, message.attempt_until - self._now()
         mine = name.startswith(f"{self._journal.entity} ") and not name.startswith(self._life)
-        return mine and message.attempt_until > self._now()
+        return ahead > ATTEMPT + GRACE or (mine and ahead > 0.0)
 
     async def answered(self, message: DeferredMessage, name: str, response: Response) -> bool:
         """Act on what the recipient said to a stored message; tell whether to go on.
@@ -371,7 +380,7 @@ class Delivery:
 
         Each message that comes behind it brings another try: to be tried often is not enough.
         """
-        user, now = message.recipient, self._now()
+        user, now = message.recipient, self._seconds()
         reference, times, since = self._errors.get(user, ("", 0, now))
         if reference != message.reference:
             times, since = 0, now

@@ -123,7 +123,7 @@ class ImServer(Service):
 
     def _build(self) -> None:
         config, node, endpoint = self.config, self._node, self.endpoint
-        store, ids, now = node.stores.deferred, node.ids, node.clock.seconds
+        store, ids, now = node.stores.deferred, node.ids, node.now
         core = f"<{config.core};lr>"
         pushes = config.delivery == "push"
         policy = Policy(self.settings, config.max_size, config.check_author)
@@ -143,6 +143,7 @@ class ImServer(Service):
             config.domain.lower(),
             core,
             now,
+            node.clock.seconds,
             ids,
             Quota(config.quota_count, config.quota_size),
             self.serves,

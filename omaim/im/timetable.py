@@ -18,7 +18,7 @@ class Timetable:
     """The moments at which recipients are to be tried; at most one for each.
 
     Args:
-        now: seconds.
+        now: seconds of the clock for timers.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from omaim.client import Client
 from omaim.errors import UsageError
 from omaim.features.ladder import Ladder, Recorder, climb
+from omaim.net.clock import steady
 from omaim.net.network import ReactorNetwork
 from omaim.net.wire import WireRecord
 from omaim.node.config import NodeConfig, parse_listen, parse_place, read_file
@@ -125,6 +126,7 @@ class Stage:
         self, contents: Mapping[str, Any], where: str, reactor: Any, network: Node | None = None
     ) -> None:
         self.people = subscribers(contents, where)
+        steady(reactor)
         self.clock = reactor
         servers = [parse_place(text, 53) for text in contents.get("node", {}).get("dns", ())]
         self.node = Node(

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
+from omaim.net.clock import wall
 from omaim.net.connection import Connection, Connections, StreamLimits
 from omaim.net.driver import Driver
 from omaim.net.exchange import Exchange
@@ -53,7 +54,7 @@ class Endpoint:
 
     Args:
         network: where sockets come from.
-        clock: the reactor, or virtual time.
+        clock: the reactor, or virtual time; see :mod:`omaim.net.clock`.
         resolver: finds servers; numeric addresses only when not given.
         name: of the entity, for ladders and logs.
         timing: the SIP timers.
@@ -111,6 +112,7 @@ class Endpoint:
         self.now: Callable[[], float] = clock.seconds
         self.wire = wire or Wire()
         self._clock: Any = clock
+        self._wall = wall(clock)
         self._driver = Driver(clock)
         self.arm: Callable[[], None] = self._driver.arm
         self.transactions = Transactions(
@@ -467,7 +469,9 @@ class Endpoint:
             remote = (flow.remote_host, flow.remote_port)
             transport = flow.transport
             record(
-                WireRecord(self.now(), self.name, direction, "SIP", transport, local, remote, data)
+                WireRecord(
+                    self._wall(), self.name, direction, "SIP", transport, local, remote, data
+                )
             )
 
     def _lost(self, flow: Flow, why: str) -> None:

@@ -19,7 +19,7 @@ OUT: Final = "out"
 class WireRecord:
     """One message as it crossed a socket."""
 
-    time: float  # seconds by the clock of the node, since the epoch on a real one
+    time: float  # seconds since the epoch
     entity: str  # the name of the endpoint that received or sent it
     direction: str  # IN or OUT
     protocol: str  # "SIP", "MSRP", "HTTP"

@@ -81,7 +81,7 @@ def _users(node: Node, after: str) -> dict[str, Any]:
 
 
 def _shortly(node: Node, user: User) -> dict[str, Any]:
-    now = node.clock.seconds()
+    now = node.now()
     return {
         "private": user.private_id,
         "identities": [one.uri for one in user.identities if not one.barred],
@@ -107,7 +107,7 @@ class Describe:
         Raises:
             UsageError: it has no such user.
         """
-        stores, now = self._node.stores, self._node.clock.seconds()
+        stores, now = self._node.stores, self._node.now()
         uri = aor_of(aor)
         found = stores.users.peek_by_identity(uri)
         waiting = await stores.deferred.usage(uri)

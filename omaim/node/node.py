@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from omaim.errors import OmaimError, UsageError
 from omaim.ids import Ids
+from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask, Dns, Resolver
@@ -49,7 +50,7 @@ class Node(MultiService):
 
     Args:
         config: the process's settings.
-        clock: where time comes from; a fake one in tests.
+        clock: what timers count in; a fake one in tests.
         network: real or simulated.
         stores: opened ones; closed when the node stops.
         ask: puts questions to the DNS; ``None`` knows numeric addresses only.
@@ -57,6 +58,8 @@ class Node(MultiService):
         timing: SIP timers for every endpoint.
 
     Attributes:
+        now: tells the time of day, seconds since the epoch, UTC, for whatever is stored, sent or
+            shown; timers count in ``clock``. See :mod:`omaim.net.clock`.
         hooks, taps, directory, wire, resolver, control: see their classes.
         endpoints: the SIP endpoints of its entities, by name.
         is_ready: whether every entity is of use.
@@ -75,6 +78,7 @@ class Node(MultiService):
         super().__init__()
         self.config = config
         self.clock: Any = clock
+        self.now: Callable[[], float] = wall(clock)
         self.network = network
         self.stores = stores
         self.ids = ids or Ids()
@@ -236,6 +240,7 @@ async def open_node(config: NodeConfig, reactor: Any) -> Node:
         Unavailable: the stores cannot be opened.
     """
     servers = [parse_place(text, 53) for text in config.dns]
+    steady(reactor)
     stores = await open_stores(config.state, reactor, reactor)
     settle()
     try:

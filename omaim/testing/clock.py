@@ -66,17 +66,30 @@ class Call:
 class Clock:
     """A clock that stands still until :meth:`advance` or :meth:`run` moves it.
 
+    The time for timers, :meth:`seconds`, and that of the day, :meth:`now`, go in step, until
+    :meth:`set` moves the second alone, as somebody does who sets a computer's time.
+
     Args:
         start: what it shows at first, in seconds.
+        ahead: how much more the time of day is.
     """
 
-    def __init__(self, start: float = 1_000_000.0) -> None:
+    def __init__(self, start: float = 1_000_000.0, ahead: float = 0.0) -> None:
         self._now = start
+        self._ahead = ahead
         self._heap: list[tuple[float, int, Call]] = []
         self._serial = 0
 
     def seconds(self) -> float:
         return self._now
+
+    def now(self) -> float:
+        """Return the time of day: seconds since the epoch, UTC."""
+        return self._now + self._ahead
+
+    def set(self, seconds: float) -> None:
+        """Set the time of day forward by so much, or back; no timer notices."""
+        self._ahead += seconds
 
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any

@@ -27,6 +27,7 @@ from omaim.errors import UsageError
 from omaim.features.ladder import Ladder, climb
 from omaim.lab.people import Person
 from omaim.lab.topology import Home, Plan, network
+from omaim.net.clock import wall
 from omaim.net.network import INetwork
 from omaim.net.resolver import Ask
 from omaim.net.wire import IN, WireRecord
@@ -342,6 +343,10 @@ class ScenarioNetwork:
         coming.cancel()
 
     # Time, and what was seen.
+
+    def now(self) -> float:
+        """Return the time of day: seconds since the epoch, UTC."""
+        return wall(self.clock)()
 
     def sleep(self, seconds: float) -> Deferred[None]:
         """Let time pass, on whatever clock this is."""

@@ -182,7 +182,7 @@ class Simulated(_Stage):
             slack: how many times longer than usual everything may take.
             patience: seconds of virtual time.
         """
-        clock = Clock(1_800_000_000.0)
+        clock = Clock(1000.0, 1_800_000_000.0)  # so far apart that mixing them shows
         network = SimulatedNetwork(clock, seed, link or one.layout.link)
         plan = self._plan(5060)
         dns = SimulatedDns(zones(plan, one.layout.secure), clock)

@@ -145,7 +145,7 @@ class SendTests(HomeTests):
         message = self.successResultOf(bob.inbox.next())
         self.assertEqual((message.sender, message.text, message.verified), (ALICE, "hello", True))
         self.assertEqual(message.to, (BOB,))
-        self.assertLess(abs(message.sent_at - self.clock.seconds()), 2.0)
+        self.assertLess(abs(message.sent_at - self.clock.now()), 2.0)
 
     def test_display_report(self) -> None:
         """The sender hears that a message was read, once, when it was (RFC 5438 §7.2.1.2)."""

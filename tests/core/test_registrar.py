@@ -108,7 +108,7 @@ class StoreTests(CoreCase):
 
     def test_faster(self) -> None:
         """Another node was faster: both bindings stand."""
-        other = Binding(BOB, "sip:bob@10.0.1.99", "x", 1, self.clock.seconds() + 600)
+        other = Binding(BOB, "sip:bob@10.0.1.99", "x", 1, self.clock.now() + 600)
         self.bindings.before = lambda: self.stores.bindings.replace(BOB, 0, [other])
         response = self.register(self.bob)
         self.assertEqual((response.status, len(response.contacts)), (200, 2))

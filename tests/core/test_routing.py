@@ -417,4 +417,4 @@ class SecureInterconnectTests(CoreCase):
 
 
 def binding(aor: str, contact: str, clock: Any) -> Any:
-    return Binding(aor, contact, "call", 1, clock.seconds() + 3600, contact_id="c")
+    return Binding(aor, contact, "call", 1, clock.now() + 3600, contact_id="c")

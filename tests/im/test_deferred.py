@@ -38,7 +38,7 @@ class KeepTests(ImTestCase):
 
     def test_delivered_at_registration(self) -> None:
         """A registration brings what waited, with what told of its sender and its time."""
-        start = self.clock.seconds()
+        start = self.clock.now()
         headers = (("Subject", "news"), ("Privacy", "none"), ("Accept-Contact", "*;audio"))
         asked = self.core.isc("term", XENIA, BOB, state="unreg", headers=headers)
         self.ask(asked)
@@ -236,7 +236,7 @@ class RetryTests(ImTestCase):
         """What another server has under way is left to it until its time is over."""
         self.send("term", XENIA, BOB, state="unreg")
         (message,) = self.successResultOf(self.stores.deferred.waiting(BOB, 0.0))
-        now = self.clock.seconds()
+        now = self.clock.now()
         self.wait(
             self.stores.deferred.attempt(BOB, [message.reference], "im-2 x", now, now + ATTEMPT)
         )
@@ -366,7 +366,7 @@ class SharedStoreTests(ImTestCase):
 
     def put(self, recipient: str, expires_in: float = 1000.0) -> None:
         """Store what another server keeps."""
-        now = self.clock.seconds()
+        now = self.clock.now()
         message = DeferredMessage(
             recipient=recipient,
             reference=self.core.ua.ids.token(),

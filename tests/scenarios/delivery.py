@@ -83,7 +83,7 @@ async def kept_and_delivered_in_order(net: ScenarioNetwork) -> None:
 async def sender_and_date_are_kept(net: ScenarioNetwork) -> None:
     """A message that waited still tells its true sender and when it was sent."""
     alice = await net.online("alice", display="Alice of the North")
-    before = net.clock.seconds()
+    before = net.now()
     await alice.send("sip:zoe@south.example", "from the past", reports=())
     await net.sleep(2)
     zoe = await net.online("zoe")
