@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import attrs
 
 from omaim.errors import UsageError
 from omaim.node.config import setting
 from omaim.sip.uri import canonical_aor
+
+_ANYTHING: Final = "!.*!"  # the regular expression of a wildcarded public service identity
 
 
 def _profile(value: str) -> str:
@@ -83,7 +88,9 @@ class Config:
         "", "SIP URI of the IM Server in the default service profile; empty: no IM service"
     )
     psis: tuple[str, ...] = setting(
-        (), "addresses of services: sip:NAME@DOMAIN=URI sends what is for the first to the second"
+        (),
+        "addresses of services: sip:NAME@DOMAIN=URI sends what is for the first to the second; a "
+        "NAME that ends in * stands for every address that begins so, and is nobody's else",
     )
     default_expires: int = setting(3600, "seconds a binding lives when its client does not say")
     min_expires: int = setting(60, "shortest binding, else 423")
@@ -112,3 +119,20 @@ def service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{text}: write sip:NAME@DOMAIN=sip:SERVER")
         found[canonical_aor(address)] = f"sip:{server}"
     return found
+
+
+def wildcards(addresses: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """Return those addresses that stand for many: their beginning, their end and the server.
+
+    The longest beginning comes first, so that the first that fits is the closest. Beside
+    ``sip:room.*@DOMAIN`` the standard's own way of writing is understood,
+    ``sip:room.!.*!@DOMAIN``; other patterns are not.
+
+    Spec: 3GPP TS 23.003 §13.5
+    """
+    found = []
+    for address, server in addresses.items():
+        user, _, domain = address.rpartition("@")
+        if user.endswith(("*", _ANYTHING)):
+            found.append((user.removesuffix(_ANYTHING).removesuffix("*"), f"@{domain}", server))
+    return tuple(sorted(found, key=lambda one: (-len(one[0]), one)))

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from omaim.core.authenticator import Challenge
 from omaim.core.charging import Charging
+from omaim.core.config import wildcards
 from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
@@ -24,7 +25,7 @@ from omaim.core.interconnect import SERVICE, Neighbours
 from omaim.core.job import Job, Served
 from omaim.core.registered import primary_of
 from omaim.core.senders import Senders, claimed_by
-from omaim.core.services import Services
+from omaim.core.services import Services, loose
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
@@ -61,7 +62,7 @@ class Router:
         serves: tells whether a host is this domain.
         senders: finds out who sends.
         strangers: whether requests from unknown networks reach our users.
-        psis: the server of each public service identity.
+        psis: the server of each public service identity, wildcarded ones among them.
         local: serves a request for a user by the core itself; true when it did.
         secure: trusted networks are reached over TLS only.
         most: requests that may wait for an answer at a time; 503 above.
@@ -105,6 +106,7 @@ class Router:
         self._domain = domain
         self._strangers = strangers
         self._psis = psis
+        self._wildcards = wildcards(psis)
         self._local = local
         self._secure = secure
         self._most = most
@@ -152,7 +154,7 @@ class Router:
             visited = self._visited(request, flow)
             way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
             uri: str = request.uri
-            path: list[str] | None = None
+            path = self._path_to_service(request) if way is None else None
             callee = None if way is not None else self._device(request)
             if callee is not None:
                 bindings = self._services.bindings_of(callee)
@@ -227,13 +229,14 @@ class Router:
         if callee is not None:
             self._services.reach(job, callee)
         else:
-            self._forwarder.forward(job, request.uri, None, flow)
+            path = self._path_to_service(request) if flow is None else None
+            self._forwarder.forward(job, request.uri, path, flow)
 
     def _device(self, request: Request) -> Served | None:
         """Return our user whose device a request inside a dialog is for, named by a GRUU.
 
         Raises:
-            PeerError: the Request-URI is of this domain, and nobody's (404).
+            PeerError: the Request-URI is of this domain, and nobody's and no service's (404).
 
         Spec: RFC 5627 §6.1
         """
@@ -243,7 +246,7 @@ class Router:
         if not isinstance(uri, SipUri) or not self._own.owns(uri):
             return None
         callee = self.callee(request)
-        if callee is None:
+        if callee is None and self._server_of(request) is None:
             raise PeerError("nobody has this address here", 404)
         return callee
 
@@ -344,12 +347,42 @@ class Router:
                 self._forwarder.done(job)
             else:
                 self._services.terminate(job, served)
+            return
+        server = self._server_of(request)
+        if server is not None:
+            self._services.to_psi(job, server)
         elif isinstance(uri, SipUri) and self._serves(uri.host):
             raise PeerError("nobody has this address here", 404)
         elif isinstance(uri, TelUri):
             raise PeerError("this number leads nowhere: no ENUM is configured", 404)
         else:
             self._outward(job)
+
+    def _server_of(self, request: Request) -> str | None:
+        """Return the server of the service that the Request-URI means and no user has.
+
+        Spec: 3GPP TS 23.228 §5.4.12; TS 23.003 §13.5
+        """
+        if not self._psis:
+            return None
+        aor = canonical_aor(request.uri)
+        server = self._psis.get(aor)
+        if server is not None:
+            return server
+        for start, end, server in self._wildcards:
+            if aor.startswith(start) and aor.endswith(end):
+                return server
+        return None
+
+    def _path_to_service(self, request: Request) -> list[str] | None:
+        """Return the Route of a request inside a dialog whose target is a service's address.
+
+        A conference says its own URI in Contact, not where it is served.
+
+        Spec: RFC 4579 §5.4
+        """
+        server = None if request.has("Route") else self._server_of(request)
+        return [loose(server)] if server is not None else None
 
     def callee(self, request: Request) -> Served | None:
         """Return the user of this domain whom the Request-URI means, if it does.

@@ -181,7 +181,7 @@ class Services:
 
         Spec: 3GPP TS 23.228 §5.4.12
         """
-        copy = forwarded_copy(job.request, job.request.uri, routes=[_loose(server)])
+        copy = forwarded_copy(job.request, job.request.uri, routes=[loose(server)])
         copy.remove(SERVED)
         self._charging.to_service(copy, job.vector, None)
         self._send(job, copy, lambda response: False)
@@ -251,7 +251,7 @@ class Services:
         icid = job.vector.icid if job.vector is not None else self._ids.token(16)
         place = Place(case, served.aor, criteria.priority, server, icid, job.skip)
         token = self._chain.seal(place)
-        routes = [_loose(server), f"{self.place[1:]}{token}"]
+        routes = [loose(server), f"{self.place[1:]}{token}"]
         copy = forwarded_copy(job.request, job.request.uri, routes=routes)
         state = "unreg" if case in UNREGISTERED else "reg"
         role = "orig" if case in FOR_SENDER else "term"
@@ -317,5 +317,6 @@ class Services:
         return True
 
 
-def _loose(uri: str) -> str:
+def loose(uri: str) -> str:
+    """Return the URI of a server as a Route that leaves the Request-URI alone."""
     return uri if ";lr" in uri else f"{uri};lr"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from hypothesis import given
+from hypothesis import strategies as st
 
+from omaim.core.config import service_addresses, wildcards
 from omaim.core.profile_xml import write_profile
 from omaim.core.service_profile import (
     CONTINUE,
@@ -26,6 +29,7 @@ from omaim.sip.identity import served_user
 from omaim.sip.message import Request
 from omaim.sip.transaction import ServerTransaction
 from tests.core.support import CORE, DOMAIN, IM, ROUTE, CoreCase, Server
+from tests.core.test_delivery import DialogCase
 
 BOB = f"sip:bob@{DOMAIN}"
 OTHER = "10.0.0.3"
@@ -234,6 +238,71 @@ class ChainTests(ServiceCase):
         self.register(self.bob)
         self.assertEqual(self.send(self.alice, BOB, "INVITE").status, 200)
         self.assertEqual(len(self.bob.got), 1)
+
+
+class PsiTests(DialogCase):
+    """Addresses that are a service's (TS 23.228 §5.4.12), many in one (TS 23.003 §13.5)."""
+
+    settings = {
+        "psis": (
+            f"sip:room.*@{DOMAIN}=sip:10.0.1.7",
+            f"sip:room.night.!.*!@{DOMAIN}=sip:10.0.1.8",
+            f"sip:room.night.bar@{DOMAIN}=sip:10.0.1.9",
+        )
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.owner = self.phone("alice", 1), self.phone("room.owner", 2)
+        self.put(self.person("room.owner"))
+        self.servers = [self.phone("room", number) for number in (7, 8, 9)]
+
+    def test_wildcard(self) -> None:
+        """The exact address comes first, and who is a user; then the longest beginning."""
+        self.register(self.owner)
+        room, night, bar = self.servers
+        for name, told in (
+            ("room.garden", room),
+            ("room.", room),
+            ("room.night.1", night),
+            ("room.night.bar", bar),
+            ("room.night.bars", night),
+            ("room.owner", self.owner),
+        ):
+            count = len(told.got)
+            self.assertEqual(self.send(self.alice, f"sip:{name}@{DOMAIN}").status, 200, name)
+            self.assertEqual(len(told.got), count + 1, name)
+        for name in ("roo", "Room.garden", "rooms", "x.room.garden"):
+            self.assertEqual(self.send(self.alice, f"sip:{name}@{DOMAIN}").status, 404, name)
+        self.assertEqual(self.send(self.alice, "sip:room.x@10.0.0.77").status, 408)
+
+    def test_dialog(self) -> None:
+        """A conference whose Contact is its own URI gets ACK and BYE all the same (RFC 4579
+        §5.4); a user's device keeps its own."""
+        room = self.servers[0]
+        room.contact = f"sip:room.garden@{DOMAIN}"
+        dialog = self.call(self.alice, room.contact)
+        self.assertEqual(len(room.acks), 1)
+        self.assertEqual(self.bye(self.alice, dialog).status, 200)
+        self.assertEqual([one.uri for one in room.got], [room.contact] * 2)
+        room.contact = f"sip:nobody@{DOMAIN}"
+        dialog = self.call(self.alice, f"sip:room.garden@{DOMAIN}")
+        self.assertEqual(self.bye(self.alice, dialog).status, 404)
+
+    @given(
+        starts=st.lists(st.text("ab.", max_size=3), max_size=4),
+        exact=st.lists(st.text("ab.", min_size=1, max_size=3), max_size=3),
+    )
+    def test_order(self, starts: list[str], exact: list[str]) -> None:
+        """A closer beginning comes before a wider one; exact addresses are none of them."""
+        texts = [f"sip:{start}*@{DOMAIN}=sip:{len(start)}.example" for start in starts]
+        texts += [f"sip:{user}@{DOMAIN}=sip:x.example" for user in exact]
+        found = wildcards(service_addresses(tuple(texts)))
+        self.assertEqual({start for start, _, _ in found}, {f"sip:{start}" for start in starts})
+        self.assertEqual(
+            [len(one[0]) for one in found], sorted((len(one[0]) for one in found))[::-1]
+        )
+        self.assertEqual({end for _, end, _ in found}, {f"@{DOMAIN}"} if starts else set())
 
 
 class FailureTests(ServiceCase):

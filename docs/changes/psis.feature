@@ -1,0 +1,1 @@
+The core takes wildcarded public service identities: `psis` of the form `sip:room.*@DOMAIN=URI` send every address that begins so, and is no user’s, to one server (3GPP TS 23.003 §13.5); requests inside dialogs with such an address reach it, too.
