@@ -11,14 +11,27 @@ import click
 
 from omaim.cli.pictures import files_options, step_values, text_of, write_file, write_files
 from omaim.errors import UsageError
-from omaim.features.ladder import Ladder, climb, name_clients
+from omaim.features.ladder import Ladder, Step, climb, name_clients
+from omaim.features.ladder_msrp import read_frame, uri_key
+from omaim.features.ladder_sessions import name_sessions, sessions_in
 from omaim.node.directory import Directory
 from omaim.node.trace import read_lines, read_trace
 
 
 @click.command("ladder")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--call", metavar="CALL-ID", help="Only messages with this Call-ID.")
+@click.option(
+    "--call",
+    metavar="CALL-ID",
+    help="Only messages with this Call-ID, and those of the MSRP sessions it sets up.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    type=click.Choice(("SIP", "MSRP", "HTTP"), case_sensitive=False),
+    help="Only messages of this protocol; may be given more than once.",
+)
 @click.option("--only", metavar="TEXT", help="Only messages that hold this text (any case).")
 @click.option("--last", type=click.IntRange(1), help="Only so many messages at the end.")
 @click.option("--keep-alives", is_flag=True, help="Show keep-alives, too.")
@@ -26,6 +39,7 @@ from omaim.node.trace import read_lines, read_trace
 def command(
     files: tuple[str, ...],
     call: str | None,
+    protocols: tuple[str, ...],
     only: str | None,
     last: int | None,
     keep_alives: bool,
@@ -43,6 +57,9 @@ def command(
     omaim lab --trace lab.jsonl            # play with the lab, end it with Ctrl-C, then:
     omaim ladder lab.jsonl
     omaim ladder network/*.jsonl --only bob@north.example --html ladder.html
+    omaim ladder lab.jsonl --protocol msrp
+
+    Many chunks of one MSRP message are one line; captures and JSON have every frame.
 
     Without any of the options that write files, the ladder goes to the terminal.
     """
@@ -57,7 +74,8 @@ def command(
     if not records:
         raise UsageError("the trace holds no messages yet")
     name_clients(records, directory)
-    ladder = chosen(climb(records, directory), call, only, last, keep_alives)
+    ladder = climb(records, directory, sessions=name_sessions(records, directory))
+    ladder = chosen(ladder, call, protocols, only, last, keep_alives)
     if not ladder.steps:
         raise UsageError(f"none of the {len(records)} records fits")
     if not (html_file or svg_file or pcap_file or json_file):
@@ -69,18 +87,22 @@ def command(
 
 
 def chosen(
-    ladder: Ladder, call: str | None, only: str | None, last: int | None, keep_alives: bool
+    ladder: Ladder,
+    call: str | None,
+    protocols: tuple[str, ...],
+    only: str | None,
+    last: int | None,
+    keep_alives: bool,
 ) -> Ladder:
     """Return the part of a ladder that was asked for, with the parties that appear in it."""
     steps = list(ladder.steps)
     if not keep_alives:
         steps = [step for step in steps if step.summary.title != "keep-alive"]
     if call:
-        line = re.compile(
-            rb"^(?:call-id|i)[ \t]*:[ \t]*" + re.escape(call.encode()) + rb"[ \t]*\r?$",
-            re.IGNORECASE | re.MULTILINE,
-        )
-        steps = [step for step in steps if line.search(step.data)]
+        steps = _of_call(steps, call)
+    if protocols:
+        wanted_protocols = {protocol.upper() for protocol in protocols}
+        steps = [step for step in steps if step.protocol in wanted_protocols]
     if only:
         wanted = only.lower().encode()
         steps = [step for step in steps if wanted in step.data.lower()]
@@ -89,3 +111,25 @@ def chosen(
     there = {party.name for step in steps for party in (step.source, step.target)}
     parties = tuple(party for party in ladder.parties if party.name in there)
     return attrs.evolve(ladder, parties=parties, steps=tuple(steps))
+
+
+def _of_call(steps: list[Step], call: str) -> list[Step]:
+    """Return the SIP messages with a Call-ID, and the MSRP of the sessions that they describe."""
+    line = re.compile(
+        rb"^(?:call-id|i)[ \t]*:[ \t]*" + re.escape(call.encode()) + rb"[ \t]*\r?$",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    described: set[str] = set()
+    for step in steps:
+        if step.protocol == "SIP" and line.search(step.data):
+            described |= sessions_in(step.data)
+
+    def belongs(step: Step) -> bool:
+        if step.protocol != "MSRP":
+            return line.search(step.data) is not None
+        frame = read_frame(step.data)
+        if frame is None:
+            return False
+        return any(uri_key(uri) in described for uri in (*frame.to_path, *frame.from_path))
+
+    return [step for step in steps if belongs(step)]

@@ -15,7 +15,11 @@ from typing import Final
 import attrs
 
 from omaim.errors import PeerError
-from omaim.features.ladder_summary import Summary, printable, summarise
+from omaim.features.ladder_frames import whole_frames
+from omaim.features.ladder_msrp import Frame, read_frame, starts, summarise_frame
+from omaim.features.ladder_sessions import RELAY, Sessions
+from omaim.features.ladder_summary import summarise
+from omaim.features.ladder_words import Summary, printable
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
 from omaim.sip.message import Request
@@ -24,7 +28,8 @@ from omaim.sip.uri import SipUri
 
 _ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 _SKEW: Final = 1.0  # seconds by which two clocks may disagree on one message
-_SERVERS: Final = ("core", "im")  # the order of columns; other servers follow, then clients
+_SERVERS: Final = (RELAY, "core", "im")  # the order of columns; other servers follow
+OCTETS: Final = 64 * 2**20  # of the records that are kept in memory
 
 
 @attrs.frozen
@@ -77,6 +82,7 @@ class Step:
     lost: bool  # sent to somebody who records and did not see it
     again: bool  # the same octets went the same way before
     summary: Summary
+    folded: tuple[Step, ...] = ()  # what a line of ladder_fold stands for
 
 
 @attrs.frozen
@@ -92,13 +98,20 @@ class Recorder:
 
     Args:
         most: records to keep; older ones are forgotten.
+        octets: of messages to keep; a file that passes must not fill the memory.
     """
 
-    def __init__(self, most: int = 10_000) -> None:
-        self._records: deque[WireRecord] = deque(maxlen=most)
+    def __init__(self, most: int = 10_000, octets: int = OCTETS) -> None:
+        self._records: deque[WireRecord] = deque()
+        self._most = most
+        self._octets = octets
+        self._size = 0
 
     def __call__(self, record: WireRecord) -> None:
         self._records.append(record)
+        self._size += len(record.data)
+        while len(self._records) > self._most or self._size > self._octets:
+            self._size -= len(self._records.popleft().data)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -107,6 +120,7 @@ class Recorder:
         """Return what was seen, oldest first, and forget it."""
         records = list(self._records)
         self._records.clear()
+        self._size = 0
         return records
 
 
@@ -145,8 +159,11 @@ def climb(
     directory: Directory,
     points: Sequence[Point] = POINTS,
     order: Sequence[str] = (),
+    sessions: Sessions | None = None,
 ) -> Ladder:
     """Return the ladder of what was seen.
+
+    A frame of MSRP that was recorded in pieces is one step.
 
     Args:
         records: of any number of entities, in any order.
@@ -154,8 +171,12 @@ def climb(
         points: the reference points; the first that fits names a step.
         order: names of parties to put first, in this order; they get a column even if
             they say nothing.
+        sessions: what is known of MSRP sessions beside what these records tell.
     """
-    seen = sorted(records, key=lambda record: record.time)
+    seen = whole_frames(sorted(records, key=lambda record: record.time))
+    sessions = sessions if sessions is not None else Sessions(directory)
+    sessions.learn(seen)
+    naming = _Naming(sessions, points)
     known = {place.name: place for place in directory.places()}
     recording = {record.entity for record in seen}
     steps: list[Step] = []
@@ -168,6 +189,7 @@ def climb(
         source = _party(sent, source_address, directory, known)
         target = _party(got, target_address, directory, known)
         way = (source.name, target.name, one.data)
+        point, summary = naming.step(one, source, target)
         steps.append(
             Step(
                 time=one.time,
@@ -175,13 +197,13 @@ def climb(
                 target=target,
                 source_address=source_address,
                 target_address=target_address,
-                point=_point(one.protocol, source, target, points),
+                point=point,
                 protocol=one.protocol,
                 transport=one.transport,
                 data=one.data,
                 lost=got is None and target.name in recording,
                 again=way in before,
-                summary=summarise(one.protocol, one.data),
+                summary=summary,
             )
         )
         before.add(way)
@@ -193,12 +215,16 @@ def _pairs(
 ) -> list[tuple[WireRecord | None, WireRecord | None]]:
     """Return (sent, received) for each message, None for an end that did not see it.
 
-    A message is told by its octets and its addresses. Of several that are alike, a
-    receiver gets the last that was sent before: the earlier ones may have been lost.
+    A message is told by its octets and its addresses, a frame of MSRP by its transaction: the
+    far end may have seen less of it. Of several that are alike, a receiver gets the last that
+    was sent before: the earlier ones may have been lost.
     """
     alike: dict[tuple[object, ...], list[tuple[int, WireRecord]]] = {}
     for at, record in enumerate(seen):
-        key = (record.protocol, record.transport, record.data)
+        data = record.data
+        if record.protocol == "MSRP" and starts(data):
+            data = data[: data.index(b"\r\n")]
+        key = (record.protocol, record.transport, data)
         alike.setdefault(key, []).append((at, record))
     found: list[tuple[int, WireRecord | None, WireRecord | None]] = []
     for group in alike.values():
@@ -256,13 +282,67 @@ def _party(
     return Party(f"{host}:{address[1]}")
 
 
-def _point(protocol: str, source: Party, target: Party, points: Sequence[Point]) -> str:
-    roles = frozenset({source.role, target.role})
-    for point in points:
-        fits = point.protocol == protocol and point.roles == roles
-        if fits and (not point.across or source.domain != target.domain):
-            return point.name
-    return ""
+@attrs.frozen
+class _Asked:
+    """A request of MSRP, for the answer to it."""
+
+    method: str
+    point: str
+
+
+class _Naming:
+    """Says what the steps are and at which reference points, one after the other."""
+
+    def __init__(self, sessions: Sessions, points: Sequence[Point]) -> None:
+        self._sessions = sessions
+        self._points = points
+        self._asked: dict[tuple[str, str, str], _Asked] = {}
+
+    def step(self, record: WireRecord, source: Party, target: Party) -> tuple[str, Summary]:
+        """Return the reference point and the words of a message."""
+        frame = read_frame(record.data) if record.protocol == "MSRP" else None
+        if frame is None:
+            point = self._point(record.protocol, source, target)
+            return point, summarise(record.protocol, record.data)
+        if frame.status:
+            asked = self._asked.get((frame.tid, target.name, source.name))
+            if asked is None:
+                return self._point("MSRP", source, target), summarise_frame(frame)
+            return asked.point, summarise_frame(frame, asked.method)
+        point = self._point("MSRP", *self._ends(frame, source, target))
+        self._asked[frame.tid, source.name, target.name] = _Asked(frame.method, point)
+        sessions = self._sessions
+        return point, summarise_frame(frame, "", sessions.rooms(frame), sessions.file(frame))
+
+    def _ends(self, frame: Frame, source: Party, target: Party) -> tuple[Party, Party]:
+        """Return for whom the two ends of a connection stand: a relay for who is behind it.
+
+        When nobody knows that, a relay stands for a client, whose access it is.
+
+        Spec: RFC 4976 §3, §5.1
+        """
+        if RELAY not in (source.role, target.role):
+            return source, target
+        return (
+            self._behind(source, frame.from_path, target),
+            self._behind(target, frame.to_path, source),
+        )
+
+    def _behind(self, party: Party, path: list[str], other: Party) -> Party:
+        if party.role != RELAY:
+            return party
+        owner = self._sessions.owner(path[-1]) if path else None
+        if owner is not None and owner.role != RELAY:
+            return Party(owner.name, owner.role, owner.domain)
+        return attrs.evolve(party, role="client") if other.role == "im" else party
+
+    def _point(self, protocol: str, source: Party, target: Party) -> str:
+        roles = frozenset({source.role, target.role})
+        for point in self._points:
+            fits = point.protocol == protocol and point.roles == roles
+            if fits and (not point.across or source.domain != target.domain):
+                return point.name
+        return ""
 
 
 def _columns(

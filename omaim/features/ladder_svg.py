@@ -10,18 +10,22 @@ from html import escape
 from typing import Final
 
 from omaim.features.ladder import Ladder, Step
-from omaim.features.ladder_summary import printable
+from omaim.features.ladder_fold import fold
+from omaim.features.ladder_words import printable
 
 _LEFT: Final = 90  # pixels before the first column, for the time
 _GAP: Final = 150  # between two columns
 _TOP: Final = 56
 _ROW: Final = 36
+_PAGE: Final = 30  # messages after which the names stand there again
+_LISTED: Final = 2000  # messages that a line stands for, and the page lists
 _SHOWN: Final = 20_000  # octets of a message that the page shows
 
 _STYLE: Final = """
 .ladder{font:12px ui-monospace,monospace;background:#fff}
 .ladder text{fill:#222;paint-order:stroke;stroke:#fff;stroke-width:3px}
 .ladder .name{font-weight:bold}
+.ladder .again{font-weight:bold;fill:#777}
 .ladder .role,.ladder .time{fill:#777}
 .ladder .life{stroke:#ccc}
 .ladder .arrow{stroke:#246;stroke-width:1.5}
@@ -45,13 +49,21 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;font:12px ui-monospace,monospace
 
 
 def draw_svg(ladder: Ladder) -> str:
-    """Return the ladder as one SVG picture; hovering over an arrow shows its message."""
-    return _svg(ladder, linked=False)
+    """Return the ladder as one SVG picture; hovering over an arrow shows its message.
+
+    Many chunks of one message are one arrow (see :mod:`~omaim.features.ladder_fold`).
+    """
+    return _svg(fold(ladder), linked=False)
 
 
 def draw_html(ladder: Ladder, title: str = "Ladder") -> str:
-    """Return the ladder as one page; a click on an arrow shows its message."""
-    sections = "".join(_section(number, step) for number, step in enumerate(ladder.steps))
+    """Return the ladder as one page; a click on an arrow shows its message.
+
+    Many chunks of one message are one arrow, and a click shows their list and the first.
+    """
+    ladder = fold(ladder)
+    start = ladder.steps[0].time if ladder.steps else 0.0
+    sections = "".join(_section(number, step, start) for number, step in enumerate(ladder.steps))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" '
@@ -64,7 +76,7 @@ def draw_html(ladder: Ladder, title: str = "Ladder") -> str:
 
 def _svg(ladder: Ladder, linked: bool) -> str:
     at = {party.name: _LEFT + index * _GAP for index, party in enumerate(ladder.parties)}
-    height = _TOP + _ROW * (len(ladder.steps) + 1)
+    height = _y(len(ladder.steps))
     width = _LEFT + _GAP * max(len(at), 1) + 260
     start = ladder.steps[0].time if ladder.steps else 0.0
     pieces = [
@@ -80,14 +92,26 @@ def _svg(ladder: Ladder, linked: bool) -> str:
             f'<text class="role" x="{x}" y="34" text-anchor="middle">{_text(role)}</text>'
         )
     for number, step in enumerate(ladder.steps):
+        if number and number % _PAGE == 0:
+            y = _y(number) - _ROW - 2
+            pieces += [
+                f'<text class="again" x="{at[party.name]}" y="{y}" text-anchor="middle">'
+                f"{_text(party.name)}</text>"
+                for party in ladder.parties
+            ]
         drawn = _step(step, at[step.source.name], at[step.target.name], number, start)
         pieces.append(f'<a href="#m{number}">{drawn}</a>' if linked else drawn)
     pieces.append("</svg>")
     return "".join(pieces)
 
 
+def _y(number: int) -> int:
+    """Return how far down a message is; the names take a row every so often."""
+    return _TOP + _ROW * (number + 1 + number // _PAGE)
+
+
 def _step(step: Step, x1: int, x2: int, number: int, start: float) -> str:
-    y = _TOP + _ROW * (number + 1)
+    y = _y(number)
     kinds = []
     if step.summary.method:
         kinds.append("answer")
@@ -122,17 +146,29 @@ def _step(step: Step, x1: int, x2: int, number: int, start: float) -> str:
     )
 
 
-def _section(number: int, step: Step) -> str:
+def _section(number: int, step: Step, start: float) -> str:
     ends = (
         f"{step.source.name} {_place(step.source_address)} → "
         f"{step.target.name} {_place(step.target_address)}"
     )
-    words = f"{step.point} {step.protocol} over {step.transport}, {len(step.data)} octets"
+    octets = sum(len(one.data) for one in step.folded or (step,))
+    words = f"{step.point} {step.protocol} over {step.transport}, {octets} octets"
     lost = "<p>It did not arrive.</p>" if step.lost else ""
     return (
         f'<section id="m{number}"><h3>{_text(str(step.summary))}</h3><p>{_text(ends)}<br>'
-        f"{_text(words)}</p>{lost}<pre>{_text(_message(step), _SHOWN)}</pre></section>"
+        f"{_text(words)}</p>{lost}{_list(step, start)}"
+        f"<pre>{_text(_message(step), _SHOWN)}</pre></section>"
     )
+
+
+def _list(step: Step, start: float) -> str:
+    """Return the messages that a step stands for, one line each."""
+    if not step.folded:
+        return ""
+    lines = [f"{one.time - start:.3f} {_text(str(one.summary))}" for one in step.folded[:_LISTED]]
+    if len(step.folded) > _LISTED:
+        lines.append(f"and {len(step.folded) - _LISTED} more")
+    return f"<p>{'<br>'.join(lines)}</p><p>The first of them:</p>"
 
 
 def _place(address: tuple[str, int]) -> str:

@@ -6,20 +6,24 @@ from typing import Final
 from unicodedata import east_asian_width
 
 from omaim.features.ladder import Ladder, Step
-from omaim.features.ladder_summary import printable
+from omaim.features.ladder_fold import fold
+from omaim.features.ladder_words import printable
 
 _TIME: Final = 9  # columns for the seconds since the first message
 _WORDS: Final = 44  # columns for what the message is, when there is room
 _NARROWEST: Final = 4  # columns between two parties
 _WIDEST: Final = 12
+_PAGE: Final = 50  # messages after which the names stand there again
 
 
 def draw_text(ladder: Ladder, width: int = 100) -> str:
     """Return the ladder as lines of at most ``width`` columns, each ended by a newline.
 
     With very many parties the lines get longer rather than unreadable. A message that did
-    not arrive ends in ╳; one that was sent before is marked ↻.
+    not arrive ends in ╳; one that was sent before is marked ↻. Many chunks of one message are
+    one line (see :mod:`~omaim.features.ladder_fold`).
     """
+    ladder = fold(ladder)
     start = ladder.steps[0].time if ladder.steps else 0.0
     span = ladder.steps[-1].time - start if ladder.steps else 0.0
     margin = max(_TIME, len(f"{span:.3f}") + 2)
@@ -28,9 +32,12 @@ def draw_text(ladder: Ladder, width: int = 100) -> str:
     at = {party.name: index * gap for index, party in enumerate(ladder.parties)}
     columns = list(at.values())
     heads = _heads([printable(party.name, 30) for party in ladder.parties], columns)
-    lines = [" " * margin + head for head in heads]
+    names = [" " * margin + head for head in heads]
+    lines = list(names)
     room = max(width - margin - count * gap, 20)
-    for step in ladder.steps:
+    for number, step in enumerate(ladder.steps):
+        if number and number % _PAGE == 0:
+            lines += names
         arrow = _arrow(at[step.source.name], at[step.target.name], columns, step.lost)
         words = cut(_words(step), room)
         time = f"{step.time - start:.3f}".rjust(margin - 2)

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from omaim.client import Client
 from omaim.errors import UsageError
 from omaim.features.ladder import Ladder, Recorder, climb
+from omaim.features.ladder_sessions import name_sessions
 from omaim.net.clock import steady
 from omaim.net.network import ReactorNetwork
 from omaim.net.wire import WireRecord
@@ -225,10 +226,11 @@ class Stage:
     def ladder(self, records: list[WireRecord], order: tuple[str, ...] = ()) -> Ladder:
         """Return the ladder of some records, parties in the order of ``order``."""
         self.note_phones()
-        found = climb(records, self.directory)
+        sessions = name_sessions(self.records, self.directory)
+        found = climb(records, self.directory, sessions=sessions)
         there = {party.name for party in found.parties}
         chosen = [name for name in order if name in there]
-        found = climb(records, self.directory, order=chosen) if chosen else found
+        found = climb(records, self.directory, order=chosen, sessions=sessions) if chosen else found
         steps = tuple(step for step in found.steps if step.summary.title != "keep-alive")
         return attrs.evolve(found, steps=steps)
 

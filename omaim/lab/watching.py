@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.task import LoopingCall
 
 from omaim.features.ladder import Ladder, Recorder, climb, name_clients
+from omaim.features.ladder_sessions import Sessions, name_sessions
 from omaim.net.wire import WireRecord
 from omaim.node.node import Node
 
@@ -29,6 +30,7 @@ class Watching:
         self._node = node
         self._show = show
         self._recorder = Recorder(MOST)
+        self._sessions = Sessions(node.directory)
         self._kept: list[WireRecord] = []
         self._since = 0.0
         self._end = node.taps.add_wire(self._recorder)
@@ -59,7 +61,8 @@ class Watching:
         kept, self._kept = self._kept, []
         directory = self._node.directory
         name_clients(kept, directory)
-        ladder = climb(kept, directory)
+        name_sessions(kept, directory, self._sessions)
+        ladder = climb(kept, directory, sessions=self._sessions)
         steps = tuple(step for step in ladder.steps if step.summary.title != "keep-alive")
         if steps:
             self._show(attrs.evolve(ladder, steps=steps))

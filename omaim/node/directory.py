@@ -39,12 +39,16 @@ class Directory:
             tell(place)
         self._watchers.append(tell)
 
+    def find_exact(self, host: str, port: int) -> Place | None:
+        """Return who announced this very address, ``None`` when nobody did."""
+        return self._places.get((host, port))
+
     def find(self, host: str, port: int) -> Place | None:
         """Return who is at an address; any port of a host with only one entity will do.
 
         The far end of a connection has a port that nobody announced.
         """
-        exact = self._places.get((host, port))
+        exact = self.find_exact(host, port)
         if exact is not None:
             return exact
         there = [place for place in self._places.values() if place.host == host]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import attrs
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +15,7 @@ from omaim.cli.main import main
 from omaim.cli.pictures import coloured
 from omaim.net.wire import WireRecord
 from omaim.node.trace import Trace
+from tests.features import sessions
 from tests.features.ladders import PLACES, both, request, walk
 
 
@@ -66,6 +68,46 @@ class LadderTests(SynchronousTestCase):
         self.assertEqual(self.run_it(path, "--only", "oTHER").output, other)
         self.assertEqual(self.run_it(path, "--last", "1").output, other)
         self.assertIn("none of the", self.run_it(path, "--call", "100").output)
+
+    def test_sessions(self) -> None:
+        """MSRP is in the same ladder as the SIP that sets it up, by name and reference point; a
+        call brings its session along, a protocol can be asked for, and a file is one line."""
+        path = "msrp://10.0.1.10:49152/alice1;tcp"
+        file = sessions.chunks(bytes(range(256)) * 40, 10)
+        records = [
+            *both(0.0, "alice", "core-north", request(99, b"Other")),
+            sessions.into(1.0, "alice", "core-north", sessions.invite(sessions.sdp(path)), "SIP"),
+            sessions.into(2.0, "alice", "im-north", sessions.send()),
+            sessions.out(2.1, "im-north", "alice", sessions.answer()),
+            *(sessions.into(3.0, "alice", "im-north", chunk) for chunk in file),
+            sessions.into(
+                4.0, "alice", "im-north", sessions.send(tid="else1", by="msrp://x:1/x;tcp")
+            ),
+        ]
+        trace = self.trace(records, places=False)
+        with open(trace, "a", encoding="utf-8") as more:
+            for place in sessions.PLACES:
+                more.write(json.dumps({"place": attrs.asdict(place)}) + "\n")
+        call = self.run_it(trace, "--call", "call1").output
+        self.assertEqual(call.splitlines()[0].split(), ["alice", "core-north", "im-north"])
+        words = [line.partition("IM-")[2] for line in call.splitlines()[1:]]
+        self.assertEqual(
+            words,
+            [
+                "1 INVITE alice→room.cafe MSRP",
+                "7 SEND “Hello”",
+                "7 200 OK (SEND)",
+                "7 SEND jpeg 1-10240 (10 chunks, 10.2 kB)",
+            ],
+        )
+        only = self.run_it(trace, "--protocol", "msrp").output
+        self.assertEqual((only.count("SEND “Hello”"), only.count("INVITE")), (2, 0))
+        every = self.run_it(trace, "--protocol", "msrp", "--protocol", "SIP").output
+        self.assertEqual(every, self.run_it(trace).output)
+        made = self.mktemp()
+        self.run_it(trace, "--call", "call1", "--json", made)
+        values = json.loads(Path(made).read_text())
+        self.assertEqual([one["protocol"] for one in values], ["SIP"] + ["MSRP"] * 12)
 
     def test_keep_alives(self) -> None:
         """Keep-alives are left out unless wanted."""

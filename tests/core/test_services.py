@@ -299,9 +299,8 @@ class PsiTests(DialogCase):
         texts += [f"sip:{user}@{DOMAIN}=sip:x.example" for user in exact]
         found = wildcards(service_addresses(tuple(texts)))
         self.assertEqual({start for start, _, _ in found}, {f"sip:{start}" for start in starts})
-        self.assertEqual(
-            [len(one[0]) for one in found], sorted((len(one[0]) for one in found))[::-1]
-        )
+        lengths = [len(start) for start, _, _ in found]
+        self.assertEqual(lengths, sorted(lengths, reverse=True))
         self.assertEqual({end for _, end, _ in found}, {f"@{DOMAIN}"} if starts else set())
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
+from tests.features.sessions import answer, send
 
 PLACES = (
     Place("alice", "client", "127.0.1.1", 5062, "north.example"),
@@ -95,5 +96,6 @@ records = st.builds(
     transport=st.sampled_from(["UDP", "TCP", "TLS"]),
     local=addresses,
     remote=addresses,
-    data=st.binary(max_size=30) | st.sampled_from([request(), response(), b"\r\n\r\n", b"\x1b[2J"]),
+    data=st.binary(max_size=30)
+    | st.sampled_from([request(), response(), b"\r\n\r\n", b"\x1b[2J", send(), answer()]),
 )

@@ -16,6 +16,7 @@ from omaim.features.ladder import (
 )
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory
+from tests.features import sessions
 from tests.features.ladders import (
     ADDRESS,
     PLACES,
@@ -91,6 +92,19 @@ class ClimbTests(SynchronousTestCase):
         seen = [sent(0.0, "alice", "core-north", data), got(0.1, "bob", "im-south", data)]
         self.assertEqual(len(climb(seen, directory()).steps), 2)
 
+    def test_msrp(self) -> None:
+        """A frame is known by its transaction: its receiver may have seen less of it, in other
+        pieces; an answer says what it answers."""
+        frame = sessions.send(b"x" * 3000, "chunk1", "1-*/9000", "+")
+        out, into = (one(0.0, "alice", "im-north", frame) for one in (sessions.out, sessions.into))
+        back = sessions.both(2.0, "im-north", "alice", sessions.answer("chunk1"))
+        seen = [*sessions.pieces(out, [500, 900]), *sessions.pieces(into, [700])[:1], *back]
+        first, second = climb(seen, sessions.directory()).steps
+        self.assertEqual((first.data, first.lost), (frame, False))
+        self.assertEqual(str(second.summary), "200 OK (SEND)")
+        (alone,) = climb(back, sessions.directory()).steps
+        self.assertEqual(str(alone.summary), "200 OK (?)")
+
     def test_points_are_data(self) -> None:
         points = (Point("X-1", "SIP", frozenset({"client"})),)
         (step,) = climb([sent(0.0, "alice", "bob", request())], directory(), points).steps
@@ -128,6 +142,16 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(len(recorder), 2)
         self.assertEqual([record.time for record in recorder.take()], [3, 4])
         self.assertEqual(recorder.take(), [])
+
+    def test_octets(self) -> None:
+        """A file that passes does not fill the memory."""
+        recorder = Recorder(octets=100)
+        for number in range(5):
+            recorder(attrs.evolve(sent(number, "alice", "bob", b""), data=b"x" * 40))
+        self.assertEqual([record.time for record in recorder.take()], [3, 4])
+        recorder(sent(9, "alice", "bob", b"x" * 60))
+        recorder(sent(9, "alice", "bob", b"x" * 40))
+        self.assertEqual(len(recorder), 2)
 
 
 class NameClientsTests(SynchronousTestCase):

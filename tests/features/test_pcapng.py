@@ -7,6 +7,7 @@ import subprocess
 from ipaddress import ip_address
 from unittest import SkipTest
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.features.ladder import climb
 from omaim.features.pcapng import decode_as, write_pcapng
 from omaim.net.wire import IN, OUT, WireRecord
+from tests.features import sessions
 from tests.features.ladders import ADDRESS, both, directory, records, request, response, walk
 
 
@@ -124,13 +126,15 @@ class TsharkTests(SynchronousTestCase):
         if shutil.which("tshark") is None:
             raise SkipTest("NOT RUN: tshark is not installed, so no capture was dissected")
 
-    def dissect(self, seen: list[WireRecord], hinted: bool, *fields: str) -> list[list[str]]:
-        """Return these fields of every SIP packet."""
+    def dissect(
+        self, seen: list[WireRecord], hinted: bool, *fields: str, protocol: str = "sip"
+    ) -> list[list[str]]:
+        """Return these fields of every packet of a protocol."""
         ladder = climb(seen, directory())
         name = self.mktemp()
         with open(name, "wb") as capture:
             capture.write(write_pcapng(ladder))
-        command = ["tshark", "-n", "-r", name, "-Y", "sip", "-T", "fields", "-E", "separator=|"]
+        command = ["tshark", "-n", "-r", name, "-Y", protocol, "-T", "fields", "-E", "separator=|"]
         command += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
         command += ["-o", "tcp.check_checksum:TRUE"]
         command += decode_as(ladder) if hinted else []
@@ -183,3 +187,48 @@ class TsharkTests(SynchronousTestCase):
         ]
         found = self.dissect(seen, True, "sip.Call-ID", "ipv6.dst", "udp.checksum.status")
         self.assertEqual(found, [["1", "::1", "1"], ["2", "", ""]])
+
+    def test_msrp(self) -> None:
+        """MSRP is found without any option: on its port, over TLS and on any other, large frames
+        that many packets hold, and ones that the sockets saw in pieces."""
+        big = sessions.send(b"x" * 200_000, "largeone1", "1-*/200000")
+        part = sessions.out(0.4, "im-north", "alice", big)
+        seen = [
+            *sessions.both(0.0, "alice", "im-north", sessions.send(tid="smallone1")),
+            *sessions.both(0.1, "im-north", "alice", sessions.answer("smallone1")),
+            *sessions.both(0.2, "alice", "im-north", sessions.request("NICKNAME", tid="nickname1")),
+            *sessions.both(0.3, "im-north", "alice", sessions.answer("nickname1", "425 Taken")),
+            *sessions.pieces(part, [50_000, 100_000, 150_001]),
+            *sessions.both(0.5, "alice", "im-north", sessions.answer("largeone1")),
+        ]
+        fields = ("msrp.method", "msrp.status.code", "msrp.transaction.id", "tcp.analysis.flags")
+        for transport, port in (("TCP", 2855), ("TLS", 2856), ("TCP", 40123)):
+            moved = [
+                attrs.evolve(
+                    one,
+                    transport=transport,
+                    local=(one.local[0], port if one.local[1] == 2855 else one.local[1]),
+                    remote=(one.remote[0], port if one.remote[1] == 2855 else one.remote[1]),
+                )
+                for one in seen
+            ]
+            found = self.dissect(moved, False, *fields, protocol="msrp")
+            self.assertEqual(
+                [(row[0] or row[1], row[2].partition(",")[0], row[3]) for row in found],
+                [
+                    ("SEND", "smallone1", ""),
+                    ("200", "smallone1", ""),
+                    ("NICKNAME", "nickname1", ""),
+                    ("425", "nickname1", ""),
+                    ("SEND", "largeone1", ""),
+                    ("200", "largeone1", ""),
+                ],
+            )
+
+    def test_msrp_elsewhere(self) -> None:
+        """On a port that tshark takes for another protocol the hints help."""
+        record = sessions.out(0.0, "alice", "im-north", sessions.send())
+        record = attrs.evolve(record, remote=("10.0.1.2", 8080))
+        self.assertEqual(self.dissect([record], False, "msrp.method", protocol="msrp"), [])
+        found = self.dissect([record], True, "msrp.method", protocol="msrp")
+        self.assertEqual(found, [["SEND"]])
