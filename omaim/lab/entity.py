@@ -35,13 +35,23 @@ class Config:
     algorithms: tuple[str, ...] = setting(
         (), "digest algorithms that the cores offer; MD5 alone for old clients; empty: the usual"
     )
+    msrp_port: int = setting(
+        0, "MSRP port of every IM Server, the registered one is 2855; TLS is one above; 0: none"
+    )
 
 
 def contents_of(config: Config, now: datetime.datetime) -> tuple[dict[str, Any], Plan | None]:
     """Return the topology of a lab, and the plan it was made from when it is the default one."""
     if config.topology:
         return read_file(config.topology), None
-    plan = Plan(Path(config.folder), config.base, config.port, config.dns_port, config.algorithms)
+    plan = Plan(
+        Path(config.folder),
+        config.base,
+        config.port,
+        config.dns_port,
+        config.algorithms,
+        config.msrp_port,
+    )
     return lay_out(plan, now), plan
 
 

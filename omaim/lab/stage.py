@@ -80,7 +80,8 @@ def places(contents: Mapping[str, Any]) -> list[Place]:
     found = []
     for name, entity in contents.get("entities", {}).items():
         listen = entity.get("listen", ())
-        for text in [listen] if isinstance(listen, str) else listen:
+        texts = [listen] if isinstance(listen, str) else listen
+        for text in (*texts, *entity.get("msrp", ())):
             if text.count(":") > 1:
                 at = parse_listen(text)
                 domain = entity.get("domain", "")

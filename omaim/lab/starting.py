@@ -70,6 +70,7 @@ def taken(plan: Plan) -> str:
     wanted = [(plan.dns_host, plan.dns_port)]
     for home in plan.homes:
         wanted += [(host, plan.port) for host in (home.core, home.im)]
+        wanted += [(home.im, plan.msrp_port)] if plan.msrp_port else []
     for host, port in wanted:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             with socket.socket(socket.AF_INET, kind) as probe:
@@ -121,7 +122,14 @@ async def start_lab(
     node = await open_node(config, reactor)
     try:
         maker = EntityMaker("lab", "omaim.lab.entity", "")
-        chosen = Config("", str(plan.folder), plan.base, plan.port, plan.dns_port, plan.algorithms)
+        chosen = Config(
+            folder=str(plan.folder),
+            base=plan.base,
+            port=plan.port,
+            dns_port=plan.dns_port,
+            algorithms=plan.algorithms,
+            msrp_port=plan.msrp_port,
+        )
         lab = node.add("lab", maker, chosen)
         assert isinstance(lab, Lab)
         node.startService()

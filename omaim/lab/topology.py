@@ -23,6 +23,19 @@ from omaim.lab.people import NORTH, SOUTH, Person, people_file
 FOR_ALL = ("MD5", "SHA-256")
 SIP = 5060
 SIPS = 5061
+MSRP = 2855  # as registered; TLS is one above
+# Whose user part leads to the IM Server: for lists, for what waits, for history, for conferences
+# that are made on demand, for chat rooms and for the conferences themselves.
+SERVICES = (
+    "exploder",
+    "deferred",
+    "deferred-delete",
+    "history",
+    "history-delete",
+    "conference",
+    "room.*",
+    "conf.*",
+)
 LONGEST_PATH = 107  # octets of a socket's path, by the system
 
 
@@ -47,6 +60,7 @@ class Plan:
         port: SIP port of every server; TLS is one above.
         dns_port: port of the DNS.
         algorithms: of digest, that the cores offer; empty: what they offer by themselves.
+        msrp_port: MSRP port of every IM Server; TLS is one above. 0: they have no sessions.
     """
 
     folder: Path
@@ -54,6 +68,7 @@ class Plan:
     port: int = SIP
     dns_port: int = 5300
     algorithms: tuple[str, ...] = ()
+    msrp_port: int = 0
 
     @property
     def homes(self) -> tuple[Home, ...]:
@@ -92,6 +107,11 @@ class Plan:
             f"tls:{address}:{self.port + 1}",
         ]
 
+    def msrp(self, address: str) -> list[str]:
+        """Return what an IM Server at ``address`` listens on for MSRP."""
+        port = self.msrp_port
+        return [f"tcp:{address}:{port}", f"tls:{address}:{port + 1}"] if port else []
+
 
 def network(plan: Plan) -> dict[str, Any]:
     """Return the contents of the topology file."""
@@ -120,8 +140,7 @@ def network(plan: Plan) -> dict[str, Any]:
             "peers": [f"{other.domain}={other.core}" for other in others],
             "im_server": f"sip:im.{home.domain}:{plan.port}",
             "psis": [
-                f"sip:{name}@{home.domain}=sip:im.{home.domain}:{plan.port}"
-                for name in ("exploder", "deferred", "deferred-delete")
+                f"sip:{name}@{home.domain}=sip:im.{home.domain}:{plan.port}" for name in SERVICES
             ],
         }
         if plan.algorithms:
@@ -135,6 +154,8 @@ def network(plan: Plan) -> dict[str, Any]:
             "core": f"sip:core.{home.domain}:{plan.port}",
             "trusted": [home.core],
         }
+        if plan.msrp_port:
+            entities[f"im-{home.short}"]["msrp"] = plan.msrp(home.im)
     return {
         "node": {"state": f"sqlite:///{plan.folder}/lab.db", "dns": [plan.dns]},
         "entities": entities,

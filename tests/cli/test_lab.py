@@ -139,6 +139,9 @@ class ScreenTests(SynchronousTestCase):
         screen = lab_screen(plan, 0.5, True, "", "/x/control")
         for line in ("-s 127.9.1.1:15060", "tls 15061", "--control /x/control", "the folder stays"):
             self.assertIn(line, screen)
+        self.assertNotIn("MSRP", screen)
+        plan = Plan(Path("/x"), msrp_port=2855)
+        self.assertIn("MSRP 2855", lab_screen(plan, 0.5, True, "", ""))
 
     def test_called(self) -> None:
         """Commands are named so that they can be copied, found by the shell or not."""

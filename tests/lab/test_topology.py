@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.core.config import service_addresses, wildcards
 from omaim.core.people import read_people
 from omaim.errors import Unavailable, UsageError
 from omaim.lab import starting
@@ -109,6 +110,36 @@ class PlanTests(SynchronousTestCase):
         entities = network(self.plan)["entities"]
         self.assertEqual(entities["core-north"]["peers"], ["south.example=127.9.2.1"])
         self.assertEqual(entities["core-south"]["peers"], ["north.example=127.9.1.1"])
+
+    def test_msrp(self) -> None:
+        """With a port for MSRP, the IM Servers listen there, over TLS one above, and ladders and
+        whoever looks for free addresses know; their certificates name the hosts of their URIs
+        (RFC 4975 §14.4). Without one, nothing of it is written."""
+        plan = attrs.evolve(self.plan, msrp_port=2855)
+        contents = network(plan)
+        found = contents["entities"]["im-north"]["msrp"]
+        self.assertEqual(found, ["tcp:127.9.1.2:2855", "tls:127.9.1.2:2856"])
+        there = [_short(one) for one in places(contents)]
+        self.assertIn(("im-north", "im", "127.9.1.2", 2856), there)
+        self.assertNotIn("msrp", contents["entities"]["core-north"])
+        self.assertNotIn("msrp", network(self.plan)["entities"]["im-north"])
+        lay_out(self.plan, NOW)
+        pem = (self.folder / "im-south.pem").read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertIn("im.south.example", names.get_values_for_type(x509.DNSName))
+        addresses = names.get_values_for_type(x509.IPAddress)
+        self.assertEqual([str(one) for one in addresses], ["127.9.2.2"])
+
+    def test_services(self) -> None:
+        """The core leads to its IM Server what is for rooms, conferences, lists and history."""
+        psis = network(self.plan)["entities"]["core-south"]["psis"]
+        addresses = service_addresses(tuple(psis))
+        self.assertEqual(set(addresses.values()), {"sip:im.south.example:15060"})
+        for name in ("exploder", "deferred-delete", "history", "history-delete", "conference"):
+            self.assertIn(f"sip:{name}@south.example", addresses)
+        starts = [start for start, _, _ in wildcards(addresses)]
+        self.assertEqual(starts, ["sip:conf.", "sip:room."])
 
     def test_algorithms(self) -> None:
         """The cores offer the digest algorithms of the plan, if it names any."""
@@ -211,6 +242,12 @@ class StartingTests(SynchronousTestCase):
             port = other.getsockname()[1]
             self.assertEqual(taken(Plan(Path("x"), "127.8", port, port)), f"127.8.2.1:{port}")
         self.assertEqual(taken(Plan(Path("x"), "127.8", port, port)), "")
+        with socket.socket() as other:
+            other.bind(("127.8.2.2", 0))
+            other.listen()
+            msrp = other.getsockname()[1]
+            plan = Plan(Path("x"), "127.8", port, port, msrp_port=msrp)
+            self.assertEqual(taken(plan), f"127.8.2.2:{msrp}")
 
     def test_folder(self) -> None:
         """A folder that nobody named is gone at the end, one that was named stays."""

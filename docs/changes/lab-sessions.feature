@@ -1,0 +1,1 @@
+The cores of the lab lead to their IM Server what is for history, for the conference factory, and for rooms and conferences by the beginning of their addresses; with `msrp_port` the IM Servers of the lab are told where to listen for MSRP.
