@@ -14,11 +14,12 @@ from typing import Final
 
 import attrs
 
+from omaim.bodies import sdp
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import is_multipart, parse_multipart
 from omaim.errors import PeerError
 from omaim.features.ladder_msrp import Frame, bare, read_frame, uri_key, uri_place
-from omaim.features.ladder_sdp import SDP, Media, media_of
+from omaim.features.ladder_sdp import Media, media_of
 from omaim.features.ladder_sip import is_focus
 from omaim.net.wire import IN, OUT, WireRecord
 from omaim.node.directory import Directory, Place
@@ -126,7 +127,7 @@ def _described(data: bytes) -> tuple[Request | Response | None, list[Media]]:
         described = [
             media
             for part in parts
-            if part.media_type == SDP
+            if part.media_type == sdp.MEDIA_TYPE
             for media in media_of(part.content)
             if media.kind == "message"
         ]

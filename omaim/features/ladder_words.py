@@ -7,13 +7,13 @@ from typing import Final
 
 import attrs
 
-from omaim.bodies import cpim, imdn, iscomposing, resource_lists
+from omaim.bodies import cpim, imdn, iscomposing, resource_lists, sdp
 from omaim.bodies.cpim import Cpim
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import is_multipart, parse_multipart
 from omaim.bodies.xml import Element, parse_xml
 from omaim.errors import PeerError
-from omaim.features.ladder_sdp import SDP, media_of
+from omaim.features.ladder_sdp import media_of
 from omaim.sip.uri import SipUri, parse_uri
 
 _EXCERPT: Final = 28  # characters of a text body
@@ -101,7 +101,7 @@ def _known(media_type: str, part: Part) -> str:
     if media_type == "text/plain":
         few = Part(part.headers, part.content[:_READ]) if len(part.content) > _READ else part
         return f"“{printable(few.text(), _EXCERPT)}”"
-    if media_type == SDP:
+    if media_type == sdp.MEDIA_TYPE:
         return _offered(part.content)
     if media_type == _CONFERENCE_TYPE:
         return roster(parse_xml(part.content, f"{_CONFERENCE}conference-info"))
