@@ -124,11 +124,10 @@ def service_addresses(psis: tuple[str, ...]) -> dict[str, str]:
 def wildcards(addresses: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
     """Return those addresses that stand for many: their beginning, their end and the server.
 
-    The longest beginning comes first, so that the first that fits is the closest. Beside
-    ``sip:room.*@DOMAIN`` the standard's own way of writing is understood,
-    ``sip:room.!.*!@DOMAIN``; other patterns are not.
+    The longest beginning comes first, so that the first that fits is the closest.
 
-    Spec: 3GPP TS 23.003 §13.5
+    Spec: 3GPP TS 23.003 §13.5. Differs: of its regular expressions, ``!.*!`` at the end of the
+        user part is the only one; a plain ``*`` there means the same.
     """
     found = []
     for address, server in addresses.items():
