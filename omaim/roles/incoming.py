@@ -14,9 +14,11 @@ from twisted.python.failure import Failure
 
 from omaim.errors import PeerError, Unavailable
 from omaim.net.endpoint import Endpoint
+from omaim.sip.calling import Overlapping
 from omaim.sip.flow import Flow
 from omaim.sip.message import Request, Response, error_response
 from omaim.sip.pacing import IntervalTooBrief
+from omaim.sip.session_timer import IntervalTooSmall
 from omaim.sip.transaction import ServerTransaction
 
 _log = Logger()
@@ -31,9 +33,11 @@ class Incoming:
         flow: the path it came by.
         tag: the To tag of all our responses to it.
         answered: a final response was sent.
+        on_cancel: gets the CANCEL of an INVITE, and answers the INVITE 487; that is done
+            without asking where nobody is set.
     """
 
-    __slots__ = ("_endpoint", "answered", "flow", "request", "tag", "transaction")
+    __slots__ = ("_endpoint", "answered", "flow", "on_cancel", "request", "tag", "transaction")
 
     def __init__(self, endpoint: Endpoint, transaction: ServerTransaction) -> None:
         self._endpoint = endpoint
@@ -42,6 +46,7 @@ class Incoming:
         self.flow: Flow = transaction.flow
         self.tag: str = self.request.to.tag or endpoint.ids.tag()
         self.answered = False
+        self.on_cancel: Callable[[Request], object] | None = None
 
     def response(
         self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
@@ -76,6 +81,10 @@ class Incoming:
         response = error_response(self.request, error, self.tag)
         if isinstance(error, IntervalTooBrief):
             response.set("Min-Expires", str(error.min_expires))
+        elif isinstance(error, IntervalTooSmall):
+            response.set("Min-SE", str(error.min_se))
+        elif isinstance(error, Overlapping):
+            response.set("Retry-After", str(error.retry_after))
         self.respond(response)
 
 

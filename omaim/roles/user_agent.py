@@ -107,6 +107,7 @@ class UserAgent:
         self.on_flow_closed: list[Callable[[Flow], object]] = []
         self._answers: dict[str, tuple[Answer, bool]] = {}
         self._dialogs: dict[DialogId, Answer] = {}
+        self._acknowledged: dict[DialogId, Callable[[Request], object]] = {}
         self.on("OPTIONS", self._options)
 
     @property
@@ -271,9 +272,12 @@ class UserAgent:
     def attach(self) -> None:
         """Answer everything that the endpoint receives, and hear of its lost flows.
 
-        An entity with a door of its own calls :meth:`receive` and :meth:`flow_closed` instead.
+        An entity with a door of its own calls :meth:`receive`, :meth:`acknowledge`,
+        :meth:`cancel` and :meth:`flow_closed` instead.
         """
         self.endpoint.on_request = self.receive
+        self.endpoint.on_ack = self.acknowledge
+        self.endpoint.on_cancel = self.cancel
         self.endpoint.on_flow_closed = self.flow_closed
 
     def flow_closed(self, flow: Flow) -> None:
@@ -294,13 +298,42 @@ class UserAgent:
         """
         self._answers[method] = (answer, dialogs)
 
-    def on_dialog(self, dialog: DialogId, answer: Answer) -> None:
-        """Let the requests of one dialog go to ``answer``, whatever their method."""
+    def on_dialog(
+        self,
+        dialog: DialogId,
+        answer: Answer,
+        acknowledged: Callable[[Request], object] | None = None,
+    ) -> None:
+        """Let the requests of one dialog go to ``answer``, whatever their method.
+
+        Args:
+            dialog: one whose remote tag is "" takes the requests of peers whose tags are
+                not known here.
+            answer: as :meth:`on` takes it; it looks at Require itself.
+            acknowledged: gets the ACKs for 2xx, repeated ones too.
+        """
         self._dialogs[dialog] = answer
+        if acknowledged is not None:
+            self._acknowledged[dialog] = acknowledged
 
     def off_dialog(self, dialog: DialogId) -> None:
         """Forget a dialog, if it is known."""
         self._dialogs.pop(dialog, None)
+        self._acknowledged.pop(dialog, None)
+
+    def knows(self, request: Request) -> bool:
+        """Tell whether a request, which may be an ACK, belongs to a dialog that is known here."""
+        return bool(request.to.tag) and self._usage(request) is not None
+
+    def _usage(self, request: Request) -> Answer | None:
+        dialog = incoming_id(request)
+        usage = self._dialogs.get(dialog)
+        return self._dialogs.get((dialog[0], dialog[1], "")) if usage is None else usage
+
+    def answer_of(self, method: str) -> Answer | None:
+        """Return who finds the dialogs of a method itself, as :meth:`on` was told."""
+        entry = self._answers.get(method)
+        return entry[0] if entry is not None and entry[1] else None
 
     @property
     def allow(self) -> str:
@@ -314,6 +347,9 @@ class UserAgent:
         Spec: RFC 3261 §8.2, §12.2.2
         """
         incoming = Incoming(self.endpoint, transaction)
+        if transaction.invite:
+            transaction.context = incoming
+            transaction.tag = incoming.tag  # that of the answer to a CANCEL, too (RFC 3261 §9.2)
         try:
             answer = self._choose(incoming.request, incoming)
         except PeerError as error:
@@ -322,11 +358,31 @@ class UserAgent:
         if answer is not None:
             perform(incoming, answer)
 
+    def acknowledge(self, request: Request, flow: Flow) -> None:
+        """An ACK for a 2xx is here; those of no dialog that is known are left alone.
+
+        Spec: RFC 3261 §13.3.1.4
+        """
+        take = self._acknowledged.get(incoming_id(request))
+        if take is not None:
+            take(request)
+
+    def cancel(self, transaction: ServerTransaction, cancel: Request) -> None:
+        """An INVITE is to be given up; the CANCEL itself has been answered.
+
+        Spec: RFC 3261 §9.2
+        """
+        incoming = transaction.context
+        if isinstance(incoming, Incoming) and incoming.on_cancel is not None:
+            incoming.on_cancel(cancel)
+        else:
+            self.endpoint.reply(transaction, 487)
+
     def _choose(self, request: Request, incoming: Incoming) -> Answer | None:
         """Return who answers; raise, or answer and return ``None``, if nobody may."""
         entry = self._answers.get(request.method)
         if request.to.tag:
-            usage = self._dialogs.get(incoming_id(request))
+            usage = self._usage(request)
             if usage is not None:
                 return usage
         if entry is None:
@@ -335,13 +391,7 @@ class UserAgent:
             return None
         if request.request_uri.scheme not in _ANSWERABLE:
             raise PeerError("no such scheme is served here", 416)
-        lacking = request.require - self.supported
-        if lacking:
-            incoming.reply(420, [("Unsupported", ", ".join(sorted(lacking)))])
-            return None
-        encoding = (request.first("Content-Encoding") or "identity").strip().lower()
-        if encoding != "identity":
-            incoming.reply(415, [("Accept-Encoding", "identity")])
+        if not self.understands(incoming):
             return None
         answer, dialogs = entry
         if request.to.tag and not dialogs:
@@ -351,6 +401,22 @@ class UserAgent:
         ):
             return None
         return answer
+
+    def understands(self, incoming: Incoming) -> bool:
+        """Tell whether a request needs nothing that is unknown here; else refuse it.
+
+        Spec: RFC 3261 §8.2.2.3, §8.2.3
+        """
+        request = incoming.request
+        lacking = request.require - self.supported
+        if lacking:
+            incoming.reply(420, [("Unsupported", ", ".join(sorted(lacking)))])
+            return False
+        encoding = (request.first("Content-Encoding") or "identity").strip().lower()
+        if encoding != "identity":
+            incoming.reply(415, [("Accept-Encoding", "identity")])
+            return False
+        return True
 
     def _options(self, incoming: Incoming) -> Response:
         """Tell what we can (RFC 3261 §11.2, RFC 6665 §4.4.4)."""

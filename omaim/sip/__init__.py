@@ -3,13 +3,15 @@
 Reading order:
 
 1. Formats: :mod:`~omaim.sip.uri`, :mod:`~omaim.sip.headers` (behind it
-   :mod:`~omaim.sip.names` and :mod:`~omaim.sip.values`), :mod:`~omaim.sip.message` (behind it
+   :mod:`~omaim.sip.names`, :mod:`~omaim.sip.values` and
+   :mod:`~omaim.sip.session_values`), :mod:`~omaim.sip.message` (behind it
    :mod:`~omaim.sip.reasons`), :mod:`~omaim.sip.parser`. Their names are here, too.
 2. Transactions: :mod:`~omaim.sip.timing`, :mod:`~omaim.sip.flow`,
    :mod:`~omaim.sip.transitions`, :mod:`~omaim.sip.transaction`, :mod:`~omaim.sip.hop`,
    :mod:`~omaim.sip.user`, :mod:`~omaim.sip.matching`.
 3. What is built on them: :mod:`~omaim.sip.dialog`; :mod:`~omaim.sip.proxying` and
-   :mod:`~omaim.sip.forking`; :mod:`~omaim.sip.locating`.
+   :mod:`~omaim.sip.forking`; :mod:`~omaim.sip.locating`; :mod:`~omaim.sip.calling` and
+   :mod:`~omaim.sip.session_timer`.
 4. Services: :mod:`~omaim.sip.registration` and :mod:`~omaim.sip.bindings`,
    :mod:`~omaim.sip.outbound`, :mod:`~omaim.sip.gruu`, :mod:`~omaim.sip.preferences`;
    :mod:`~omaim.sip.subscription` and :mod:`~omaim.sip.subscribing`;
@@ -38,11 +40,14 @@ from omaim.sip.headers import (
     ContentType,
     Credentials,
     CSeq,
+    DialogRef,
     EventHeader,
     NameAddr,
     ParamValue,
     RAck,
+    Reason,
     RetryAfter,
+    SessionExpires,
     SubscriptionState,
     Via,
 )
@@ -57,6 +62,7 @@ __all__ = [
     "Challenge",
     "ContentType",
     "Credentials",
+    "DialogRef",
     "EventHeader",
     "Limits",
     "Message",
@@ -64,9 +70,11 @@ __all__ = [
     "OtherUri",
     "ParamValue",
     "RAck",
+    "Reason",
     "Request",
     "Response",
     "RetryAfter",
+    "SessionExpires",
     "SipUri",
     "StreamParser",
     "SubscriptionState",

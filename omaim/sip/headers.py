@@ -28,6 +28,7 @@ from omaim.grammar import (
     unquote,
 )
 from omaim.sip.names import COMPACT, canonical_name
+from omaim.sip.session_values import DialogRef, Reason, SessionExpires
 from omaim.sip.uri import Uri, parse_uri
 from omaim.sip.values import (
     AcceptItem,
@@ -53,12 +54,15 @@ __all__ = [
     "Challenge",
     "ContentType",
     "Credentials",
+    "DialogRef",
     "EventHeader",
     "NameAddr",
     "ParamValue",
     "Params",
     "RAck",
+    "Reason",
     "RetryAfter",
+    "SessionExpires",
     "SubscriptionState",
     "Via",
     "canonical_name",
