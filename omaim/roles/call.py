@@ -126,8 +126,9 @@ class Call:
         self._offers: set[int] = set()  # those of them that hold an offer
         self._reliable: tuple[Incoming, Response] | None = None
         self._acks: list[Deferred[None]] = []
-        self._heard = Description()  # what a reliable provisional response has said
         self._refers = 0
+        if not caller:
+            self._note_peer(request)
         agent.on_dialog(dialog.id, self.receive, self.acknowledged)
 
     @property
@@ -418,7 +419,7 @@ class Call:
         incoming.respond(response)
         self._pump()
 
-    async def progressed(self, response: Response) -> bool:
+    def progressed(self, response: Response) -> bool:
         """A reliable provisional response came: acknowledge it; False if it is a repeat.
 
         Spec: RFC 3262 §4, §5
@@ -427,23 +428,32 @@ class Call:
         described = describes_session(response)
         if not self.calling.heard(rseq, described):
             return False
-        fields = [("RAck", f"{rseq} {response.cseq.number} INVITE")]
-        body = b""
-        if described and self.calling.outstanding == THEIRS:
+        if described:
             self.remote = Description.of(response)
+        offered = described and self.calling.outstanding == THEIRS
+        rack = f"{rseq} {response.cseq.number} INVITE"
+        acknowledging = Deferred.fromCoroutine(self._prack(rack, offered))
+        acknowledging.addErrback(self._not_pracked)
+        return True
+
+    async def _prack(self, rack: str, offered: bool) -> None:
+        fields = [("RAck", rack)]
+        answer = Description()
+        if offered:
             if self.on_offer is not None:
                 result = self.on_offer(self.remote)
-                self.local = as_description(
-                    await result if isinstance(result, Awaitable) else result
-                )
-                body = self.local.body
-                fields.append(("Content-Type", self.local.content_type))
+                answer = as_description(await result if isinstance(result, Awaitable) else result)
+                self.local = answer
+                fields.append(("Content-Type", answer.content_type))
             self.calling.answered()
-        elif described:
-            self.remote = self._heard = Description.of(response)
         if not self.over:
-            await self._request(self.dialog.request("PRACK", fields, body))
-        return True
+            await self._request(self.dialog.request("PRACK", fields, answer.body))
+
+    def _not_pracked(self, failure: Failure) -> None:
+        if failure.check(PeerError):
+            _log.info("An offer in a provisional response is refused: {why}", why=failure.value)
+        else:
+            _log.failure("A provisional response was not acknowledged", failure)
 
     # Requests of ours.
 
@@ -514,10 +524,12 @@ class Call:
                 _log.info("A peer accepts what it does not understand: {why}", why=error.why)
             if method == "INVITE":
                 self.acknowledge(response, attempt, described and not offer.body)
-        else:
-            self._ended_by(response)
-        if waiting in self._running:
+        wanted = waiting in self._running
+        if wanted:
             self._running.remove(waiting)
+        if status >= 300:
+            self._ended_by(response)
+        if wanted:
             waiting.callback(response)
         self._pump()
         self._advance()

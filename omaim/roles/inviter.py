@@ -14,9 +14,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from omaim.errors import PeerError, UsageError
 from omaim.net.exchange import Exchange
@@ -346,14 +345,8 @@ class _Outgoing:
         if self._over:
             return
         call = self._dialog_of(response)
-        if call is not None and response.status > 100 and "100rel" in response.require:
-            heard = Deferred.fromCoroutine(call.progressed(response))
-            heard.addCallback(lambda new: self._tell(response) if new else None)
-            heard.addErrback(_not_heard)
-        else:
-            self._tell(response)
-
-    def _tell(self, response: Response) -> None:
+        if call is not None and "100rel" in response.require and not call.progressed(response):
+            return
         if self._provisional is not None:
             try:
                 self._provisional(response)
@@ -477,8 +470,3 @@ class _Outgoing:
 def _stray(incoming: Incoming) -> Response:
     """Answer what belongs to no call (RFC 3261 §12.2.2, §15.1.2)."""
     raise PeerError("no such call", 481)
-
-
-def _not_heard(failure: Failure) -> None:
-    if not failure.check(CallEnded):
-        _log.failure("A reliable provisional response was not acknowledged", failure)
