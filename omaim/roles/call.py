@@ -474,6 +474,8 @@ class Call:
                 if seconds > _LONGEST_PAUSE:
                     break
                 await self._pause(max(seconds, self.calling.pause()))
+            elif status == 500 and response.cseq.number < self.dialog.local_seq:
+                continue  # overtaken on the way by a later request of ours (§12.2.2)
             elif status != 422 or not self.timer.refused(response):
                 break
         raise CallFailed(response)
@@ -625,7 +627,7 @@ class Call:
             raise CallEnded(self.ending)
         if self.early and method == "INVITE":
             raise UsageError("a call is changed by re-INVITE once it was accepted")
-        if not self._turns and self._free(method, described):
+        if (method == "BYE" or not self._turns) and self._free(method, described):
             return
         waiting: Deferred[None] = Deferred()
         self._turns.append((method, described, waiting))
@@ -640,9 +642,11 @@ class Call:
         """Let those go on whose turn has come."""
         for turn in list(self._turns):
             method, described, waiting = turn
+            if turn not in self._turns:
+                return  # whoever went on has ended the call
             if waiting.called:
                 self._turns.remove(turn)
-            elif turn in self._turns and self._free(method, described):
+            elif self._free(method, described):
                 self._turns.remove(turn)
                 waiting.callback(None)
 
