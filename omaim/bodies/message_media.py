@@ -5,7 +5,7 @@ is under it to the value and back. How two sides agree is told in
 :mod:`omaim.bodies.message_offers`.
 
 Spec: RFC 4975 §8; RFC 6135 (setup); RFC 6714 (msrp-cema); RFC 8122 (fingerprint);
-RFC 7701 §8 (chatroom)
+RFC 7701 §8 (chatroom); RFC 5547 (files)
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Final
 
 import attrs
 
+from omaim.bodies.file_selector import FILE_ATTRIBUTES, FileTransfer, read_file
 from omaim.bodies.media_types import Accepts, parse_types
 from omaim.bodies.sdp import (
     SENDRECV,
-    BadSdp,
+    BadMedia,
     Connection,
     Media,
     SessionDescription,
@@ -53,13 +54,8 @@ _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){0,127}")
 _KNOWN: Final = (
     "accept-types", "accept-wrapped-types", "chatroom", "connection", "fingerprint",
     "inactive", "max-size", "msrp-cema", "path", "recvonly", "sendonly", "sendrecv", "setup",
+    *FILE_ATTRIBUTES,
 )  # fmt: skip
-
-
-class BadMedia(BadSdp):
-    """A medium that cannot be used; it can be refused without refusing the others."""
-
-    status = 488
 
 
 @attrs.frozen
@@ -139,6 +135,7 @@ class MessageMedia:
     chatroom: tuple[str, ...] | None = None  # tokens; None: knows nothing of chat rooms
     fingerprints: tuple[Fingerprint, ...] = ()
     connection: Connection | None = None
+    file: FileTransfer | None = None
     title: str = ""  # the i= line
     more: tuple[str, ...] = ()  # other whole a= lines
 
@@ -162,6 +159,11 @@ class MessageMedia:
         """Whether private messages are supported and allowed."""
         return self.chatroom is not None and PRIVATE_MESSAGES in self.chatroom
 
+    @property
+    def transfer(self) -> FileTransfer | None:
+        """The file that it is about; ``None`` when files are only understood (RFC 5547 §8.5)."""
+        return self.file if self.file is not None and self.file.selector else None
+
     def to_media(self) -> Media:
         """Return the lines."""
         lines = []
@@ -183,6 +185,8 @@ class MessageMedia:
         if self.chatroom is not None:
             lines.append(attribute_line("chatroom", " ".join(self.chatroom)))
         lines += [f"a=fingerprint:{one}" for one in self.fingerprints]
+        if self.file is not None:
+            lines += self.file.lines()
         return Media.make(
             "message",
             self.port,
@@ -239,6 +243,7 @@ def read_media(description: SessionDescription, media: Media) -> MessageMedia:
         chatroom=_tokens(media.attribute("chatroom")),
         fingerprints=_fingerprints(description, media),
         connection=connection,
+        file=read_file(media),
         title=media.title,
         more=tuple(line for line in media.lines if line[0] == "a" and not _is_known(line)),
     )

@@ -4,7 +4,7 @@ Each side brings a :class:`LocalMedia` for each medium. Who offers calls :func:`
 later :func:`read_answer`, who is asked :func:`read_offer` and :func:`answer_to`; both end up with
 an :class:`Agreed` for each medium that is in use.
 
-Spec: RFC 3264; RFC 4975 §8; RFC 6135 §4; RFC 6714 §4
+Spec: RFC 3264; RFC 4975 §8; RFC 6135 §4; RFC 6714 §4; RFC 5547 §8
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from omaim.bodies.file_selector import REFUSAL, FileSelector, FileTransfer
 from omaim.bodies.media_types import Accepts
 from omaim.bodies.message_media import (
     ACTIVE,
@@ -22,7 +23,6 @@ from omaim.bodies.message_media import (
     PASSIVE,
     TCP,
     TLS,
-    BadMedia,
     Fingerprint,
     MessageMedia,
     is_in_path,
@@ -35,6 +35,7 @@ from omaim.bodies.sdp import (
     RECVONLY,
     SENDONLY,
     SENDRECV,
+    BadMedia,
     BadSdp,
     Connection,
     Media,
@@ -75,6 +76,7 @@ class LocalMedia:
     cema: bool = False
     chatroom: tuple[str, ...] | None = None
     fingerprints: tuple[Fingerprint, ...] = ()
+    file: FileTransfer | None = None  # an answer repeats the offer's for a push, if None
     title: str = ""
     more: tuple[str, ...] = ()  # further whole a= lines
 
@@ -177,7 +179,7 @@ def write_offer(
         elif line is not None:
             media.append(_offered(line).to_media())
         elif previous is not None and index < len(previous.media):
-            media.append(previous.media[index].refused())
+            media.append(previous.media[index].refused(REFUSAL))
         else:
             raise UsageError(f"medium {index} cannot be ended: it was not there before")
     made = _described(origin, media, name, ("t=0 0",))
@@ -235,7 +237,7 @@ def answer_to(
             agreed, answer = _accept(index, offer, offered, local, addresses or {})
         except BadMedia as error:
             results.append(Refused(index, error.why))
-            media.append(offered.refused())
+            media.append(offered.refused(REFUSAL))
         else:
             results.append(agreed)
             media.append(answer.to_media())
@@ -278,18 +280,32 @@ def _accept(
         active = active and not (cema and local.relayed)
     else:
         active = remote.setup == PASSIVE
+    direction = _NAMES[_BITS[local.direction] & _REVERSED[_BITS[remote.direction]]]
+    local = attrs.evolve(local, file=_answered_file(local, remote))
     agreed = Agreed(
         index,
         local,
         remote,
-        _NAMES[_BITS[local.direction] & _REVERSED[_BITS[remote.direction]]],
+        direction,
         active,
         cema,
         _given(remote) if cema and active else None,
     )
     answer = _line(local, ACTIVE if active else PASSIVE, cema)
-    answer = attrs.evolve(answer, protocol=remote.protocol, direction=agreed.direction)
+    answer = attrs.evolve(answer, protocol=remote.protocol, direction=direction)
     return agreed, answer
+
+
+def _answered_file(local: LocalMedia, remote: MessageMedia) -> FileTransfer | None:
+    """Return what the answer says about the file of an offer (RFC 5547 §8.3)."""
+    offered = remote.transfer
+    if offered is None or local.file is not None:
+        return local.file
+    if remote.direction == SENDRECV:
+        raise BadMedia("a file goes one way only")
+    if remote.direction == RECVONLY:
+        raise BadMedia("no file was chosen that the peer could get")
+    return offered.accepted()
 
 
 def _falls_back(local: LocalMedia, remote: MessageMedia) -> bool:
@@ -337,6 +353,11 @@ def read_answer(
 def _settle(
     index: int, local: LocalMedia, remote: MessageMedia, addresses: Addresses
 ) -> Agreed | Reoffer:
+    if local.file is not None and local.file.selector:
+        # Who does not know files answers nothing about them, and takes all that is sent.
+        answered = remote.transfer or FileTransfer(FileSelector())
+        if answered.id not in ("", local.file.id) or not answered.same_range(local.file):
+            raise BadSdp(f"medium {index} is answered for another file, or part of it", 488)
     active = not (local.reachable and remote.setup == ACTIVE)
     address = None
     if local.cema:
@@ -362,17 +383,34 @@ def capability(
     *,
     max_size: int | None = None,
     chatroom: tuple[str, ...] | None = None,
+    files: bool = False,
 ) -> Media:
     """Return the medium that tells what we can do, in the answer to an OPTIONS.
 
-    Spec: RFC 3264 §9; RFC 5547 §9.3
+    Args:
+        accept_types: see LocalMedia, as for the next three.
+        accept_wrapped_types: types taken inside a container.
+        max_size: octets of a message.
+        chatroom: what we know of chat rooms.
+        files: whether we transfer files by RFC 5547.
+
+    Spec: RFC 3264 §9; RFC 5547 §8.5
     """
     return MessageMedia(
-        0, TCP, (), accept_types, accept_wrapped_types, max_size, chatroom=chatroom
+        0,
+        TCP,
+        (),
+        accept_types,
+        accept_wrapped_types,
+        max_size,
+        chatroom=chatroom,
+        file=FileTransfer(FileSelector()) if files else None,
     ).to_media()
 
 
 def _offered(local: LocalMedia) -> MessageMedia:
+    if local.file is not None and local.file.selector:
+        _check_file(local.file, local.direction)
     return _line(local, ACTPASS if local.reachable else ACTIVE, local.cema)
 
 
@@ -398,9 +436,19 @@ def _line(local: LocalMedia, setup: str, cema: bool) -> MessageMedia:
         chatroom=local.chatroom,
         fingerprints=local.fingerprints,
         connection=Connection.to(place.host),
+        file=local.file,
         title=local.title,
         more=local.more,
     )
+
+
+def _check_file(file: FileTransfer, direction: str) -> None:
+    """Raise UsageError for what RFC 5547 §8.1 and §8.2 want and is not there."""
+    if not file.id:
+        raise UsageError("the transfer of a file needs an identifier")
+    known = file.selector
+    if direction == SENDONLY and known.size is None and not known.type and not known.hashes:
+        raise UsageError("who sends a file says its type, size or hash")
 
 
 def _protocol(local: LocalMedia) -> str:

@@ -48,6 +48,12 @@ class BadSdp(PeerError):
     status = 400
 
 
+class BadMedia(BadSdp):
+    """A medium that cannot be used; it can be refused without refusing the others."""
+
+    status = 488
+
+
 @attrs.frozen
 class Connection:
     """Where media go: a ``c=`` line, and the end of an ``o=`` line.

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.bodies.file_selector import FileSelector, FileTransfer
 from omaim.bodies.media_types import Accepts
 from omaim.bodies.message_media import (
     ACTIVE,
@@ -17,7 +18,6 @@ from omaim.bodies.message_media import (
     PRIVATE_MESSAGES,
     TCP,
     TLS,
-    BadMedia,
     Fingerprint,
     MessageMedia,
     Place,
@@ -27,7 +27,7 @@ from omaim.bodies.message_media import (
     place_of,
     read_media,
 )
-from omaim.bodies.sdp import DIRECTIONS, Connection, Origin, SessionDescription
+from omaim.bodies.sdp import DIRECTIONS, BadMedia, Connection, Origin, SessionDescription
 from omaim.errors import PeerError
 from omaim.testing.strategies import hosts, mutated
 
@@ -69,6 +69,7 @@ def message_media(draw: st.DrawFn) -> MessageMedia:
         chatroom=draw(st.none() | tokens.map(tuple)),
         fingerprints=tuple(draw(st.lists(prints, max_size=2))),
         connection=Connection.to(draw(hosts())),
+        file=draw(st.sampled_from([None, FileTransfer(FileSelector("a b", 5), "id", first=2)])),
         title=draw(texts),
         more=tuple(draw(st.lists(st.sampled_from(["a=label:1", "a=x"]), max_size=2))),
     )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.bodies.file_selector import ATTACHMENT, FileSelector, FileTransfer
 from omaim.bodies.media_types import Accepts
 from omaim.bodies.message_media import (
     ACTIVE,
@@ -476,3 +477,94 @@ class CemaTests(SynchronousTestCase):
         second = write_offer([attrs.evolve(alice(cema=True), cema=False)], ALICE, previous=first)
         self.assertIsNone(second.media[0].attribute("msrp-cema"))
         self.assertEqual(second.origin.version, 2)
+
+
+class FileTests(SynchronousTestCase):
+    """RFC 5547 §8."""
+
+    FILE = FileTransfer(
+        FileSelector("a.jpg", 4092, "image/jpeg"), "id1", ATTACHMENT, created=0.0, first=1, last=9
+    )
+
+    def push(self, **more: object) -> LocalMedia:
+        return alice(direction=SENDONLY, file=attrs.evolve(self.FILE, **more))  # type: ignore[arg-type]
+
+    def test_push(self) -> None:
+        """The receiver is recvonly and repeats what it needs to (§8.3.1)."""
+        ours, theirs = agree(self.push(), bob())
+        self.assertEqual((ours.direction, theirs.direction), (SENDONLY, RECVONLY))
+        self.assertEqual(theirs.remote.file, self.FILE)
+        self.assertEqual(ours.remote.file, self.FILE.accepted())
+        self.assertEqual(theirs.local.file, self.FILE.accepted())
+
+    def test_pull(self) -> None:
+        """The sender is sendonly and says what it found (§8.3.2)."""
+        wanted = FileTransfer(FileSelector(hashes=(("sha-1", b"x"),)), "id2")
+        found = wanted.provided(FileSelector("x", 5, "a/b", (), (("sha-1", b"x"),)))
+        ours, theirs = agree(alice(direction=RECVONLY, file=wanted), bob(file=found))
+        self.assertEqual((ours.direction, theirs.direction), (RECVONLY, SENDONLY))
+        assert ours.remote.file is not None
+        self.assertEqual(ours.remote.file.selector.type, "a/b")
+
+    def test_refusal(self) -> None:
+        """A refusal mirrors selector and identifier (§8.3); who has no file refuses a pull."""
+        pull = alice(direction=RECVONLY, file=self.FILE)
+        offer = carried(write_offer([self.push(), pull, alice(), alice(file=self.FILE)], ALICE))
+        answered = answer_to(offer, [None, bob(), bob(), bob()], BOB)
+        self.assertEqual([one.index for one in answered.agreed], [2])
+        for media in (answered.description.media[0], answered.description.media[1]):
+            self.assertEqual(
+                media.lines,
+                (
+                    "m=message 0 TCP/MSRP *",
+                    'a=file-selector:name:"a.jpg" type:image/jpeg size:4092',
+                    "a=file-transfer-id:id1",
+                ),
+            )
+
+    def test_end(self) -> None:
+        """What is over keeps its identifier (§8.1)."""
+        first = write_offer([self.push()], ALICE)
+        ended = write_offer([None], ALICE, previous=first)
+        self.assertEqual(ended.media[0].port, 0)
+        self.assertEqual(ended.media[0].attribute("file-transfer-id"), "id1")
+
+    def test_needed(self) -> None:
+        """Identifier; for a push type, size or hash (§8.2.1)."""
+        for file in (
+            attrs.evolve(self.FILE, id=""),
+            attrs.evolve(self.FILE, selector=FileSelector("a.jpg")),
+        ):
+            local = alice(direction=SENDONLY, file=file)
+            self.assertRaises(UsageError, write_offer, [local], ALICE)
+        write_offer([alice(direction=RECVONLY, file=FileTransfer(FileSelector("a"), "i"))], ALICE)
+
+    def test_no_identifier(self) -> None:
+        """A peer that forgot it is served nevertheless."""
+        offer = changed(write_offer([self.push()], ALICE), drop="a=file-transfer-id")
+        [agreed] = answer_to(carried(offer), [bob()], BOB).agreed
+        self.assertEqual(agreed.remote.file, attrs.evolve(self.FILE, id=""))
+
+    def test_other_answers(self) -> None:
+        """Another file, or another part of it, is not what was offered (§8.1, §8.3.1)."""
+        answer = answer_to(carried(write_offer([self.push()], ALICE)), [bob()], BOB).description
+        for bad in (
+            changed(answer, "a=file-transfer-id:other", drop="a=file-transfer-id"),
+            changed(answer, "a=file-range:2-9", drop="a=file-range"),
+            changed(answer, drop="a=file"),
+        ):
+            self.assertRaises(BadSdp, read_answer, [self.push()], carried(bad))
+        whole = self.push(first=1, last=None)
+        answer = answer_to(carried(write_offer([whole], ALICE)), [bob()], BOB).description
+        [agreed] = read_answer([whole], carried(changed(answer, drop="a=file")))
+        self.assertIsInstance(agreed, Agreed)
+
+    def test_capability(self) -> None:
+        """RFC 5547 Figure 24: only that files are understood (§8.5)."""
+        path = VECTORS.parent / "sdp" / "rfc5547-figure24.sdp"
+        found = SessionDescription.parse(path.read_bytes())
+        one = read_media(found, found.media[0])
+        self.assertIsNone(one.transfer)
+        self.assertIsNotNone(one.file)
+        made = capability(("message/cpim",), ("*",), max_size=20000, files=True)
+        self.assertEqual(made.lines, found.media[0].lines)
