@@ -19,7 +19,7 @@ FOREIGN = {"attr", "attrs", "cattrs", "dataclasses", "enum", "lxml", "twisted", 
 # Classes that others derive from.
 OPEN = {"omaim.sip.message.Message", "omaim.sip.waiting.Waiting", "omaim.timers.Timed"}
 SLOW = {"getattr", "setattr", "delattr", "eval", "exec", "globals", "vars"}
-FLOORS = ("omaim.bodies.", "omaim.sip.")
+FLOORS = ("omaim.bodies.", "omaim.msrp.", "omaim.sip.")
 GROUND = {"omaim.errors", "omaim.grammar", "omaim.ids", "omaim.timers"}
 
 

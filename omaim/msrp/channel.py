@@ -1,0 +1,464 @@
+"""One connection and the sessions that share it.
+
+Spec: RFC 4975 §5.4, §7.2, §7.3; RFC 7701 §7
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, final
+
+from omaim.errors import PeerError
+from omaim.msrp.frame import Head, write_response
+from omaim.msrp.framing import FrameParser, Part
+from omaim.msrp.incoming import Chunk, Incoming
+from omaim.msrp.means import Means
+from omaim.msrp.nickname import read_nickname
+from omaim.msrp.sending import Turns
+from omaim.msrp.session import CLOSED, Session
+from omaim.msrp.uri import MsrpUri, parse_path
+from omaim.timers import NEVER, Alarm
+
+_SPARE: Final = 64  # spellings of our URIs that a peer may use beside ours
+
+
+@final
+class Line:
+    """A connection as a channel sees it.
+
+    Args:
+        write: sends octets, or keeps them until the peer reads.
+        buffered: returns how many are kept.
+        pause: reads no more for now.
+        resume: reads again.
+        close: ends it when all has been sent, for this reason.
+        abort: ends it at once, for this reason.
+    """
+
+    __slots__ = ("abort", "buffered", "close", "pause", "resume", "write")
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        buffered: Callable[[], int],
+        pause: Callable[[], object],
+        resume: Callable[[], object],
+        close: Callable[[str], object],
+        abort: Callable[[str], object],
+    ) -> None:
+        self.write: Final = write
+        self.buffered: Final = buffered
+        self.pause: Final = pause
+        self.resume: Final = resume
+        self.close: Final = close
+        self.abort: Final = abort
+
+
+@final
+class Channel:
+    """One connection that is up.
+
+    Args:
+        means: of the endpoint.
+        line: the connection.
+        find: returns the session with a URI, whatever its state; ``None`` when there is none
+            that this connection may have.
+        initiated: we opened it; else the peer has to send a request soon.
+
+    Attributes:
+        turns: its sending side.
+        served: a request for a session of ours has come, or we opened it.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_aliases",
+        "_at",
+        "_body",
+        "_bound",
+        "_chunk",
+        "_closed",
+        "_find",
+        "_first_by",
+        "_full_since",
+        "_half_since",
+        "_idle_since",
+        "_lane",
+        "_line",
+        "_means",
+        "_now",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_reading",
+        "_session",
+        "_stalled",
+        "served",
+        "turns",
+    )
+
+    def __init__(
+        self,
+        means: Means,
+        line: Line,
+        find: Callable[[MsrpUri], Session | None],
+        initiated: bool,
+    ) -> None:
+        now = means.now()
+        self.served = initiated
+        self.turns: Final = Turns(means, line.write, line.buffered, self._schedule)
+        self._means = means
+        self._line = line
+        self._find = find
+        self._parser = FrameParser(means.limits.frame)
+        self._bound: dict[bytes, Session] = {}  # by our URI as we write it
+        self._aliases: dict[bytes, Session] = {}  # as the peer writes it
+        self._paused: list[Session] = []
+        self._reading = True
+        self._parts: list[Part] = []
+        self._at = 0  # how many of them are done
+        self._stalled = False  # they wait for something
+        self._session: Session | None = None  # that the frame at hand is for
+        self._chunk: Chunk | None = None  # that it is, if it is a SEND
+        self._body: list[bytes] = []  # of another request
+        self._lane: deque[tuple[float, Session, Incoming]] = deque()
+        self._now = now
+        self._first_by = NEVER if initiated else now + means.limits.first
+        self._half_since = NEVER  # when the head at hand began
+        self._idle_since = now
+        self._full_since = NEVER  # since when the peer takes nothing
+        self._closed = False
+        self._alarm = Alarm(self._wake)
+        self._reschedule(now)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that it carries."""
+        return list(self._bound.values())
+
+    @property
+    def closed(self) -> bool:
+        """Whether it carries nothing any more."""
+        return self._closed
+
+    def bind(self, session: Session, active: bool) -> None:
+        """Let a session have this connection.
+
+        Args:
+            active: we have to show the peer whose connection it is (§5.4).
+        """
+        self._bound[str(session.uri).encode("ascii")] = session
+        self._idle_since = NEVER
+        session.open(self.turns, self._pause, self._release, active)
+
+    def received(self, data: bytes) -> None:
+        """Some octets have come.
+
+        What the sessions' users raise goes up from here; :meth:`go_on` then serves the rest.
+        """
+        if self._closed:
+            return
+        self._now = self._means.now()
+        parts = self._parser.feed(data)
+        if self._parts:
+            self._parts = self._parts[self._at :] + parts
+        else:
+            self._parts = parts
+        self._at = 0
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Serve what has come and waits."""
+        while self._at < len(self._parts) and not self._stalled and not self._closed:
+            part = self._parts[self._at]
+            self._at += 1
+            self._take(part)
+        if self._stalled or self._closed:
+            return
+        self._parts = []
+        self._at = 0
+        parser = self._parser
+        if parser.broken:
+            self._means.count("broken_framing")
+            self._line.close(parser.broken)
+        elif not parser.in_head:
+            self._half_since = NEVER
+        elif self._half_since == NEVER:
+            self._half_since = self._now
+            self._schedule(self._now + self._means.limits.half)
+        self._check_full()
+
+    def drained(self) -> None:
+        """The connection has sent all it had."""
+        self._full_since = NEVER
+        self.turns.pump()
+        self._check_full()
+        self._read_or_not()
+
+    def lost(self, why: str) -> None:
+        """The connection is gone, and its sessions with it (§5.4)."""
+        if self._closed:
+            return
+        self._closed = True
+        self._alarm.deadline = NEVER
+        self.turns.close()
+        sessions = list(self._bound.values())
+        self._bound.clear()
+        self._aliases.clear()
+        self._lane.clear()
+        for session in sessions:
+            session.lost(why)
+
+    def _take(self, part: Part) -> None:
+        head = part.head
+        if head.status:
+            if part.flag:
+                self._response(head)
+            return
+        try:
+            if part.first:
+                self._session = None
+                self._chunk = None
+                self._begin(part)
+            elif self._chunk is not None:
+                self._go_on(self._chunk, part)
+            elif self._session is not None:
+                self._collect(self._session, part)
+        except PeerError as error:
+            self._refuse(head, error.status, error.why)
+        except Exception:
+            if self._chunk is not None and self._session is not None:
+                self._session.inbox.fail(self._chunk)
+            raise
+
+    def _begin(self, part: Part) -> None:
+        """A request begins."""
+        head = part.head
+        wrong = head.check()
+        if wrong:
+            raise PeerError(wrong)
+        path = head.to_path
+        session = self._bound.get(path)
+        if session is None:
+            session = self._aliases.get(path)
+            if session is None:
+                session = self._look_up(head, path, part)
+                if session is None:
+                    return
+        self._session = session
+        if head.method == b"SEND":
+            chunk = self._chunk = session.inbox.begin(head, part.data)
+            self._go_on(chunk, part)
+        else:
+            self._body = []
+            self._collect(session, part)
+
+    def _go_on(self, chunk: Chunk, part: Part) -> None:
+        """A SEND goes on."""
+        session = self._session
+        if session is None:
+            return
+        inbox = session.inbox
+        if part.data:
+            inbox.data(chunk, part.data)
+        if part.flag:
+            self._chunk = None
+            inbox.end(chunk, part.flag)
+        incoming = chunk.incoming
+        if incoming is not None and (not part.flag or inbox.holds(incoming)):
+            incoming.last = self._now
+            if not incoming.watched:
+                incoming.watched = True
+                at = self._now + self._means.limits.silence
+                self._lane.append((at, session, incoming))
+                self._schedule(at)
+
+    def _collect(self, session: Session, part: Part) -> None:
+        """Another request goes on; its body is small, or it is refused."""
+        if part.data:
+            self._body.append(part.data)
+            if sum(map(len, self._body)) > self._means.limits.control:
+                self._session = None
+                raise PeerError("the body of a request that is no message is too large")
+        if not part.flag:
+            return
+        self._session = None
+        head = part.head
+        method = head.method
+        if method == b"REPORT":
+            session.reported(head)
+        elif method == b"NICKNAME":
+            value = head.get(b"Use-Nickname")
+            if value is None:
+                raise PeerError("Use-Nickname is missing")
+            status = session.user.on_nickname(session, read_nickname(value))
+            self._respond(head, status, "")
+        else:
+            self._means.count("unknown_method")
+            self._respond(head, 501, "")
+
+    def _look_up(self, head: Head, path: bytes, part: Part) -> Session | None:
+        """Return the session that a request is for, bound now if it was not.
+
+        ``None`` when the request has been refused, or has to wait.
+
+        Spec: RFC 4975 §5.4, §7.3
+        """
+        try:
+            uris = parse_path(path.decode("ascii"))
+        except UnicodeDecodeError:
+            raise PeerError("To-Path is not ASCII")
+        session = self._find(uris[0]) if len(uris) == 1 else None
+        if session is None or session.state == CLOSED:
+            self._means.count("no_such_session")
+            self._refuse(head, 481, "")
+            return None
+        own = str(session.uri).encode("ascii")
+        if self._bound.get(own) is not session:
+            if session.outbox.turns is not None:
+                self._means.count("session_in_use")
+                self._refuse(head, 506, "")
+                return None
+            if not session.vouched:
+                self._at -= 1
+                self._stalled = True
+                self._read_or_not()
+                session.wait_for_voucher(self._vouched)
+                return None
+            if not session.remote_path:
+                try:
+                    session.lead_to(parse_path(head.from_path.decode("ascii")))
+                except UnicodeDecodeError:
+                    raise PeerError("From-Path is not ASCII")
+            self.served = True
+            self._first_by = NEVER
+            self.bind(session, False)
+            if session.state == CLOSED:
+                self._refuse(head, 481, "")
+                return None
+        if path != own and len(self._aliases) < _SPARE:
+            self._aliases[path] = session
+        return session
+
+    def _vouched(self) -> None:
+        """What a request waited for has been decided."""
+        self._stalled = False
+        self._read_or_not()
+        self.go_on()
+
+    def _response(self, head: Head) -> None:
+        if self.turns.answered(head):
+            return
+        status = head.status
+        if status != 200:
+            session = self._bound.get(head.to_path)
+            if session is not None:
+                session.refused(status, head.comment.decode("utf-8", "replace"))
+
+    def _refuse(self, head: Head, status: int, why: str) -> None:
+        """Answer a request that goes nowhere, if an answer is possible and wanted."""
+        self._session = None
+        self._chunk = None
+        self._means.count(f"answered_{status}")
+        if head.method == b"REPORT" or not head.from_path or not head.to_path:
+            return
+        if head.method == b"SEND" and head.get(b"Failure-Report") == b"no":
+            return
+        self._respond(head, status, why)
+
+    def _respond(self, head: Head, status: int, comment: str) -> None:
+        """Answer a request that has no message.
+
+        Spec: RFC 4975 §7.2
+        """
+        to = head.from_path
+        if head.method == b"SEND":
+            to = to.split(b" ", 1)[0]
+        own = head.to_path.split(b" ", 1)[0]
+        self.turns.control(write_response(head.transaction, status, comment, to, own))
+
+    def _pause(self, session: Session, paused: bool) -> None:
+        if paused:
+            self._paused.append(session)
+        elif session in self._paused:
+            self._paused.remove(session)
+        self._read_or_not()
+
+    def _release(self, session: Session) -> None:
+        """A session needs this connection no more."""
+        self._bound.pop(str(session.uri).encode("ascii"), None)
+        for spelling in [one for one, other in self._aliases.items() if other is session]:
+            del self._aliases[spelling]
+        if session in self._paused:
+            self._paused.remove(session)
+            self._read_or_not()
+        if not self._bound and not self._closed:
+            self._idle_since = self._means.now()
+            self._schedule(self._idle_since + self._means.limits.idle)
+
+    def _check_full(self) -> None:
+        """Who does not read, is not read."""
+        if self._line.buffered() >= self._means.limits.window and self._full_since == NEVER:
+            self._full_since = self._means.now()
+            self._schedule(self._full_since + self._means.limits.stalled)
+            self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._closed:
+            return
+        wanted = not self._paused and not self._stalled and self._full_since == NEVER
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._line.resume()
+            else:
+                self._line.pause()
+
+    def _schedule(self, at: float) -> None:
+        if at < self._alarm.deadline:
+            self._alarm.deadline = at
+            self._means.arm(self._alarm)
+
+    def _wake(self, now: float) -> None:
+        if self._closed:
+            return
+        limits = self._means.limits
+        self._now = now
+        self.turns.wake(now)
+        lane = self._lane
+        while lane and lane[0][0] <= now:
+            _, session, incoming = lane.popleft()
+            if session.inbox.holds(incoming):
+                if incoming.last + limits.silence <= now:
+                    session.inbox.expire(incoming)
+                else:
+                    lane.append((now + limits.silence, session, incoming))
+        why = ""
+        if self._first_by <= now:
+            why = "no request in time"
+        elif self._half_since + limits.half <= now:
+            why = "half a request"
+        elif self._full_since + limits.stalled <= now:
+            why = "the peer does not read"
+        if why:
+            self._means.count("dropped_" + why.replace(" ", "_"))
+            self._line.abort(why)
+        elif self._idle_since + limits.idle <= now and not self.turns.busy:
+            self._means.count("closed_idle")
+            self._line.close("idle")
+        self._reschedule(now)
+
+    def _reschedule(self, now: float) -> None:
+        if self._closed:
+            return
+        limits = self._means.limits
+        at = min(
+            self.turns.deadline,
+            self._lane[0][0] if self._lane else NEVER,
+            self._first_by,
+            self._half_since + limits.half,
+            self._full_since + limits.stalled,
+            max(self._idle_since + limits.idle, now + 1.0),
+        )
+        self._schedule(at)
