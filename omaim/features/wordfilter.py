@@ -45,7 +45,7 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
 async def wordfilter(question: MayPost, config: Config) -> Refuse | Deliver | None:
     """Look at the sender's side only: there the sender can be told."""
     pattern = _pattern(config.words)
-    if pattern is None or question.side != "originating" or not pattern.search(question.text):
+    if pattern is None or question.side == "terminating" or not pattern.search(question.text):
         return None
     if config.action == "refuse":
         return Refuse(403, "The message holds a word that is not allowed here")

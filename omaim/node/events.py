@@ -110,6 +110,80 @@ class ReportSent(ServiceEvent):
     disposition: str  # "stored", "failed", "forbidden"
 
 
+@attrs.frozen(kw_only=True)
+class RoomEvent(ServiceEvent):
+    """Something happened in a conference room of the IM Server."""
+
+    room: str  # its canonical SIP URI
+
+
+@attrs.frozen(kw_only=True)
+class RoomStarted(RoomEvent):
+    """The first participant has come: the room is open."""
+
+    kind: str  # "ad-hoc", "pre-defined", "chat"
+    initiator: str
+
+
+@attrs.frozen(kw_only=True)
+class RoomInvited(RoomEvent):
+    """The room asks somebody to come in."""
+
+    user: str
+    by: str  # who wished so
+
+
+@attrs.frozen(kw_only=True)
+class RoomJoined(RoomEvent):
+    """A device of a participant has come in."""
+
+    user: str  # address of record, also of who is anonymous to the others
+    shown: str  # address that the others see
+    device: str  # the endpoint in the roster
+    method: str  # "dialed-in", "dialed-out"
+
+
+@attrs.frozen(kw_only=True)
+class RoomLeft(RoomEvent):
+    """A device of a participant has gone."""
+
+    user: str
+    shown: str
+    device: str
+    how: str  # "departed", "booted", "failed"
+    by: str = ""  # who expelled it, "" for the room itself
+    seconds: float  # that it was in
+
+
+@attrs.frozen(kw_only=True)
+class RoomEnded(RoomEvent):
+    """The room is closed."""
+
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class RoomPosted(RoomEvent):
+    """A message was said in a room: to all, or to one. Reports and typing are none."""
+
+    message_id: str  # imdn.Message-ID when there is one, else that of MSRP
+    sender: str  # address of record
+    shown: str  # address that the others see
+    recipient: str  # of a private message: address of record; else ""
+    content_type: str  # inside the CPIM wrapper
+    size: int  # octets of the whole
+    copies: int  # sessions to which it went
+
+
+@attrs.frozen(kw_only=True)
+class NicknameChanged(RoomEvent):
+    """A participant is called something else, or nothing any more."""
+
+    user: str
+    shown: str
+    nickname: str
+
+
 def _kinds(root: type[ServiceEvent]) -> dict[str, type[ServiceEvent]]:
     found = {root.__name__: root}
     for kind in root.__subclasses__():

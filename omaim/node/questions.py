@@ -56,17 +56,33 @@ class MayPost(Question):
     """The IM Server, once a pager message passed its own policy: may it go on?
 
     Asked on the originating side for the sender (``recipients`` are all of them) and on the
-    terminating side for the one recipient.
+    terminating side for the one recipient; and with side "room" for each message that is said
+    in a conference room, before anybody gets it. There the recipient is the room, or the one
+    participant of a private message, and a text of more than 64 KiB is not shown.
     """
 
     on_crash: ClassVar[Literal["refuse", "ignore"]] = "refuse"
 
-    side: Literal["originating", "terminating"]
-    sender: str  # asserted SIP URI, or "sip:anonymous@anonymous.invalid"
+    side: Literal["originating", "terminating", "room"]
+    sender: str  # asserted SIP URI, or an anonymous one if it wants to stay unknown
     recipients: tuple[str, ...]
     content_type: str  # of the innermost content, "text/plain"
     text: str  # the innermost content when it is text, else empty
     size: int  # octets of the innermost content
+
+
+@attrs.frozen
+class MayJoin(Question):
+    """The IM Server, before somebody comes into a conference room whose rules allow it."""
+
+    on_crash: ClassVar[Literal["refuse", "ignore"]] = "refuse"
+
+    room: str  # its canonical SIP URI
+    kind: Literal["ad-hoc", "pre-defined", "chat"]
+    user: str  # asserted SIP URI, also of who wants to be anonymous to the others
+    anonymous: bool
+    invited: bool  # the room had asked for it
+    present: int  # participants who are there
 
 
 @attrs.frozen
