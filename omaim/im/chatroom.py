@@ -155,7 +155,9 @@ class Room:
         self.initiator = initiator
         self.is_over = False
         self.roster = Roster(uri, subject, rules.most)
-        self.nicknames = nicknames or Nicknames(rules.quarantine, rules.reserved)
+        if nicknames is None:
+            nicknames = Nicknames(rules.quarantine, rules.reserved)
+        self.nicknames = nicknames
         self.replay = Replay(rules.replay)
         self._rights_of = rights_of
         self._open = open_copies
@@ -397,15 +399,18 @@ class Room:
 
     def _end_if_due(self, left: Person, now: float) -> None:
         """End the room if it cannot go on without who has just left."""
-        if left.members or self.is_over or next(self._assembly.by_aor(left.aor), None) is not None:
+        if left.members or self.is_over:
             return
         persons, rules = self._assembly.persons, self.rules
         if not persons or len(persons) + len(self._pending) < rules.least:
             self.end("too few are left", now)
-        elif rules.ends_with_initiator and left.aor == self.initiator:
+        elif rules.ends_with_initiator and self._was_initiator(left):
             self.end("who started it has left", now)
         elif rules.ends_with_key and left.rights.key and not any(one.rights.key for one in persons):
             self.end("the key participant has left", now)
+
+    def _was_initiator(self, left: Person) -> bool:
+        return left.aor == self.initiator and not any(self._assembly.by_aor(left.aor))
 
     def end(self, why: str, now: float) -> None:
         """Close the room: everybody is told, every session is dropped (RFC 7701 §5.3)."""

@@ -234,6 +234,7 @@ class Post:
         """
         if self.state != ASKING:
             return
+        self.member.resume((ASK, self))
         if refused is not None:
             self.refuse(refused, now)
             return
@@ -296,7 +297,7 @@ class Post:
             self._read_head(now)
         if self.state == COLLECTING and (self.complete or self._holds > LOOK):
             self._ask(now)
-        elif self.state > HEAD and self.state < FLOWING and self._holds > LOOK:
+        if HEAD < self.state < FLOWING and self._holds > LOOK:
             self._floor.advance(self.member, now)
 
     def _read_head(self, now: float) -> None:
