@@ -221,11 +221,13 @@ class IHistoryStore(Interface):
         conversation: Conversation,
         entries: Sequence[HistoryEntry] = (),
         events: tuple[ServiceEventRecord, ...] = (),
+        once: bool = False,
     ) -> Deferred[Conversation]:
         """Begin, extend or change a conversation and append entries to it.
 
         A conversation of that owner and reference that is there gets the given end, expiry,
-        subject and participants. Returns: it, as it is now.
+        subject and participants; with ``once`` it stays as it is, and nothing is written.
+        Returns: it, as it is now.
         """
 
     def get(owner: str, reference: str) -> Deferred[Conversation | None]:
@@ -238,12 +240,14 @@ class IHistoryStore(Interface):
         until: float = NEVER,
         after: int = 0,
         limit: int = 100,
+        latest: bool = False,
     ) -> Deferred[tuple[Conversation, ...]]:
         """Return conversations that were going on at some time from ``since`` to ``until``.
 
         Args:
             peer: only those with this other side.
             after: only those behind this position.
+            latest: the last recorded first; ``after`` is then the position to go on before.
         """
 
     def entries(
@@ -282,8 +286,13 @@ class IPublicationStore(Interface):
     def of(aor: str, package: str, now: float) -> Deferred[tuple[Publication, ...]]:
         """Return what is published and not expired, the oldest first."""
 
-    def take_expired(now: float, limit: int = 100) -> Deferred[tuple[Publication, ...]]:
-        """Remove expired publications. Returns: them."""
+    def aors(package: str, after: str = "", limit: int = 1000) -> Deferred[tuple[str, ...]]:
+        """Return addresses for which something is stored, sorted, those behind ``after``."""
+
+    def take_expired(
+        now: float, limit: int = 100, package: str = ""
+    ) -> Deferred[tuple[Publication, ...]]:
+        """Remove expired publications, only those of a package if one is named. Returns: them."""
 
 
 class ISubscriptionStore(Interface):

@@ -272,9 +272,12 @@ class MemoryHistoryStore:
         conversation: Conversation,
         entries: Sequence[HistoryEntry] = (),
         events: tuple[ServiceEventRecord, ...] = (),
+        once: bool = False,
     ) -> Deferred[Conversation]:
         own = self._owners.setdefault(conversation.owner, {})
         old = own.get(conversation.reference)
+        if once and old is not None:
+            return succeed(old)
         if old is None:
             self._last += 1
             old = attrs.evolve(conversation, count=0, size=0, position=self._last)
@@ -297,11 +300,13 @@ class MemoryHistoryStore:
         until: float = NEVER,
         after: int = 0,
         limit: int = 100,
+        latest: bool = False,
     ) -> Deferred[tuple[Conversation, ...]]:
+        own = self._owners.get(owner, {}).values()
         found = (
             one
-            for one in self._owners.get(owner, {}).values()
-            if one.position > after
+            for one in (reversed(own) if latest else own)
+            if (not after or (one.position < after if latest else one.position > after))
             and peer in ("", one.peer)
             and one.started_at <= until
             and one.ended_at >= since

@@ -50,8 +50,20 @@ class MemoryPublicationStore:
         found.sort(key=lambda one: (one.published_at, one.etag))
         return succeed(tuple(found))
 
-    def take_expired(self, now: float, limit: int = 100) -> Deferred[tuple[Publication, ...]]:
-        over = [one for one in self._publications.values() if one.expires_at <= now]
+    def aors(
+        self, package: str, after: str = "", limit: int = 1000
+    ) -> Deferred[tuple[str, ...]]:
+        found = {one.aor for one in self._publications.values() if one.package == package}
+        return succeed(tuple(sorted(aor for aor in found if aor > after)[:limit]))
+
+    def take_expired(
+        self, now: float, limit: int = 100, package: str = ""
+    ) -> Deferred[tuple[Publication, ...]]:
+        over = [
+            one
+            for one in self._publications.values()
+            if one.expires_at <= now and package in ("", one.package)
+        ]
         over.sort(key=lambda one: (one.expires_at, one.etag))
         for one in over[:limit]:
             del self._publications[one.etag]

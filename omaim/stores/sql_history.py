@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from sqlalchemy import ColumnElement, bindparam, func, select
@@ -18,6 +18,8 @@ from omaim.stores.interfaces import IHistoryStore
 from omaim.stores.memory_messages import extended
 from omaim.stores.records import NEVER, Conversation, HistoryEntry, ServiceEventRecord, Usage
 from omaim.stores.sql_messages import event_rows
+
+_BEYOND: Final = 2**62  # behind every position
 
 
 @implementer(IHistoryStore)
@@ -35,20 +37,27 @@ class SqlHistoryStore:
         owned = c.owner == bindparam("the_owner")
         named = owned & (c.reference == bindparam("the_reference"))
 
-        def search(narrowed: ColumnElement[bool]) -> str:
+        def search(narrowed: ColumnElement[bool], latest: bool) -> str:
+            edge, order = c.position > bindparam("after"), c.position.asc()
+            if latest:
+                edge, order = c.position < bindparam("after"), c.position.desc()
             return text(
                 columns.where(narrowed)
-                .where(c.position > bindparam("after"))
+                .where(edge)
                 .where(c.started_at <= bindparam("until"))
                 .where(c.ended_at >= bindparam("since"))
-                .order_by(c.position)
+                .order_by(order)
                 .limit(bindparam("number"))
                 .offset(ZERO)
             )
 
         self._get = text(columns.where(named))
-        self._search = search(owned)
-        self._search_peer = search(owned & (c.peer == bindparam("the_peer")))
+        with_peer = owned & (c.peer == bindparam("the_peer"))
+        self._searches = {
+            (bool(peer), latest): search(with_peer if peer else owned, latest)
+            for peer in (False, True)
+            for latest in (False, True)
+        }
         self._insert = text(table.insert())
         self._update = text(
             table.update()
@@ -85,6 +94,7 @@ class SqlHistoryStore:
         conversation: Conversation,
         entries: Sequence[HistoryEntry] = (),
         events: tuple[ServiceEventRecord, ...] = (),
+        once: bool = False,
     ) -> Deferred[Conversation]:
         names = {"the_owner": conversation.owner, "the_reference": conversation.reference}
         rows = [attrs.asdict(one) for one in entries]
@@ -94,6 +104,8 @@ class SqlHistoryStore:
             cursor = batch.cursor
             cursor.execute(self._get, names)
             found = _conversations(cursor.fetchall())
+            if found and once:
+                return found[0]
             if found:
                 now = extended(found[0], conversation, entries)
                 cursor.execute(self._update, {**_row(now), **names})
@@ -126,18 +138,19 @@ class SqlHistoryStore:
         until: float = NEVER,
         after: int = 0,
         limit: int = 100,
+        latest: bool = False,
     ) -> Deferred[tuple[Conversation, ...]]:
         values: dict[str, object] = {
             "the_owner": owner,
             "since": since,
             "until": until,
-            "after": after,
+            "after": _BEYOND if latest and not after else after,
             "number": limit,
         }
-        if not peer:
-            return self._database.rows(self._search, values).addCallback(_conversations)
-        values["the_peer"] = peer
-        return self._database.rows(self._search_peer, values).addCallback(_conversations)
+        if peer:
+            values["the_peer"] = peer
+        statement = self._searches[bool(peer), latest]
+        return self._database.rows(statement, values).addCallback(_conversations)
 
     def entries(
         self, owner: str, reference: str, after: int = 0, limit: int = 100

@@ -45,9 +45,19 @@ class SqlPublicationStore:
             .where(c.expires_at > bindparam("now"))
             .order_by(c.published_at, c.etag)
         )
-        self._expired = database.text(
-            columns.where(c.expires_at <= bindparam("now"))
-            .order_by(c.expires_at, c.etag)
+        of_package = c.package == bindparam("the_package")
+        expired = columns.where(c.expires_at <= bindparam("now"))
+        self._expired, self._expired_of = (
+            database.text(
+                narrowed.order_by(c.expires_at, c.etag).limit(bindparam("number")).offset(ZERO)
+            )
+            for narrowed in (expired, expired.where(of_package))
+        )
+        self._aors = database.text(
+            select(c.aor)
+            .where(of_package & (c.aor > bindparam("after")))
+            .group_by(c.aor)
+            .order_by(c.aor)
             .limit(bindparam("number"))
             .offset(ZERO)
         )
@@ -93,10 +103,25 @@ class SqlPublicationStore:
         values = {"the_aor": aor, "the_package": package, "now": now}
         return self._database.rows(self._of, values).addCallback(_publications)
 
-    def take_expired(self, now: float, limit: int = 100) -> Deferred[tuple[Publication, ...]]:
+    def aors(
+        self, package: str, after: str = "", limit: int = 1000
+    ) -> Deferred[tuple[str, ...]]:
+        values = {"the_package": package, "after": after, "number": limit}
+        found: Deferred[list[Any]] = self._database.rows(self._aors, values)
+        return found.addCallback(lambda rows: tuple(aor for (aor,) in rows))
+
+    def take_expired(
+        self, now: float, limit: int = 100, package: str = ""
+    ) -> Deferred[tuple[Publication, ...]]:
+        values: dict[str, object] = {"now": now, "number": limit}
+        statement = self._expired
+        if package:
+            statement = self._expired_of
+            values["the_package"] = package
+
         def write(batch: Batch) -> tuple[Publication, ...]:
             cursor = batch.cursor
-            cursor.execute(self._expired, {"now": now, "number": limit})
+            cursor.execute(statement, values)
             found = _publications(cursor.fetchall())
             for one in found:
                 cursor.execute(self._remove, {"the_etag": one.etag})

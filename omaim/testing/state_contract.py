@@ -143,6 +143,29 @@ class PublicationContract(StoreContract):
             rest = await store.take_expired(1200.0)
             self.assertEqual([one.etag for one in first + rest], ["b", "a"])
             self.assertEqual(await store.take_expired(1200.0), ())
+            await store.put(publication("d", expires_at=1250.0, package="other"))
+            (taken,) = await store.take_expired(1300.0, package="presence")
+            self.assertEqual(taken.etag, "c")
+            self.assertEqual(await store.take_expired(1300.0, package="presence"), ())
+            self.assertEqual(len(await store.take_expired(1300.0)), 1)
+
+        return self.going(test())
+
+    def test_aors(self) -> Deferred[None]:
+        """Whose state there is, page by page; each once, expired or not."""
+
+        async def test() -> None:
+            store = self.stores.publications
+            await store.put(publication("a", aor=BOB))
+            await store.put(publication("b"))
+            await store.put(publication("c"))
+            await store.put(publication("d", aor=BOB, package="other"))
+            both = tuple(sorted((ALICE, BOB)))
+            self.assertEqual(await store.aors("presence"), both)
+            self.assertEqual(await store.aors("presence", limit=1), both[:1])
+            self.assertEqual(await store.aors("presence", both[0]), both[1:])
+            self.assertEqual(await store.aors("other"), (BOB,))
+            self.assertEqual(await store.aors("none"), ())
 
         return self.going(test())
 
@@ -333,6 +356,20 @@ class HistoryContract(StoreContract):
 
         return self.going(test())
 
+    def test_record_once(self) -> Deferred[None]:
+        """What is recorded once is not recorded again, nor is its event."""
+
+        async def test() -> None:
+            store = self.stores.history
+            for number in range(2):
+                given = conversation("a", subject=str(number))
+                now = await store.record(given, (entry("a"),), (event("Said"),), once=True)
+                self.assertEqual((now.subject, now.count, now.size), ("0", 1, 3))
+            self.assertEqual(len(await store.entries(ALICE, "a")), 1)
+            self.assertEqual(len(await self.stores.outbox.read(0)), 1)
+
+        return self.going(test())
+
     def test_search(self) -> Deferred[None]:
         """Conversations are found by peer and time, in the order of recording, in pages."""
 
@@ -357,6 +394,9 @@ class HistoryContract(StoreContract):
             self.assertEqual(await found(peer=BOB, since=1100.0, until=1199.0), "a")
             page = await store.search(ALICE, limit=2)
             self.assertEqual(await found(after=page[-1].position), "c")
+            self.assertEqual(await found(latest=True), "cba")
+            self.assertEqual(await found(latest=True, peer=BOB, limit=1), "c")
+            self.assertEqual(await found(latest=True, after=page[-1].position), "a")
 
         return self.going(test())
 
