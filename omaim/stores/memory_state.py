@@ -50,9 +50,7 @@ class MemoryPublicationStore:
         found.sort(key=lambda one: (one.published_at, one.etag))
         return succeed(tuple(found))
 
-    def aors(
-        self, package: str, after: str = "", limit: int = 1000
-    ) -> Deferred[tuple[str, ...]]:
+    def aors(self, package: str, after: str = "", limit: int = 1000) -> Deferred[tuple[str, ...]]:
         found = {one.aor for one in self._publications.values() if one.package == package}
         return succeed(tuple(sorted(aor for aor in found if aor > after)[:limit]))
 

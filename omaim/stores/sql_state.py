@@ -103,9 +103,7 @@ class SqlPublicationStore:
         values = {"the_aor": aor, "the_package": package, "now": now}
         return self._database.rows(self._of, values).addCallback(_publications)
 
-    def aors(
-        self, package: str, after: str = "", limit: int = 1000
-    ) -> Deferred[tuple[str, ...]]:
+    def aors(self, package: str, after: str = "", limit: int = 1000) -> Deferred[tuple[str, ...]]:
         values = {"the_package": package, "after": after, "number": limit}
         found: Deferred[list[Any]] = self._database.rows(self._aors, values)
         return found.addCallback(lambda rows: tuple(aor for (aor,) in rows))
