@@ -41,6 +41,7 @@ from omaim.node.events import UserDeregistered, UserRegistered
 from omaim.node.hooks import Refuse
 from omaim.node.node import Node, tls_settings
 from omaim.node.questions import MayAsk
+from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.bindings import REJECTED
@@ -104,6 +105,7 @@ class Core(Service):
         add_commands(node, name, config.domain, lambda: self.registrar)
         self.notifier: Notifier
         self._agent: UserAgent
+        self._keeping: Keeping
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when the core listens, or fails with the reason."""
@@ -150,6 +152,8 @@ class Core(Service):
         config, node = self.config, self._node
         await self.reload()
         key = await durable_secret(node.stores.documents, f"core/{config.domain}", node.now())
+        self._keeping = Keeping(node.stores.subscriptions, self._name, node.now)
+        subscriptions = await self._keeping.read()
         own = OwnAddresses()
         for host in self._hosts:
             own.add(host)
@@ -166,6 +170,9 @@ class Core(Service):
                 Place(self._name, "core", listener.host, listener.port, config.domain)
             )
         self._assemble(own, key)
+        revived = self.notifier.revive(subscriptions)
+        if revived:
+            _log.info("{count} subscriptions go on", count=revived)
         self._sweeper.start(SWEEP, now=False)
 
     def _assemble(self, own: OwnAddresses, key: bytes) -> None:
@@ -250,7 +257,7 @@ class Core(Service):
             charging.lines_for,
         )
         self._agent = UserAgent(endpoint, f"sip:{config.domain}")
-        self.notifier = Notifier(self._agent)
+        self.notifier = Notifier(self._agent, keeping=self._keeping)
         reg_event = RegEvent(
             self.notifier, stores.users, self.registrar, self._neighbours, gruus, now
         )

@@ -52,8 +52,8 @@ class _Told:
 
     __slots__ = ("changes", "version")
 
-    def __init__(self) -> None:
-        self.version = 0
+    def __init__(self, version: int = 0) -> None:
+        self.version = version
         self.changes: dict[str, Change] = {}
 
 
@@ -116,6 +116,9 @@ class RegEvent(EventPackage):
 
     def begin(self, incoming: Incoming, resource: str) -> object:
         return _Told()
+
+    def revive(self, subscribe: Request, resource: str, told: int) -> object:
+        return _Told(told)
 
     def state(self, served: Served, full: bool) -> State | None:
         told = served.context

@@ -33,6 +33,7 @@ from omaim.node.config import parse_listen, setting
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
+from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.flow import Flow
@@ -190,13 +191,15 @@ class ImServer(Service):
         )
         address = f"sip:{config.deferred}@{config.domain}"
         self.agent = UserAgent(endpoint, address)
+        self._keeping = Keeping(node.stores.subscriptions, self._name, now)
+        self.notifier = Notifier(self.agent, keeping=self._keeping)
         self.retrieval = Retrieval(
             address,
             core,
             self.deferring,
             self.delivery,
             sending,
-            Notifier(self.agent),
+            self.notifier,
             ids,
             self.serves,
             not pushes,
@@ -229,6 +232,7 @@ class ImServer(Service):
     async def _start(self) -> None:
         config = self.config
         await self.delivery.resume()
+        subscriptions = await self._keeping.read()
         tls = tls_settings(config.certificate, config.ca)
         self._own.add(f"im.{config.domain}")
         for text in config.listen:
@@ -239,6 +243,7 @@ class ImServer(Service):
             self._node.directory.note(
                 Place(self._name, "im", listener.host, listener.port, config.domain)
             )
+        self.notifier.revive(subscriptions)
         self.endpoint.on_request = self.receive
         self.endpoint.on_flow_closed = self.agent.flow_closed
         self._ticker.start(TICK, now=False)

@@ -8,24 +8,28 @@ Spec: RFC 6665 §4.2
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.errors import PeerError, UsageError
+from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.roles.incoming import Incoming
+from omaim.roles.keeping import Keeping, Kept, dialog_of
 from omaim.roles.packages import IEventPackage, Served, State, choose_type, watcher_of
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.dialog import DialogId, establish, incoming_id
 from omaim.sip.flow import Flow
 from omaim.sip.message import Response
 from omaim.sip.subscription import PENDING, TERMINATED, Due, Subscription
+from omaim.stores.records import SubscriptionRecord
 from omaim.timers import Alarm
 
 BATCH: Final = 100  # NOTIFYs of one change that are sent in one turn
+REVIVAL: Final = 5.0  # seconds after a restart in which subscribers may come back by themselves
+REVIVED: Final = 100.0  # subscribers a second that are then told the state anew
 
 _log = Logger()
 
@@ -33,12 +37,14 @@ _log = Logger()
 class _Usage:
     """One subscription with its timer."""
 
-    __slots__ = ("alarm", "flow", "notifier", "served")
+    __slots__ = ("alarm", "flow", "kept", "notifier", "served", "silent")
 
-    def __init__(self, notifier: Notifier, served: Served, flow: Flow) -> None:
+    def __init__(self, notifier: Notifier, served: Served, flow: Flow | None, kept: Kept) -> None:
         self.notifier = notifier
         self.served = served
-        self.flow = flow
+        self.flow = flow  # by which it came last, None since a restart
+        self.kept = kept
+        self.silent = False  # not durable yet, and not answered
         self.alarm = Alarm(self.woken)
 
     def woken(self, now: float) -> None:
@@ -48,6 +54,8 @@ class _Usage:
     def path(self) -> Flow | None:
         """Return the connection of a neighbour, which may be behind a NAT; else ``None``."""
         flow = self.flow
+        if flow is None:
+            return None
         direct = flow.reliable and flow.open and not self.served.machine.dialog.routes
         return flow if direct else None
 
@@ -63,10 +71,18 @@ class Notifier:
         ua: receives and sends; its contact is where subscribers send refreshes.
         most: subscriptions at a time; more are refused with 503.
         most_each: subscriptions of one watcher to one resource of one package; 403 above.
+        keeping: writes them down, so that they outlive the process; see :meth:`revive`.
     """
 
-    def __init__(self, ua: UserAgent, most: int = 1_000_000, most_each: int = 32) -> None:
+    def __init__(
+        self,
+        ua: UserAgent,
+        most: int = 1_000_000,
+        most_each: int = 32,
+        keeping: Keeping | None = None,
+    ) -> None:
         self._ua = ua
+        self._keeping = keeping
         self._most = most
         self._most_each = most_each
         self._packages: dict[str, IEventPackage] = {}
@@ -83,6 +99,56 @@ class Notifier:
             raise UsageError(f"the event package {package.name} is served already")
         self._packages[package.name] = package
         self._ua.allow_events.add(package.name)
+
+    def revive(self, records: Sequence[SubscriptionRecord]) -> int:
+        """Go on with the subscriptions that were kept; all packages are served by now.
+
+        Each subscriber is told the whole state some seconds later, as its last NOTIFY may be
+        lost. What has expired, or cannot be read, is removed.
+
+        Args:
+            records: from :meth:`omaim.roles.keeping.Keeping.read`, before anything is received.
+
+        Returns: how many go on.
+        """
+        count = 0
+        for record in records:
+            try:
+                count += self._revived(record, REVIVAL + count / REVIVED)
+            except PeerError as error:
+                _log.error("a subscription was not revived: {why}", why=error.why)
+                if self._keeping is not None:
+                    self._keeping.remove(record.key)
+        return count
+
+    def _revived(self, record: SubscriptionRecord, pause: float) -> bool:
+        keeping, package = self._keeping, self._packages.get(record.package)
+        if keeping is None or package is None:
+            return False
+        left = record.expires_at - keeping.now()
+        if left <= 0.0:
+            keeping.remove(record.key)
+            return False
+        dialog, subscribe = dialog_of(record)
+        now = self._ua.now()
+        machine = Subscription(
+            subscribe,
+            record.local_tag,
+            dialog.contact,
+            package.terms,
+            now,
+            active=record.state == "active",
+        )
+        left = min(left, float(package.terms.most))  # more only if the time was set back
+        machine.revive(dialog, left, now, now + pause)
+        context = package.revive(subscribe, record.resource, record.notified)
+        kind = record.accept[0] if record.accept else ""
+        served = Served(package, record.resource, record.watcher, kind, machine, context)
+        usage = _Usage(self, served, None, Kept(record.version, record.local_cseq))
+        self._add(usage)
+        keeping.prolong(usage.kept, served, left)
+        self._pump(usage)
+        return True
 
     def watchers(self, package: str, resource: str) -> list[Served]:
         """Return the subscriptions to a resource, pending ones included."""
@@ -144,18 +210,20 @@ class Notifier:
             events = ", ".join(sorted(self._ua.allow_events))
             return incoming.response(489, [("Allow-Events", events)] if events else [])
         if request.to.tag:
-            self._refresh(incoming)
+            await self._refresh(incoming)
             return None
         await self._begin(incoming, package)
         return None
 
-    def _refresh(self, incoming: Incoming) -> None:
+    async def _refresh(self, incoming: Incoming) -> None:
         usage = self._usages.get(incoming_id(incoming.request))
         if usage is None:
             raise PeerError("no such subscription", 481)
         machine = usage.served.machine
         machine.refresh(incoming.request, self._ua.now())
         usage.flow = incoming.flow
+        if machine.state != TERMINATED:
+            await self._keep(usage)
         incoming.reply(
             200, [("Expires", str(machine.granted)), ("Contact", self._contact(incoming))]
         )
@@ -186,13 +254,37 @@ class Notifier:
         )
         context = package.begin(incoming, resource)
         served = Served(package, resource, watcher, kind, machine, context)
-        usage = _Usage(self, served, incoming.flow)
-        self._usages[machine.dialog.id] = usage
-        self._by_resource.setdefault(key, {})[machine.dialog.id] = usage
+        usage = _Usage(self, served, incoming.flow, Kept())
+        self._add(usage)
+        if machine.granted:
+            usage.silent = True
+            try:
+                await self._keep(usage)
+            except OmaimError:
+                self._drop(usage)
+                raise
+            finally:
+                usage.silent = False
         response = incoming.response(200, [("Expires", str(machine.granted))])
         establish(request, response, self._contact(incoming))
         incoming.respond(response)
         self._pump(usage)
+
+    def _add(self, usage: _Usage) -> None:
+        served = usage.served
+        key = served.machine.dialog.id
+        self._usages[key] = usage
+        self._by_resource.setdefault((served.package.name, served.resource), {})[key] = usage
+
+    async def _keep(self, usage: _Usage) -> None:
+        """Write a subscription down, before it is promised.
+
+        Raises:
+            Unavailable: nothing may be promised.
+        """
+        if self._keeping is not None:
+            machine = usage.served.machine
+            await self._keeping.write(usage.kept, usage.served, machine.expires_at - self._ua.now())
 
     def _contact(self, incoming: Incoming) -> str:
         if self._ua.contact:
@@ -210,6 +302,8 @@ class Notifier:
             self._ua.endpoint.later(self._fan_out, usages[BATCH:])
 
     def _pump(self, usage: _Usage) -> None:
+        if usage.silent:
+            return
         machine = usage.served.machine
         due = machine.take()
         if due is not None:
@@ -226,6 +320,8 @@ class Notifier:
             return
         same = self._by_resource[(served.package.name, served.resource)]
         del same[key]
+        if self._keeping is not None:
+            self._keeping.forget(usage.kept, served)
         if not same:
             del self._by_resource[(served.package.name, served.resource)]
         try:
@@ -261,6 +357,8 @@ class Notifier:
             body = state.body
         machine = usage.served.machine
         notify = machine.notify(due, headers, body)
+        if self._keeping is not None and not due.final:
+            self._keeping.prolong(usage.kept, usage.served, machine.expires_at - self._ua.now())
         sending = Deferred.fromCoroutine(
             self._ua.request(
                 notify, flow=usage.path(), next_seq=machine.dialog.next_seq, redirections=0

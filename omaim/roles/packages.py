@@ -100,6 +100,13 @@ class IEventPackage(Interface):
     def begin(incoming: Incoming, resource: str) -> object:
         """Return the ``context`` of a new subscription."""
 
+    def revive(subscribe: Request, resource: str, told: int) -> object:
+        """Return the ``context`` of a subscription that outlived a restart.
+
+        Args:
+            told: more NOTIFYs than were sent: versions that count them go on from here.
+        """
+
     def state(served: Served, full: bool) -> State | Awaitable[State | None] | None:
         """Return what a NOTIFY now due shall carry; ``None`` sends an empty one.
 
@@ -136,6 +143,9 @@ class EventPackage:
         return ALLOWED
 
     def begin(self, incoming: Incoming, resource: str) -> object:
+        return None
+
+    def revive(self, subscribe: Request, resource: str, told: int) -> object:
         return None
 
     def state(self, served: Served, full: bool) -> State | Awaitable[State | None] | None:

@@ -201,6 +201,22 @@ class Subscription:
         self._take_rates(event)
         self._consider(now)
 
+    def revive(self, dialog: Dialog, left: float, now: float, at: float) -> None:
+        """Go on after a restart, in a machine just made from the first SUBSCRIBE.
+
+        Args:
+            dialog: as it was; its local sequence number is above all that were sent.
+            left: seconds until it ends.
+            now: monotonic seconds.
+            at: when the whole state is told, as the last NOTIFY may be lost; monotonic seconds.
+        """
+        self.dialog = dialog
+        self.granted = round(left)
+        self.expires_at = now + left
+        self._due, self._dirty = False, True
+        self._next_at = at
+        self._consider(now)
+
     def approve(self, now: float) -> None:
         """A pending subscription is authorized now."""
         if self.state == PENDING:

@@ -132,6 +132,28 @@ class RegEventTests(CoreCase):
         contact = self.documents()[-1].registrations[0].contacts[0]
         self.assertEqual((contact.event, contact.expires), ("shortened", 90))
 
+    def test_restart(self) -> None:
+        """A restart of the core ends no subscription: its table stays right, a change is told, a
+        refresh finds its dialog (RFC 6665 §4.2.1.4; RFC 3680 §5.2)."""
+        self.register(self.bob)
+        self.subscribe(self.bob)
+        self.successResultOf(self.core.endpoint.stop())
+        self.clock.advance(5.0)
+        self.node, self.core = self.make_core(CORE, self.stores)
+        self.clock.advance(10.0)
+        self.register(self.phone("bob", 3))
+        self.clock.advance(1.0)
+        documents = self.documents()
+        self.assertEqual([one.full for one in documents], [True, True, False])
+        table = RegistrationTable()
+        self.assertEqual([table.apply(one) for one in documents], ["applied"] * 3)
+        self.assertEqual(len(table.registrations["r0"].contacts), 2)
+        dialog = as_uac(self.request, self.response)
+        dialog.local_seq = self.response.cseq.number
+        again = dialog.request("SUBSCRIBE", [("Event", "reg"), ("Expires", "900")])
+        response = self.wait(self.bob.agent.request(again, next_seq=dialog.next_seq))
+        self.assertEqual((response.status, response.first("Expires")), (200, "900"))
+
     def test_refresh(self) -> None:
         """A refresh inside the dialog brings all again; 0 ends it."""
         self.register(self.bob)

@@ -1,6 +1,7 @@
 """An IM Server in a process of its own, until somebody kills it.
 
-Run by test_crash.py: ``python -m tests.im.server STATE CORE-PORT``. Says its own port.
+Run by test_crash.py: ``python -m tests.im.server STATE CORE-PORT PORT``, where port 0 takes any; it
+says its own.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from omaim.node.config import NodeConfig
 from omaim.node.node import open_node
 
 
-async def main(state: str, core: str) -> None:
+async def main(state: str, core: str, port: str) -> None:
     """Serve until killed."""
     node = await open_node(NodeConfig(state=f"sqlite:///{state}"), reactor)
-    config = Config(listen=("udp:127.0.0.1:0",), core=f"sip:127.0.0.1:{core}")
+    config = Config(listen=(f"udp:127.0.0.1:{port}",), core=f"sip:127.0.0.1:{core}")
     server = build(node, config, "im-north")
     server.setServiceParent(node)
     node.startService()
@@ -28,7 +29,7 @@ async def main(state: str, core: str) -> None:
 
 
 if __name__ == "__main__":
-    Deferred.fromCoroutine(main(sys.argv[1], sys.argv[2])).addErrback(
+    Deferred.fromCoroutine(main(*sys.argv[1:4])).addErrback(
         lambda failure: os._exit(1) if failure.printTraceback() is None else None
     )
     reactor.run()  # type: ignore[attr-defined]

@@ -17,7 +17,8 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import ReactorNetwork
 from omaim.roles.incoming import Incoming
-from omaim.sip.message import Response
+from omaim.sip.dialog import Dialog, as_uac
+from omaim.sip.message import Request, Response
 from tests.im.support import BOB, XENIA, Core
 
 ROUNDS = 3
@@ -49,17 +50,18 @@ class CrashTests(TestCase):
 
         self.core.otherwise = deliver
 
-    async def _life(self) -> subprocess.Popen[bytes]:
+    async def _life(self, port: int = 0) -> subprocess.Popen[bytes]:
         """Start a server; return it when it serves."""
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.im.server", self.state, str(self.port)],
+            [sys.executable, "-m", "tests.im.server", self.state, str(self.port), str(port)],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
         assert server.stdout is not None
-        self.address = f"sip:127.0.0.1:{int(server.stdout.readline())}"
+        self.served_at = int(server.stdout.readline())
+        self.address = f"sip:127.0.0.1:{self.served_at}"
         server.stdout.close()
         return server
 
@@ -69,6 +71,52 @@ class CrashTests(TestCase):
         response = await self.core.ua.request(request)
         if response.status == 202:
             self.acknowledged.append(name)
+
+    async def _subscribe(self) -> tuple[Dialog, Request]:
+        """Watch the list of deferred messages; return our dialog and the first NOTIFY."""
+        headers = [
+            ("Route", f"<{self.address};lr>"),
+            ("P-Asserted-Identity", f"<{BOB}>"),
+            ("Event", "xcap-diff"),
+            ("Expires", "600"),
+        ]
+        request = self.core.ua.make("SUBSCRIBE", "sip:deferred@north.example", headers)
+        request.set("Contact", f"<sip:127.0.0.1:{self.port}>")
+        response = await self.core.ua.request(request)
+        self.assertEqual(response.status, 200)
+        dialog = as_uac(request, response)
+        dialog.local_seq = response.cseq.number
+        return dialog, await self._notified(1)
+
+    async def _notified(self, number: int) -> Request:
+        """Return the NOTIFY of this number, when it has come."""
+        deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+        while len(self.core.others) < number:
+            self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+            await deferLater(reactor, 0.02)
+        return self.core.others[number - 1]
+
+    def test_subscription(self) -> Any:
+        """A subscription that was answered 200 outlives the server (RFC 6665 §4.2.1)."""
+
+        async def run() -> None:
+            await self._set_up()
+            server = await self._life()
+            dialog, first = await self._subscribe()
+            server.kill()
+            server.wait()
+            await self._life(self.served_at)
+            again = await self._notified(2)
+            self.assertEqual((again.call_id, again.to.tag), (first.call_id, first.to.tag))
+            self.assertGreater(again.cseq.number, first.cseq.number)
+            refresh = dialog.request("SUBSCRIBE", [("Event", "xcap-diff"), ("Expires", "500")])
+            response = await self.core.ua.request(refresh)
+            self.assertEqual((response.status, response.first("Expires")), (200, "500"))
+            await self._notified(3)
+            await self._send("one")
+            await self._notified(4)
+
+        return Deferred.fromCoroutine(run())
 
     async def _register(self) -> None:
         request = self.core.ua.make("REGISTER", self.address, [("Expires", "600")], to=f"<{BOB}>")

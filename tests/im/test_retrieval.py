@@ -170,6 +170,17 @@ class SubscribeTests(NotifyTestCase):
         self.clock.advance(10)
         self.assertEqual(self.listed(), ())
 
+    def test_restart(self) -> None:
+        """A restart of the server ends no subscription: the list is told, and each change."""
+        self.subscribe("xcap-diff", target=BOB)
+        self.stop()
+        self.start(delivery="notify")
+        self.clock.advance(10)
+        self.assertEqual(len(self.core.others), 2)
+        self.send("term", XENIA, BOB, b"four", state="unreg")
+        self.clock.advance(10)
+        self.assertEqual(len(self.listed()), 4)
+
     def test_others(self) -> None:
         """One's own list only."""
         self.assertEqual(self.subscribe("xcap-diff", CAROL, BOB), 403)
