@@ -350,6 +350,9 @@ def im_profile(
 ) -> Profile:
     """Return the profile of a user of the IM service.
 
+    The IM Server is shown the answers to the user's own REGISTERs: they name all identities that
+    are registered together, and all devices.
+
     Args:
         im_server: the SIP URI that MESSAGE, INVITE and third-party REGISTER go to.
         presence_server: that of presence; no criteria for it when empty.
@@ -361,7 +364,7 @@ def im_profile(
     Spec: OMA SIMPLE IM 1.0 architecture §5.6.2 (IM-2)
     """
     cases = (ORIGINATING, TERMINATING, TERMINATING_UNREGISTERED, ORIGINATING_UNREGISTERED)
-    im = Server(im_server, default_handling)
+    im = Server(im_server, default_handling, include_response=True)
     tag = HeaderMatches("Accept-Contact", r"\+g\.oma\.sip-im")
     message_groups = (0, 1) if not tagged_only else (0,)
     criteria = [

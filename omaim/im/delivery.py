@@ -25,7 +25,7 @@ from omaim.im.journal import Journal, icid_of
 from omaim.im.participating import SOFTWARE, address_of
 from omaim.im.policy import FAILED
 from omaim.im.reports import Reports
-from omaim.im.sending import Sending, may_wait
+from omaim.im.sending import Errand, Sending, may_wait
 from omaim.im.timetable import Timetable
 from omaim.node.events import MessageDelivered, MessageRefused, ServiceEvent
 from omaim.sip.message import Request, Response
@@ -41,6 +41,7 @@ from omaim.stores.records import (
 )
 
 ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
+ANSWER: Final = 4.0  # seconds a device may take while a fresh one waits; RFC 4320 §4.1: 100 by then
 GRACE: Final = 1.0  # seconds by which an attempt may seem too long, as sums of floats are not exact
 REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is recognised
 BATCH: Final = 16  # messages read from the store at a time
@@ -117,6 +118,9 @@ class Delivery:
         self._life = f"{journal.entity} {ids.token()} "
         self._stopped = False
         self._arrived: dict[str, float] = {}  # those who registered lately, and when
+        self._fresh: dict[str, float] = {}  # those of them whose device was not known before
+        self._flying: dict[str, tuple[Errand, float]] = {}  # what is being tried, and since when
+        self._overtaken: set[str] = set()  # attempts that another has followed before their answer
 
     def box(self, address: str) -> str:
         """Return where messages for an address, or for a box, are kept; see :func:`address_of`."""
@@ -182,6 +186,10 @@ class Delivery:
         Args:
             name: under which it was claimed.
         """
+        if name in self._overtaken:
+            self._overtaken.discard(name)
+            if response.status >= 300:
+                return  # what the next attempt brings counts
         if await self.answered(message, name, response):
             self.kick(message.recipient)
 
@@ -192,10 +200,15 @@ class Delivery:
 
     # When
 
-    def arrived(self, user: str) -> None:
+    def arrived(self, user: str, fresh: bool = False) -> None:
         """A user has a device: deliver what waits.
 
         What is on its way to us as a message to somebody absent is not to wait, either.
+
+        Args:
+            fresh: the device is not one of those that were there. An attempt that was for them
+                is waited for no longer than a live device needs; should one of them answer
+                later, the user has that message twice, with one Message-ID.
         """
         arrived, now = self._arrived, self._seconds()
         arrived.pop(user, None)
@@ -203,7 +216,14 @@ class Delivery:
         for one, at in tuple(islice(arrived.items(), 2)):
             if at < now - UNDER_WAY:
                 del arrived[one]
+                self._fresh.pop(one, None)
+        if fresh:
+            self._fresh[user] = now
+        flying = self._flying.get(self.box(user))
         self.kick(user)
+        if fresh and flying is not None:
+            errand, since = flying
+            self._sending.hurry(errand, max(0.0, since + ANSWER - now))
 
     def has_just_arrived(self, user: str) -> bool:
         """Tell whether a core that told of no device may not have known of this one yet."""
@@ -329,21 +349,70 @@ class Delivery:
         mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
         if not mine:
             if message.attempt_until > now:
-                self._times.later(user, message.attempt_until - now + 1.0)
+                self._times.later(user, self._left(message, now))
                 return False
             return True  # somebody has ended it meanwhile
         content = Content(message.content_type, message.body)
-        response = await self._sending.post(self._request(message), content)
+        errands: list[Errand] = []
+
+        def begun(errand: Errand) -> None:
+            errands.append(errand)
+            self._flying[user] = errand, self._seconds()
+
+        try:
+            response = await self._sending.post(self._request(message), content, begun)
+        finally:
+            self._flying.pop(user, None)
+        if response is None:
+            self._overtake(message, name, errands[-1])
+            await self._store.release(user, references, name)
+            return False
         return await self.answered(message, name, response)
+
+    def _left(self, message: DeferredMessage, now: float) -> float:
+        """Return the seconds until a message may be tried that an attempt holds.
+
+        One of this life that began before its recipient had another device is waited for as long
+        as a live one needs.
+        """
+        age = now - (message.attempt_until - ATTEMPT)
+        fresh = self._fresh.get(address_of(message.recipient))
+        if (
+            fresh is not None
+            and self._seconds() - fresh < age
+            and message.attempt.startswith(self._life)
+        ):
+            return max(0.0, ANSWER - age)
+        return message.attempt_until - now + 1.0
+
+    def _overtake(self, message: DeferredMessage, name: str, errand: Errand) -> None:
+        """A late answer still ends the message if it says that it was delivered."""
+
+        def late(response: Response) -> None:
+            if response.status < 300:
+                Deferred.fromCoroutine(self._late(message, name, response)).addErrback(
+                    self._crashed, message.recipient
+                )
+
+        errand.on_late = late
+
+    async def _late(self, message: DeferredMessage, name: str, response: Response) -> None:
+        await self.answered(message, name, response)
 
     def _widowed(self, message: DeferredMessage) -> bool:
         """Tell whether nobody waits for the answer to an attempt any more.
 
-        It was ours, before we last died; or it seems to end later than any that began by now,
-        since the time of day was set back.
+        It was ours, before we last died; or it was for a device that another has replaced; or it
+        seems to end later than any that began by now, since the time of day was set back.
         """
-        name, ahead = message.attempt, message.attempt_until - self._now()
-        mine = name.startswith(f"{self._journal.entity} ") and not name.startswith(self._life)
+        name, now = message.attempt, self._now()
+        ahead = message.attempt_until - now
+        if name.startswith(self._life):
+            if ahead > 0.0 and self._left(message, now) <= 0.0:
+                self._overtaken.add(name)
+                return True
+            return ahead > ATTEMPT + GRACE
+        mine = name.startswith(f"{self._journal.entity} ")
         return ahead > ATTEMPT + GRACE or (mine and ahead > 0.0)
 
     async def answered(self, message: DeferredMessage, name: str, response: Response) -> bool:

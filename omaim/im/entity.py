@@ -25,7 +25,7 @@ from omaim.im.pager import Pager
 from omaim.im.participating import SOFTWARE
 from omaim.im.policy import KnownSettings, Policy
 from omaim.im.reachability import Reachability
-from omaim.im.registrations import registered_identities
+from omaim.im.registrations import Devices, registered_contacts, registered_identities
 from omaim.im.reports import Reports
 from omaim.im.retrieval import Retrieval
 from omaim.im.sending import Sending
@@ -110,6 +110,7 @@ class ImServer(Service):
         self.config = config
         self.endpoint = node.endpoint(name, SOFTWARE)
         self.settings = KnownSettings()
+        self._devices = Devices()
         self._node = node
         self._name = name
         self._own = OwnAddresses()
@@ -294,13 +295,14 @@ class ImServer(Service):
         Spec: 3GPP TS 24.229 §5.7.1.1
         """
         request = transaction.request
-        users = registered_identities(request)
+        users, contacts = registered_identities(request), registered_contacts(request)
         here = request.expires != 0
         self.endpoint.reply(transaction, 200)
         for user in users:
             if here:
-                self.retrieval.registered(user)
+                self.retrieval.registered(user, self._devices.note(user, contacts))
             else:
+                self._devices.forget(user)
                 self.retrieval.deregistered(user)
 
     def _answer(self, response: Response, transaction: ServerTransaction) -> None:

@@ -1,4 +1,4 @@
-"""Whom a third-party REGISTER is about.
+"""Whom a third-party REGISTER is about, and whether it tells of a new device.
 
 Spec: 3GPP TS 24.229 §5.4.1.7, §5.7.1.1; RFC 7315 §4.1 (P-Associated-URI)
 """
@@ -15,6 +15,43 @@ from omaim.sip.uri import canonical_aor
 
 MOST: Final = 32  # identities of one registration
 MESSAGE: Final = "message/sip"
+USERS: Final = 50_000  # whose devices are remembered
+
+
+class Devices:
+    """The devices of the users who registered last."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, frozenset[int]] = {}
+
+    def note(self, user: str, contacts: frozenset[str]) -> bool:
+        """Note where a user is registered; tell whether one of these places is new.
+
+        Args:
+            contacts: all Contact URIs; none when the core does not show them, which tells nothing.
+        """
+        if not contacts:
+            return False
+        before = self._known.pop(user, frozenset())
+        if len(self._known) >= USERS:
+            del self._known[next(iter(self._known))]
+        now = self._known[user] = frozenset(map(hash, contacts))
+        return not now <= before
+
+    def forget(self, user: str) -> None:
+        """A user is registered nowhere."""
+        self._known.pop(user, None)
+
+
+def registered_contacts(request: Request) -> frozenset[str]:
+    """Return the Contact URIs in the response that the user got, none if it is not shown."""
+    found: set[str] = set()
+    for message in _shown(request):
+        try:
+            found.update(contact.uri_text for contact in message.contacts)
+        except PeerError:
+            continue
+    return frozenset(found)
 
 
 def registered_identities(request: Request) -> list[str]:
@@ -27,15 +64,22 @@ def registered_identities(request: Request) -> list[str]:
         PeerError: no good To (400).
     """
     found = [canonical_aor(request.to.uri_text)]
-    content_type = request.first("Content-Type") or ""
-    for data in _messages(content_type, request.body):
+    for message in _shown(request):
+        found += [canonical_aor(one.uri_text) for one in message.addresses("P-Associated-URI")]
+    return list(dict.fromkeys(found))[:MOST]
+
+
+def _shown(request: Request) -> list[Response]:
+    """Return the responses that a third-party REGISTER shows."""
+    found = []
+    for data in _messages(request.first("Content-Type") or "", request.body):
         try:
             message = parse_datagram(data, Limits())
         except PeerError:
             continue
         if isinstance(message, Response):
-            found += [canonical_aor(one.uri_text) for one in message.addresses("P-Associated-URI")]
-    return list(dict.fromkeys(found))[:MOST]
+            found.append(message)
+    return found
 
 
 def _messages(content_type: str, body: bytes) -> list[bytes]:

@@ -111,9 +111,13 @@ class Retrieval:
 
     # Telling them
 
-    def registered(self, user: str) -> None:
-        """A user has a device: deliver, or tell what there is."""
-        self._delivery.arrived(user)
+    def registered(self, user: str, fresh: bool = False) -> None:
+        """A user has a device: deliver, or tell what there is.
+
+        Args:
+            fresh: it is another one than before.
+        """
+        self._delivery.arrived(user, fresh)
         if self._notices:
             Deferred.fromCoroutine(self._tell(user)).addErrback(_untold)
 
@@ -146,7 +150,7 @@ class Retrieval:
             body,
         )
         response = await self._sending.post(request, Content(MEDIA_TYPE, body))
-        if response.status < 300:
+        if response is not None and response.status < 300:
             if len(self._told) >= NOTED:
                 self._told.clear()
             self._told[user] = waiting[-1].position

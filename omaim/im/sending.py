@@ -61,6 +61,8 @@ class Errand:
 
     def until(self, alarm: Alarm) -> None:
         """Wait no longer than this alarm."""
+        if self._alarm is not None:
+            self._alarm.deadline = NEVER
         self._alarm = alarm
 
     def impatient(self, now: float) -> None:
@@ -124,31 +126,50 @@ class Sending:
     def _try(self, request: Request, errand: Errand, patient: bool) -> None:
         self._endpoint.send(request, errand.answered)
         if not patient:
-            driver = self._endpoint.driver
-            alarm = Alarm(errand.impatient)
-            errand.until(alarm)
-            alarm.deadline = driver.now() + self._patience
-            driver.deadlines.arm(alarm)
-            driver.arm()
+            self._wait(errand, self._patience)
 
-    async def post(self, request: Request, content: Content) -> Response:
-        """Send a request of our own; return its final response."""
+    def _wait(self, errand: Errand, seconds: float) -> None:
+        driver = self._endpoint.driver
+        alarm = Alarm(errand.impatient)
+        errand.until(alarm)
+        alarm.deadline = driver.now() + seconds
+        driver.deadlines.arm(alarm)
+        driver.arm()
+
+    async def post(
+        self,
+        request: Request,
+        content: Content,
+        begun: Callable[[Errand], object] | None = None,
+    ) -> Response | None:
+        """Send a request of our own; return its final response.
+
+        Args:
+            begun: gets the errand, and may have it given up: then ``None`` is returned.
+        """
         if self._tagged_only and not request.has("Accept-Contact"):
             request.add("Accept-Contact", IM_TAG)
         spare = request.copy() if self._adaptation and content.media_type == _CPIM else None
-        response = await self._once(request)
-        if spare is not None and response.status == 415:
+        response = await self._once(request, begun)
+        if spare is not None and response is not None and response.status == 415:
             again = plainer(spare, content)
             if again is not None:
-                response = await self._once(again)
+                response = await self._once(again, begun)
         return response
 
-    async def _once(self, request: Request) -> Response:
+    async def _once(
+        self, request: Request, begun: Callable[[Errand], object] | None
+    ) -> Response | None:
         errand = Errand()
+        if begun is not None:
+            begun(errand)
         self._endpoint.send(request, errand.answered)
-        response = await errand.done
-        assert response is not None
-        return response
+        return await errand.done
+
+    def hurry(self, errand: Errand, seconds: float) -> None:
+        """Wait for an answer no longer than so many seconds from now."""
+        if errand.response is None and not errand.done.called:
+            self._wait(errand, seconds)
 
     def _copy(self, mail: Mail) -> Request:
         """Return the message as it goes on, with the body that it has now."""

@@ -25,6 +25,7 @@ from omaim.core.service_profile import (
     Trigger,
 )
 from omaim.core.service_profile import Server as At
+from omaim.im.registrations import registered_contacts, registered_identities
 from omaim.sip.identity import served_user
 from omaim.sip.message import Request
 from omaim.sip.transaction import ServerTransaction
@@ -403,6 +404,20 @@ class ThirdPartyTests(ServiceCase):
         numbers = [one.cseq.number for one in im.messages("REGISTER")]
         self.assertEqual(numbers, sorted(set(numbers)))
         self.assertEqual(im.got[0].from_.uri_text, f"sip:{CORE}:5060")
+
+    def test_identities(self) -> None:
+        """The profile of everybody shows the IM Server all identities that are registered
+        together, and all devices, so that what waits for any of them is delivered."""
+        work = f"sip:bob.work@{DOMAIN}"
+        self.put(self.person("bob", public=(BOB, work)))
+        im = self.server()
+        self.register(self.bob)
+        other = self.phone("bob", 4)
+        self.register(other)
+        self.clock.advance(1.0)
+        told = im.messages("REGISTER")[-1]
+        self.assertEqual(registered_identities(told), [BOB, work])
+        self.assertEqual(registered_contacts(told), {self.bob.contact, other.contact})
 
     def test_expiry(self) -> None:
         """A binding that runs out is told as the end."""

@@ -164,6 +164,14 @@ class ImTestCase(SynchronousTestCase):
         """Show the server a MESSAGE; return the answer."""
         return self.ask(self.core.isc(case, sender, recipient, *args, **named))
 
+    def device(self, user: str, *contacts: str) -> None:
+        """Tell the server of a registration, as a core does that shows all its devices."""
+        answer = self.core.ua.make("REGISTER", f"sip:{DOMAIN}", to=f"<{user}>").response(200)
+        for contact in contacts:
+            answer.add("Contact", f"<{contact}>;expires=600")
+        answer.add("P-Associated-URI", f"<{user}>")
+        self.register(user, body=answer.to_bytes(), kind="message/sip")
+
     def register(self, user: str, expires: int = 600, body: bytes = b"", kind: str = "") -> None:
         """Tell the server of a registration, and let it act on it."""
         request = self.core.ua.make(

@@ -190,6 +190,24 @@ class PatienceTests(ImTestCase):
         self.assertEqual(len(self.core.seen), 2)
         self.assertEqual(self.waiting(BOB), [])
 
+    def test_another_device(self) -> None:
+        """A message under way to a device that is gone waits no longer than a live one needs when
+        another device is there; what the first says later brings no third copy."""
+        self.device(BOB, "sip:bob@192.0.2.1")
+        self.core.script = [None]
+        self.assertEqual(self.send("term", XENIA, BOB).status, 202)
+        self.device(BOB, "sip:bob@192.0.2.1")  # a refresh says nothing of another device
+        self.clock.advance(3.0)
+        self.assertEqual(len(self.core.seen), 1)
+        self.device(BOB, "sip:bob@192.0.2.1", "sip:bob@192.0.2.2")
+        self.clock.advance(2.0)
+        self.assertEqual(len(self.core.seen), 2)
+        self.assertEqual(self.waiting(BOB), [])
+        self.core.incoming[0].reply(603)
+        self.clock.advance(2 * ATTEMPT)
+        self.assertEqual((len(self.core.seen), self.of(MessageRefused)), (2, []))
+        self.assertEqual(len(self.of(MessageDelivered)), 1)
+
     def test_nothing_to_keep(self) -> None:
         """For what cannot be kept the answer is awaited: nobody hears 480 of a delivery."""
         self.core.otherwise = None
@@ -210,6 +228,62 @@ class PatienceTests(ImTestCase):
 
 
 class RetryTests(ImTestCase):
+    def deferred(self, *names: bytes) -> None:
+        """Let messages wait."""
+        for name in names:
+            self.send("term", XENIA, BOB, name, state="unreg")
+
+    def test_another_device(self) -> None:
+        """A queue that hangs on a device that is gone goes on at once at another one, in order,
+        with one repetition (RFC 3428 §8)."""
+        self.deferred(b"one", b"two", b"three")
+        self.core.script = [None]
+        self.device(BOB, "sip:bob@192.0.2.1")
+        self.clock.advance(10.0)
+        self.assertEqual(self.bodies(), [b"one"])
+        self.device(BOB, "sip:bob@192.0.2.2")
+        self.clock.advance(1.0)
+        self.assertEqual(self.bodies(), [b"one", b"two", b"three"])
+        self.clock.advance(100.0)
+        self.assertEqual((self.bodies(), self.waiting(BOB)), ([], []))
+
+    def test_another_device_at_once(self) -> None:
+        """An attempt that has just begun is given its time: the device may be a living one."""
+        self.deferred(b"one")
+        self.core.script = [None]
+        self.device(BOB, "sip:bob@192.0.2.1")
+        self.device(BOB, "sip:bob@192.0.2.1", "sip:bob@192.0.2.2")
+        self.assertEqual(len(self.core.seen), 1)
+        self.core.incoming[0].reply(200)
+        self.clock.advance(100.0)
+        self.assertEqual((len(self.core.seen), self.waiting(BOB)), (1, []))
+
+    def test_same_device(self) -> None:
+        """A refresh of a slow device brings no repetition."""
+        self.deferred(b"one")
+        self.core.script = [None]
+        self.device(BOB, "sip:bob@192.0.2.1")
+        for _ in range(3):
+            self.clock.advance(6.0)
+            self.device(BOB, "sip:bob@192.0.2.1")
+        self.core.incoming[0].reply(200)
+        self.clock.advance(100.0)
+        self.assertEqual((len(self.core.seen), self.waiting(BOB)), (1, []))
+
+    def test_answer_of_the_first(self) -> None:
+        """What the first device takes after all is not tried again."""
+        self.deferred(b"one")
+        self.core.script = [None, None]
+        self.device(BOB, "sip:bob@192.0.2.1")
+        self.clock.advance(10.0)
+        self.device(BOB, "sip:bob@192.0.2.2")
+        self.clock.advance(1.0)
+        self.assertEqual(len(self.core.seen), 2)
+        self.core.incoming[0].reply(200)
+        self.clock.advance(300.0)
+        self.assertEqual((len(self.core.seen), self.waiting(BOB)), (2, []))
+        self.assertEqual(len(self.of(MessageDelivered)), 1)
+
     def test_absent(self) -> None:
         """A user who is not there is not tried again until there is a registration."""
         self.send("term", XENIA, BOB, state="unreg")
