@@ -65,6 +65,7 @@ class Channel:
         find: returns the session with a URI, whatever its state; ``None`` when there is none
             that this connection may have.
         initiated: we opened it; else the peer has to send a request soon.
+        on_octets: gets what comes, frame by frame, or in pieces of large ones.
 
     Attributes:
         turns: its sending side.
@@ -77,6 +78,7 @@ class Channel:
         "_at",
         "_body",
         "_bound",
+        "_choked",
         "_chunk",
         "_closed",
         "_find",
@@ -104,14 +106,15 @@ class Channel:
         line: Line,
         find: Callable[[MsrpUri], Session | None],
         initiated: bool,
+        on_octets: Callable[[bytes], object] | None = None,
     ) -> None:
         now = means.now()
         self.served = initiated
-        self.turns: Final = Turns(means, line.write, line.buffered, self._schedule)
+        self.turns: Final = Turns(means, line.write, line.buffered, self._schedule, self._full)
         self._means = means
         self._line = line
         self._find = find
-        self._parser = FrameParser(means.limits.frame)
+        self._parser = FrameParser(means.limits.frame, on_octets)
         self._bound: dict[bytes, Session] = {}  # by our URI as we write it
         self._aliases: dict[bytes, Session] = {}  # as the peer writes it
         self._paused: list[Session] = []
@@ -128,6 +131,7 @@ class Channel:
         self._half_since = NEVER  # when the head at hand began
         self._idle_since = now
         self._full_since = NEVER  # since when the peer takes nothing
+        self._choked = False  # so much waits for it that it is not read
         self._closed = False
         self._alarm = Alarm(self._wake)
         self._reschedule(now)
@@ -192,9 +196,9 @@ class Channel:
     def drained(self) -> None:
         """The connection has sent all it had."""
         self._full_since = NEVER
-        self.turns.pump()
-        self._check_full()
+        self._choked = False
         self._read_or_not()
+        self.turns.pump()
 
     def lost(self, why: str) -> None:
         """The connection is gone, and its sessions with it (§5.4)."""
@@ -228,8 +232,9 @@ class Channel:
         except PeerError as error:
             self._refuse(head, error.status, error.why)
         except Exception:
-            if self._chunk is not None and self._session is not None:
-                self._session.inbox.fail(self._chunk)
+            chunk, self._chunk = self._chunk, None
+            if chunk is not None and self._session is not None:
+                self._session.inbox.fail(chunk)
             raise
 
     def _begin(self, part: Part) -> None:
@@ -263,8 +268,8 @@ class Channel:
         if part.data:
             inbox.data(chunk, part.data)
         if part.flag:
-            self._chunk = None
             inbox.end(chunk, part.flag)
+            self._chunk = None
         incoming = chunk.incoming
         if incoming is not None and (not part.flag or inbox.holds(incoming)):
             incoming.last = self._now
@@ -397,17 +402,25 @@ class Channel:
             self._idle_since = self._means.now()
             self._schedule(self._idle_since + self._means.limits.idle)
 
-    def _check_full(self) -> None:
-        """Who does not read, is not read."""
-        if self._line.buffered() >= self._means.limits.window and self._full_since == NEVER:
+    def _full(self) -> None:
+        """The connection takes no more for now."""
+        if self._full_since == NEVER:
             self._full_since = self._means.now()
             self._schedule(self._full_since + self._means.limits.stalled)
-            self._read_or_not()
+
+    def _check_full(self) -> None:
+        """Who does not read, is not read."""
+        kept = self._line.buffered()
+        if kept >= self._means.limits.window:
+            self._full()
+            if kept >= self._means.limits.unread and not self._choked:
+                self._choked = True
+                self._read_or_not()
 
     def _read_or_not(self) -> None:
         if self._closed:
             return
-        wanted = not self._paused and not self._stalled and self._full_since == NEVER
+        wanted = not self._paused and not self._stalled and not self._choked
         if wanted != self._reading:
             self._reading = wanted
             if wanted:

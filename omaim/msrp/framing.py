@@ -5,6 +5,7 @@ Spec: RFC 4975 §5.1, §7.1, §7.3.1, §9
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
 
 from omaim.msrp.frame import Head, is_ident, parse_start
@@ -69,14 +70,21 @@ class FrameParser:
     Differs: line ends between frames are skipped (some peers keep connections alive with them),
     and an empty body may lack its own line end.
 
+    Args:
+        limits: what a head may be.
+        on_octets: gets the octets of each part as they came, before the part comes out.
+
     Attributes:
         broken: why the stream is given up; "" while all is well.
     """
 
-    __slots__ = ("_head", "_lead", "_limits", "_mark", "_rest", "broken")
+    __slots__ = ("_head", "_lead", "_limits", "_mark", "_on_octets", "_rest", "broken")
 
-    def __init__(self, limits: FrameLimits) -> None:
+    def __init__(
+        self, limits: FrameLimits, on_octets: Callable[[bytes], object] | None = None
+    ) -> None:
         self.broken = ""
+        self._on_octets = on_octets
         self._limits = limits
         self._rest = b""  # not understood yet
         self._head: Head | None = None  # of the frame whose body is coming
@@ -150,7 +158,9 @@ class FrameParser:
         if whole:
             body = data[blank + 4 : end] if blank >= 0 else b""
             parts.append(Part(head, body, True, data[end + len(mark)]))
-            return end + len(mark) + 3
+            return self._seen(data, position, end + len(mark) + 3)
+        if self._on_octets is not None:
+            self._on_octets(data[position : blank + 2])
         self._head = head
         self._mark = mark
         self._lead = 2
@@ -167,7 +177,7 @@ class FrameParser:
         self._head = None
         body = data[position + self._lead : end]
         parts.append(Part(head, body, False, data[end + len(mark)]))
-        return end + len(mark) + 3
+        return self._seen(data, position, end + len(mark) + 3)
 
     def _hand_out(
         self, data: bytes, position: int, end: int, parts: list[Part], first: bool
@@ -185,6 +195,8 @@ class FrameParser:
             body = data if start == 0 and end == len(data) else data[start:end]
             self._lead = 0
         self._rest = data[end:]
+        if end > position:
+            self._seen(data, position, end)
         if first or body:
             parts.append(Part(head, body, first, 0))
         return -1
@@ -220,6 +232,12 @@ class FrameParser:
                 return end, False
             end = data.find(mark, end + 2)
         return -1, False
+
+    def _seen(self, data: bytes, start: int, end: int) -> int:
+        """Show these octets to whoever watches; return ``end``."""
+        if self._on_octets is not None:
+            self._on_octets(data[start:end])
+        return end
 
     def _give_up(self, why: str) -> int:
         self.broken = why

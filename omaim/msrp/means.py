@@ -26,6 +26,10 @@ class Limits:
         ahead: octets kept of chunks of a streamed message that came before their turn.
         recent: Message-IDs remembered by each session, to know repeated messages.
         window: octets given to a connection that it has not sent yet, before messages wait.
+        unread: octets there, before nothing more is read: they are answers, to one who sends
+            and does not read.
+        unanswered: requests whose answer is due, before messages wait; so that two who send
+            to one another never come to wait for each other's ``unread``.
         answer: seconds from the last octet of a request to its answer (§7.1.1).
         silence: seconds that an unfinished message may pause (RFC 7701 §6.1 speaks of minutes).
         first: seconds a new peer has for its first request (spec: RFC 4976 §6.1).
@@ -47,6 +51,8 @@ class Limits:
         "recent",
         "silence",
         "stalled",
+        "unanswered",
+        "unread",
         "window",
     )
 
@@ -59,6 +65,8 @@ class Limits:
         ahead: int = 1048576,
         recent: int = 128,
         window: int = 131072,
+        unread: int = 1048576,
+        unanswered: int = 1000,
         answer: float = 30.0,
         silence: float = 540.0,
         first: float = 30.0,
@@ -73,6 +81,8 @@ class Limits:
         self.ahead: Final = ahead
         self.recent: Final = recent
         self.window: Final = window
+        self.unread: Final = unread
+        self.unanswered: Final = unanswered
         self.answer: Final = answer
         self.silence: Final = silence
         self.first: Final = first

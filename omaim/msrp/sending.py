@@ -488,6 +488,7 @@ class Turns:
         write: gives octets to the connection.
         buffered: returns how many of them it has not sent yet.
         schedule: called with a moment at which :meth:`wake` is wanted.
+        on_full: called when the connection takes no more.
     """
 
     __slots__ = (
@@ -498,6 +499,8 @@ class Turns:
         "_late",
         "_mark",
         "_means",
+        "_most",
+        "_on_full",
         "_open",
         "_pumping",
         "_queue",
@@ -516,12 +519,15 @@ class Turns:
         write: Callable[[bytes], object],
         buffered: Callable[[], int],
         schedule: Callable[[float], None],
+        on_full: Callable[[], None],
     ) -> None:
         self._means = means
         self._write = write
         self._buffered = buffered
         self._schedule = schedule
+        self._on_full = on_full
         self._window = means.limits.window
+        self._most = means.limits.unanswered
         self._queue: deque[Outgoing] = deque()
         self._pumping = False
         self._closed = False
@@ -566,7 +572,12 @@ class Turns:
 
     def may_write(self) -> bool:
         """Tell whether a frame could go straight to the connection."""
-        return not self._queue and self._buffered() < self._window
+        if self._queue:
+            return False
+        if self._buffered() < self._window:
+            return True
+        self._on_full()
+        return False
 
     def add(self, outgoing: Outgoing) -> None:
         """Let a message have turns, as far as it has something to say."""
@@ -584,7 +595,10 @@ class Turns:
         self._pumping = True
         queue = self._queue
         try:
-            while queue and self._buffered() < self._window:
+            while queue and len(self._sent) < self._most:
+                if self._buffered() >= self._window:
+                    self._on_full()
+                    break
                 outgoing = queue[0]
                 outbox = outgoing._outbox
                 assert outbox is not None
@@ -635,6 +649,8 @@ class Turns:
             self._accepted(sent)
         else:
             self._refused(sent, status, head.comment.decode("utf-8", "replace"))
+        if self._queue:
+            self.pump()
         return True
 
     def wake(self, now: float) -> None:
@@ -651,6 +667,8 @@ class Turns:
                 sent.act(408, None)
             else:
                 self._refused(sent, 408, "")
+        if self._queue:
+            self.pump()
 
     def close(self) -> None:
         """The connection is gone. The sessions' own messages end with their sessions."""

@@ -85,6 +85,7 @@ class Session:
         user: is told what happens.
         accepting: what was declared in our SDP: other messages are refused without asking the
             user (415, 413). ``None`` refuses nothing.
+        on_over: told at the end, before the user.
 
     Attributes:
         state: ``RESERVED``, ``WAITING``, ``OPEN`` or ``CLOSED``.
@@ -99,6 +100,7 @@ class Session:
         "_inbox",
         "_means",
         "_on_leave",
+        "_on_over",
         "_on_pause",
         "_on_vouched",
         "_outbox",
@@ -120,6 +122,7 @@ class Session:
         uri: MsrpUri,
         user: SessionUser,
         accepting: Accepting | None = None,
+        on_over: Callable[[Session], object] = _ignore,
     ) -> None:
         self.uri: Final = uri
         self.user = user
@@ -135,6 +138,7 @@ class Session:
         self._outbox = Outbox(means, self.lost, self._drained)
         self._turns: Turns | None = None
         self._paused = False
+        self._on_over = on_over
         self._on_pause: Callable[[Session, bool], object] | None = None
         self._on_leave: Callable[[Session], object] | None = None
         self._on_vouched: Callable[[], object] | None = None
@@ -240,6 +244,7 @@ class Session:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self._on_over(self)
         self._outbox.close()
         self._turns = None
         leave, self._on_leave, self._on_pause = self._on_leave, None, None

@@ -48,6 +48,7 @@ class Stream(Protocol):
         remote: host and port of the peer.
         secure: the stream is encrypted.
         peer_names: names in the peer's verified certificate (RFC 5922 §7.1).
+        peer_certificate: the peer's certificate, verified or not, as DER; empty for none.
         buffered: bytes written that the system has not taken yet.
     """
 
@@ -55,6 +56,7 @@ class Stream(Protocol):
     remote: tuple[str, int]
     secure: bool
     peer_names: tuple[str, ...]
+    peer_certificate: bytes
 
     @property
     def buffered(self) -> int: ...

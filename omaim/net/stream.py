@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ConnectionDone
@@ -82,6 +83,9 @@ class ReactorStream(Protocol):
         receiver: who is told.
         secure: TLS lies below.
         domain: whom a server's certificate must name; "" for accepted streams.
+
+    Attributes:
+        stranger: no authority vouches for the peer's certificate; told during the handshake.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class ReactorStream(Protocol):
         self.remote: tuple[str, int] = ("", 0)
         self.secure = secure
         self.peer_names: tuple[str, ...] = ()
+        self.peer_certificate = b""
+        self.stranger = False
         self._reactor = reactor
         self._turn = turn
         self._receiver = receiver
@@ -177,7 +183,9 @@ class ReactorStream(Protocol):
     def handshakeCompleted(self) -> None:
         certificate = self._wire.getPeerCertificate()
         if certificate is not None:
-            self.peer_names = identities(certificate.to_cryptography())
+            self.peer_certificate = certificate.to_cryptography().public_bytes(Encoding.DER)
+            if not self.stranger:
+                self.peer_names = identities(certificate.to_cryptography())
         if self._domain and not names_domain(self.peer_names, self._domain):
             self._why = f"the certificate does not name {self._domain}"
             self._wire.abortConnection()
@@ -319,7 +327,9 @@ class ReactorConnector(ClientFactory):
         self, reactor: Any, turn: Turn, host: str, port: int, local_host: str, timeout: float
     ) -> None:
         """Begin; the receiver hears the rest."""
-        domain = self._domain if self._tls is not None and self._tls.verify else ""
+        tls = self._tls
+        named = tls is not None and tls.verify and not tls.self_signed
+        domain = self._domain if named else ""
         self._stream = ReactorStream(reactor, turn, self._receiver, self._tls is not None, domain)
         factory: Any = self
         if self._tls is not None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from omaim.errors import UsageError
+from omaim.net.fingerprint import fingerprint
 
 NONE: Final = "none"
 OPTIONAL: Final = "optional"
@@ -49,10 +50,28 @@ class TlsSettings:
         default=OPTIONAL, validator=attrs.validators.in_(_ASK)
     )
     verify: bool = True  # False believes any server: for tests and first experiments only
+    # Any peer may finish the handshake; one whom no authority vouches for has no names, and
+    # whoever gets the stream has to know it by its fingerprint (RFC 4975 §14.4).
+    self_signed: bool = False
 
     def names(self) -> tuple[str, ...]:
         """Return the identities that our own certificate carries."""
         return identities(self._chain[0]) if self._chain else ()
+
+    def fingerprint(self, name: str = "sha-256") -> str:
+        """Return our own certificate's fingerprint, as ``a=fingerprint`` wants it.
+
+        Args:
+            name: of the hash function.
+
+        Raises:
+            UsageError: there is no certificate.
+
+        Spec: RFC 8122 §5
+        """
+        if not self._chain:
+            raise UsageError("without a certificate there is no fingerprint")
+        return fingerprint(self._chain[0].public_bytes(Encoding.DER), name)
 
     def server(self) -> IOpenSSLServerConnectionCreator:
         """Return what makes the accepting side of a connection."""
@@ -71,14 +90,16 @@ class TlsSettings:
         context = self._context()
         if not self._chain:
             raise UsageError("give the TLS listener a certificate and its key")
-        context.set_verify(_ASK[self.client_certificates], _passed)
+        judge = _noted if self.self_signed else _passed
+        context.set_verify(_ASK[self.client_certificates], judge)
         context.set_session_id(b"omaim")
         return context
 
     @cached_property
     def _client_context(self) -> SSL.Context:
         context = self._context()
-        context.set_verify(SSL.VERIFY_PEER if self.verify else SSL.VERIFY_NONE, _passed)
+        judge = _noted if self.self_signed else _passed
+        context.set_verify(SSL.VERIFY_PEER if self.verify else SSL.VERIFY_NONE, judge)
         return context
 
     def _context(self) -> SSL.Context:
@@ -126,6 +147,27 @@ def identities(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(domains + addresses)
 
 
+def names_host(certificate: bytes, host: str) -> bool:
+    """Tell whether a certificate, found valid, is that of a host, as MSRP wants it.
+
+    Args:
+        certificate: DER; empty for none.
+        host: a name or an address.
+
+    Spec: RFC 4975 §5.4 (subjectAltName)
+    """
+    if not certificate:
+        return False
+    extensions = x509.load_der_x509_certificate(certificate).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    hosts = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    hosts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return names_domain(tuple(hosts), host)
+
+
 def names_domain(names: tuple[str, ...], domain: str) -> bool:
     """Tell whether ``domain`` is among the identities, whole and without wildcards.
 
@@ -151,6 +193,13 @@ def _certificates(pem: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(pem) if pem else []
     except ValueError as error:
         raise UsageError(f"not a certificate in PEM: {error}") from error
+
+
+def _noted(connection: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:
+    """Let everybody in, but tell the stream that no authority vouches for its peer."""
+    if not ok:
+        connection.get_app_data().wrappedProtocol.stranger = True
+    return True
 
 
 def _passed(connection: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:

@@ -21,6 +21,7 @@ from omaim.errors import OmaimError, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
+from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask, Dns, Resolver
 from omaim.net.tls import TlsSettings
@@ -62,6 +63,7 @@ class Node(MultiService):
             shown; timers count in ``clock``. See :mod:`omaim.net.clock`.
         hooks, taps, directory, wire, resolver, control: see their classes.
         endpoints: the SIP endpoints of its entities, by name.
+        msrp_endpoints: the MSRP endpoints of its entities, by name.
         is_ready: whether every entity is of use.
     """
 
@@ -89,6 +91,7 @@ class Node(MultiService):
         self.wire = Wire()
         self.resolver = Resolver(clock, ask, self.ids)
         self.endpoints: dict[str, Endpoint] = {}
+        self.msrp_endpoints: dict[str, MsrpEndpoint] = {}
         self.entities: dict[str, IEntity] = {}
         self.control = Control()
         self.is_ready = False
@@ -124,6 +127,29 @@ class Node(MultiService):
             tls=tls,
         )
         self.endpoints[name] = endpoint
+        return endpoint
+
+    def msrp(
+        self, name: str, tls: TlsSettings | None = None, sessmatch: bool = False
+    ) -> MsrpEndpoint:
+        """Return a new MSRP endpoint of this node; see there.
+
+        Args:
+            name: of its entity.
+            tls: who it is when it connects; as its first TLS listener if not given.
+            sessmatch: find sessions by their session-id alone.
+        """
+        endpoint = MsrpEndpoint(
+            self.network,
+            self.clock,
+            self.resolver,
+            name=name,
+            ids=self.ids,
+            wire=self.wire,
+            tls=tls,
+            sessmatch=sessmatch,
+        )
+        self.msrp_endpoints[name] = endpoint
         return endpoint
 
     def add(self, name: str, maker: IEntityMaker, config: Any) -> IEntity:

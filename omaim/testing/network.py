@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -260,6 +261,7 @@ class SimulatedStream:
         self.remote: Pair = ("", 0)
         self.secure = secure
         self.peer_names: tuple[str, ...] = ()
+        self.peer_certificate = b""
         self.network = network
         self.receiver = receiver
         self.up = False
@@ -430,21 +432,29 @@ def _handshake(
         return ""
     if client is None or server is None:
         return "the TLS handshake failed"
+    near.peer_certificate = _der(server.certificate)
     if client.verify:
-        if not _trusted(server.certificate, client.trust):
+        if _trusted(server.certificate, client.trust):
+            near.peer_names = server.names()
+        elif not client.self_signed:
             return "certificate verify failed"
-        near.peer_names = server.names()
-        if not names_domain(near.peer_names, domain):
+        if not client.self_signed and not names_domain(near.peer_names, domain):
             return f"the certificate does not name {domain}"
     if server.client_certificates == NONE:
         return ""
     if client.certificate:
-        if not _trusted(client.certificate, server.trust):
+        far.peer_certificate = _der(client.certificate)
+        if _trusted(client.certificate, server.trust):
+            far.peer_names = client.names()
+        elif not server.self_signed:
             return "certificate verify failed"
-        far.peer_names = client.names()
     elif server.client_certificates == REQUIRED:
         return "peer did not return a certificate"
     return ""
+
+
+def _der(chain: bytes) -> bytes:
+    return x509.load_pem_x509_certificates(chain)[0].public_bytes(Encoding.DER)
 
 
 def _trusted(chain: bytes, trust: bytes) -> bool:
