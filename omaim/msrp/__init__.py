@@ -5,6 +5,7 @@ Spec: RFC 4975, RFC 7701 §6, §7
 
 from omaim.msrp.accepting import Accepting
 from omaim.msrp.channel import Channel, Line
+from omaim.msrp.content import Content
 from omaim.msrp.frame import (
     ABORTED,
     LAST,
@@ -22,7 +23,7 @@ from omaim.msrp.frame import (
 from omaim.msrp.framing import FrameLimits, FrameParser, Part
 from omaim.msrp.incoming import Incoming, Recent
 from omaim.msrp.means import Limits, Means
-from omaim.msrp.sending import Content, Outgoing
+from omaim.msrp.outgoing import Outgoing
 from omaim.msrp.session import CLOSED, OPEN, RESERVED, WAITING, Session, SessionUser
 from omaim.msrp.switch import Shared
 from omaim.msrp.uri import MsrpUri, parse_path, write_path

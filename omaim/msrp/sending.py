@@ -1,4 +1,4 @@
-"""Messages on their way out: cut into chunks, in fair turns, until answered.
+"""All that leaves by one connection: in fair turns, until answered.
 
 A chunk stays open as long as its message has something to say and nobody else wants the
 connection; an answer, a report or another message interrupts it.
@@ -12,315 +12,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
-from omaim.errors import UsageError
-from omaim.msrp.frame import (
-    NO,
-    PARTIAL,
-    SMALL,
-    YES,
-    ByteRange,
-    Head,
-    Report,
-    is_ident,
-)
+from omaim.msrp.frame import NO, PARTIAL, SMALL, YES, ByteRange, Head, Report
 from omaim.msrp.means import Means
+from omaim.msrp.outgoing import (
+    ENDED,
+    GONE,
+    PIECE,
+    SENDING,
+    SENT,
+    Outbox,
+    Outgoing,
+    wants_reports,
+)
 
-PIECE: Final = 65536  # octets given to the connection at a time
 TURN: Final = 16384  # octets that a message may send before the next one has its turn
 LATE: Final = 64  # transactions without an answer due that one connection remembers
-REMEMBERED: Final = 256  # finished messages of one session that may still be reported on
-
-GONE: Final = 481  # what became of messages when their session ended
-
-_NEW: Final = 0  # not given to a session
-_SENDING: Final = 1
-_SENT: Final = 2  # all octets have left, answers are due
-_ENDED: Final = 3
-
-
-def _end(status: int) -> None:
-    """Take the end without reaction."""
-
-
-def _report(report: Report) -> None:
-    """Stands for: nobody wants the reports."""
-
-
-def _drained() -> None:
-    """Take it without reaction."""
-
-
-def _progress(octets: int) -> None:
-    """Take it without reaction."""
-
-
-@final
-class Content:
-    """What all chunks of a message say alike, written once.
-
-    Args:
-        message_id: 4 to 32 characters.
-        content_type: with its parameters; "" for a request without a body.
-        headers: further MIME fields.
-        success_report: ask for success reports.
-        failure_report: ``YES``, ``PARTIAL`` or ``NO``.
-
-    Raises:
-        UsageError: something cannot be written so.
-
-    Attributes:
-        before: the fields before Byte-Range, each with its line end.
-        after: those behind, and the empty line.
-    """
-
-    __slots__ = ("after", "before", "failure_report", "message_id", "success_report")
-
-    def __init__(
-        self,
-        message_id: str,
-        content_type: str,
-        headers: list[tuple[str, str]] | None = None,
-        success_report: bool = False,
-        failure_report: str = YES,
-    ) -> None:
-        if is_ident(message_id.encode("utf-8")) is None:
-            raise UsageError(f"{message_id!r} cannot be a Message-ID: RFC 4975 §9 (ident)")
-        if failure_report not in (YES, NO, PARTIAL):
-            raise UsageError(f"Failure-Report is yes, partial or no, not {failure_report!r}")
-        before = f"Message-ID: {message_id}\r\n"
-        if success_report:
-            before += "Success-Report: yes\r\n"
-        if failure_report != YES:
-            before += f"Failure-Report: {failure_report}\r\n"
-        after = ""
-        for name, value in headers or ():
-            if not name.lower().startswith("content-") or _breaks(name) or _breaks(value):
-                raise UsageError(f"{name!r} cannot be a field of an MSRP message")
-            after += f"{name}: {value}\r\n"
-        if content_type:
-            if _breaks(content_type):
-                raise UsageError("a line end in a content type")
-            after += f"Content-Type: {content_type}\r\n\r\n"
-        self.message_id: Final = message_id
-        self.success_report: Final = success_report
-        self.failure_report: Final = failure_report
-        self.before: Final = before.encode("utf-8")
-        self.after: Final = after.encode("utf-8")
-
-
-@final
-class Outgoing:
-    """One message to send, whole or piece by piece.
-
-    Args:
-        content_type: with its parameters; "" together with no body makes a request that says
-            nothing and is not shown to anybody (§7.1).
-        body: the whole body; ``None`` when it comes by :meth:`write`.
-        message_id: "" for a new one.
-        size: octets of the whole message, if known; -1 else. Only a hint for the receiver.
-        headers: further MIME fields, whose names begin with "Content-".
-        success_report: ask for success reports; they come to ``on_report``.
-        failure_report: ``YES``: each chunk is answered within 30 seconds or has failed;
-            ``PARTIAL``: only failures are told; ``NO``: nothing is.
-        start: octets that an earlier session has delivered; ``body`` and :meth:`write` go on
-            behind them (§5.4).
-        content: instead of the former, what several copies share.
-        on_end: called once when nothing more will happen: 200 all was sent, and accepted
-            where an answer was asked for; 0 :meth:`abort` was called; 408 no answer;
-            481 the session ended first; else the receiver's code, 413: it wants no more.
-        on_report: gets reports about this message, and with ``PARTIAL`` refusals that come
-            after the end; the session's user gets them when this is not given.
-        on_drained: everything written has gone to the connection, after it had not.
-        on_progress: gets the octets given to the connection so far, ``start`` included.
-
-    Attributes:
-        pending: octets that wait here.
-        position: octets of the message given to the connection, ``start`` included.
-
-    Spec: RFC 4975 §7.1.1
-    """
-
-    __slots__ = (
-        "_content_type",
-        "_failure_report",
-        "_finished",
-        "_headers",
-        "_on_drained",
-        "_on_end",
-        "_on_progress",
-        "_outbox",
-        "_pieces",
-        "_queued",
-        "_skip",
-        "_state",
-        "_success_report",
-        "_unanswered",
-        "_waited",
-        "content",
-        "message_id",
-        "on_report",
-        "pending",
-        "position",
-        "size",
-        "status",
-    )
-
-    def __init__(
-        self,
-        content_type: str = "",
-        body: bytes | None = None,
-        message_id: str = "",
-        *,
-        size: int = -1,
-        headers: list[tuple[str, str]] | None = None,
-        success_report: bool = False,
-        failure_report: str = YES,
-        start: int = 0,
-        content: Content | None = None,
-        on_end: Callable[[int], object] = _end,
-        on_report: Callable[[Report], object] = _report,
-        on_drained: Callable[[], object] = _drained,
-        on_progress: Callable[[int], object] = _progress,
-    ) -> None:
-        self.message_id = content.message_id if content is not None else message_id
-        self.content = content
-        self.size = size
-        self.pending = 0
-        self.position = start
-        self.status = 0
-        self.on_report: Final = on_report
-        self._content_type = content_type
-        self._headers = headers
-        self._success_report = success_report
-        self._failure_report = failure_report
-        self._on_end = on_end
-        self._on_drained = on_drained
-        self._on_progress = on_progress
-        self._outbox: Outbox | None = None
-        self._pieces: deque[bytes] = deque()
-        self._skip = 0  # octets of the first piece that have gone
-        self._finished = False
-        self._queued = False
-        self._state = _NEW
-        self._unanswered = 0
-        self._waited = False  # something could not go to the connection at once
-        if body is not None:
-            self._finished = True
-            if body:
-                self._pieces.append(body)
-                self.pending = len(body)
-            self.size = start + len(body)
-        elif content is None and not content_type:
-            self._finished = True
-
-    @property
-    def ended(self) -> bool:
-        """Whether ``on_end`` has been called."""
-        return self._state == _ENDED
-
-    @property
-    def in_frame(self) -> bool:
-        """Whether the whole message can leave in one frame at once."""
-        return self._finished and self.pending <= PIECE and self._state == _NEW
-
-    def write(self, data: bytes) -> None:
-        """Send more of the body, which is kept by reference until the connection takes it.
-
-        Look at ``pending`` and stop for a while when it grows. After the end (the receiver
-        may want no more) what is written is dropped.
-
-        Raises:
-            UsageError: the message is finished.
-        """
-        if self._finished:
-            if self._state == _ENDED:
-                return
-            raise UsageError("this message has been finished; send another one")
-        if not data:
-            return
-        self._pieces.append(data)
-        size = len(data)
-        self.pending += size
-        outbox = self._outbox
-        if outbox is not None:
-            outbox.pending += size
-            outbox.queue(self)
-
-    def finish(self) -> None:
-        """Say that all has been written."""
-        if not self._finished:
-            self._finished = True
-            if self._outbox is not None:
-                self._outbox.queue(self)
-
-    def abort(self) -> None:
-        """Send no more; the receiver is told that the message is not whole."""
-        if self._state == _ENDED:
-            return
-        outbox = self._outbox
-        if outbox is not None and self._state != _SENT:
-            outbox.cut_off(self, True)
-        self.end(0)
-
-    def prepare(self, means: Means) -> Content:
-        """Return what all chunks say; made at the first time.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
-        content = self.content
-        if content is None:
-            if not self.message_id:
-                self.message_id = means.message_id()
-            content = self.content = Content(
-                self.message_id,
-                self._content_type,
-                self._headers,
-                self._success_report,
-                self._failure_report,
-            )
-        return content
-
-    def end(self, status: int) -> None:
-        """Tell that nothing more will happen."""
-        if self._state == _ENDED:
-            return
-        self._state = _ENDED
-        self._finished = True
-        self.status = status
-        self._pieces.clear()
-        outbox = self._outbox
-        if outbox is not None:
-            outbox.ended(self)
-        self.pending = 0
-        self._on_end(status)
-
-    def take(self, most: int) -> bytes:
-        """Return at most ``most`` of the octets that wait."""
-        pieces = self._pieces
-        if not pieces:
-            return b""
-        piece = pieces[0]
-        skip = self._skip
-        if len(piece) - skip > most:
-            self._skip = skip + most
-            data = piece[skip : skip + most]
-        else:
-            pieces.popleft()
-            self._skip = 0
-            data = piece[skip:] if skip else piece
-            size = len(data)
-            if pieces and size + len(pieces[0]) <= most:
-                more = [data]
-                while pieces and size + len(pieces[0]) <= most:
-                    piece = pieces.popleft()
-                    size += len(piece)
-                    more.append(piece)
-                data = b"".join(more)
-        size = len(data)
-        self.pending -= size
-        self.position += size
-        return data
 
 
 @final
@@ -344,139 +50,6 @@ class Sent:
         self.act: Final = act
         self.deadline = 0.0
         self.done = False
-
-
-@final
-class Outbox:
-    """The messages of one session on their way out.
-
-    Args:
-        means: of the endpoint.
-        on_gone: called when the peer says that the session is not there (481, 506).
-        on_drained: nothing waits any more, after something had.
-
-    Attributes:
-        paths: To-Path and From-Path of our requests, with their line ends.
-        turns: the connection's, once there is one.
-        pending: octets that wait.
-        frames: requests that have left.
-    """
-
-    __slots__ = (
-        "_finished",
-        "_means",
-        "_on_drained",
-        "_queued",
-        "_unfinished",
-        "_waited",
-        "frames",
-        "on_gone",
-        "paths",
-        "pending",
-        "turns",
-    )
-
-    def __init__(
-        self,
-        means: Means,
-        on_gone: Callable[[str], None],
-        on_drained: Callable[[], None],
-    ) -> None:
-        self.paths = b""
-        self.turns: Turns | None = None
-        self.pending = 0
-        self.frames = 0
-        self.on_gone: Final = on_gone
-        self._means = means
-        self._on_drained = on_drained
-        self._unfinished: dict[str, Outgoing] = {}
-        self._finished: dict[str, Outgoing] = {}
-        self._queued = 0  # messages that wait for the connection
-        self._waited = False
-
-    def send(self, outgoing: Outgoing) -> None:
-        """Begin to send; what waits for the connection is kept.
-
-        Raises:
-            UsageError: it was sent before, cannot be written, or its Message-ID is in use.
-        """
-        if outgoing._state != _NEW:
-            raise UsageError("this message was sent before")
-        outgoing.prepare(self._means)
-        if outgoing.message_id in self._unfinished:
-            raise UsageError(f"Message-ID {outgoing.message_id} is being sent already")
-        self._unfinished[outgoing.message_id] = outgoing
-        outgoing._outbox = self
-        self.pending += outgoing.pending
-        self.queue(outgoing)
-
-    def queue(self, outgoing: Outgoing) -> None:
-        """Let ``outgoing`` have turns."""
-        turns = self.turns
-        if turns is not None:
-            turns.add(outgoing)
-        if turns is None or outgoing._queued:
-            outgoing._waited = self._waited = True
-
-    def open(self, turns: Turns) -> None:
-        """The session has its connection: what waits may go."""
-        self.turns = turns
-        for outgoing in list(self._unfinished.values()):
-            turns.add(outgoing)
-
-    def joined(self, outgoing: Outgoing) -> None:
-        """``outgoing`` waits for the connection."""
-        outgoing._queued = True
-        self._queued += 1
-
-    def left(self, outgoing: Outgoing) -> None:
-        """``outgoing`` waits no more."""
-        if outgoing._queued:
-            outgoing._queued = False
-            self._queued -= 1
-
-    def drained(self, outgoing: Outgoing) -> None:
-        """Tell those who want to know that ``outgoing`` waits no more."""
-        if outgoing._waited:
-            outgoing._waited = False
-            outgoing._on_drained()
-        if self._waited and not self._queued:
-            self._waited = False
-            self._on_drained()
-
-    def cut_off(self, outgoing: Outgoing, tell: bool) -> None:
-        """Give ``outgoing`` no more turns."""
-        if self.turns is not None:
-            self.turns.remove(outgoing, tell)
-
-    def ended(self, outgoing: Outgoing) -> None:
-        """``outgoing`` is done with; it may be reported on for some time yet."""
-        self.pending -= outgoing.pending
-        if self._unfinished.pop(outgoing.message_id, None) is not None:
-            finished = self._finished
-            if len(finished) >= REMEMBERED:
-                del finished[next(iter(finished))]
-            finished[outgoing.message_id] = outgoing
-        if self._waited and not self._queued:
-            self._waited = False
-            self._on_drained()
-
-    def find(self, message_id: str) -> Outgoing | None:
-        """Return the message with this Message-ID, if it is remembered."""
-        found = self._unfinished.get(message_id)
-        return self._finished.get(message_id) if found is None else found
-
-    def close(self) -> None:
-        """End all that is not finished: the session is gone."""
-        turns = self.turns
-        unfinished = list(self._unfinished.values())
-        if turns is not None:
-            for outgoing in unfinished:
-                turns.remove(outgoing, True)
-        self.turns = None
-        for outgoing in unfinished:
-            outgoing.end(GONE)
-        self._finished.clear()
 
 
 @final
@@ -581,8 +154,8 @@ class Turns:
 
     def add(self, outgoing: Outgoing) -> None:
         """Let a message have turns, as far as it has something to say."""
-        outbox = outgoing._outbox
-        if outbox is not None and not outgoing._queued and outgoing._state < _SENT:
+        outbox = outgoing.outbox
+        if outbox is not None and not outgoing.queued and outgoing.stage < SENT:
             outbox.joined(outgoing)
             self._queue.append(outgoing)
         if not self._pumping:
@@ -600,7 +173,7 @@ class Turns:
                     self._on_full()
                     break
                 outgoing = queue[0]
-                outbox = outgoing._outbox
+                outbox = outgoing.outbox
                 assert outbox is not None
                 if outgoing.in_frame:
                     queue.popleft()
@@ -610,7 +183,7 @@ class Turns:
                     self._send_whole(outgoing, outbox)
                 else:
                     self._send_piece(outgoing, outbox)
-                if not outgoing._queued:
+                if not outgoing.queued:
                     outbox.drained(outgoing)
         finally:
             self._pumping = False
@@ -621,12 +194,12 @@ class Turns:
         Args:
             tell: let the receiver know that nothing follows, even if no chunk is open.
         """
-        if outgoing._queued and outgoing._outbox is not None:
-            outgoing._outbox.left(outgoing)
+        if outgoing.queued and outgoing.outbox is not None:
+            outgoing.outbox.left(outgoing)
             self._queue.remove(outgoing)
         if self._open is outgoing:
             self._interrupt(b"#")
-        elif tell and outgoing._state == _SENDING and not self._closed:
+        elif tell and outgoing.stage == SENDING and not self._closed:
             self._begin(outgoing, b"", True)
             self._interrupt(b"#")
 
@@ -673,8 +246,8 @@ class Turns:
     def close(self) -> None:
         """The connection is gone. The sessions' own messages end with their sessions."""
         for outgoing in self._queue:
-            if outgoing._outbox is not None:
-                outgoing._outbox.left(outgoing)
+            if outgoing.outbox is not None:
+                outgoing.outbox.left(outgoing)
         self._queue.clear()
         self._open = None
         self._closed = True
@@ -688,7 +261,7 @@ class Turns:
 
     def fail(self, outgoing: Outgoing, status: int) -> None:
         """A message was refused or lost: send no more of it."""
-        if outgoing._state != _ENDED:
+        if outgoing.stage != ENDED:
             self.remove(outgoing, False)
             outgoing.end(status)
 
@@ -737,12 +310,12 @@ class Turns:
         outbox.frames += 1
         self._write(b"".join(parts))
         self._left(outgoing, transaction, start, True)
-        outgoing._on_progress(outgoing.position)
+        outgoing.on_progress(outgoing.position)
 
     def _send_piece(self, outgoing: Outgoing, outbox: Outbox) -> None:
         """Send the next piece of the message at the head of the queue."""
         queue = self._queue
-        finished = outgoing._finished
+        finished = outgoing.finished
         opened = self._open is outgoing
         if not finished and outgoing.pending < (1 if opened else SMALL):
             queue.popleft()
@@ -769,11 +342,11 @@ class Turns:
         elif len(queue) > 1 and self._chunk >= TURN:
             self._interrupt(b"+")
             queue.rotate(-1)
-        outgoing._on_progress(outgoing.position)
+        outgoing.on_progress(outgoing.position)
 
     def _begin(self, outgoing: Outgoing, data: bytes, ends: bool) -> None:
         """Open a chunk that begins with ``data``, which has been taken already."""
-        outbox = outgoing._outbox
+        outbox = outgoing.outbox
         content = outgoing.content
         if outbox is None or content is None:
             return
@@ -783,7 +356,7 @@ class Turns:
         start = outgoing.position - len(data)
         end = outgoing.position if ends and len(data) <= SMALL else -1
         total = outgoing.size
-        if total < 0 and outgoing._finished:
+        if total < 0 and outgoing.finished:
             total = outgoing.position + outgoing.pending
         span = ByteRange(start + 1, end, total)
         parts = [
@@ -800,7 +373,7 @@ class Turns:
         self._write(b"".join(parts))
         if data:
             self._write(data)
-        outgoing._state = _SENDING
+        outgoing.stage = SENDING
         outbox.frames += 1
         self._open = outgoing
         self._transaction = transaction
@@ -838,9 +411,9 @@ class Turns:
         content = outgoing.content
         failure = NO if content is None else content.failure_report
         if last:
-            outgoing._state = _SENT
+            outgoing.stage = SENT
         if failure == YES:
-            outgoing._unanswered += 1
+            outgoing.unanswered += 1
             self._expect(Sent(transaction, outgoing, start, outgoing.position))
             return
         if failure == PARTIAL:
@@ -863,29 +436,20 @@ class Turns:
 
     def _accepted(self, sent: Sent) -> None:
         outgoing = sent.outgoing
-        if outgoing is not None and outgoing._unanswered:
-            outgoing._unanswered -= 1
-            if not outgoing._unanswered and outgoing._state == _SENT:
+        if outgoing is not None and outgoing.unanswered:
+            outgoing.unanswered -= 1
+            if not outgoing.unanswered and outgoing.stage == SENT:
                 outgoing.end(200)
 
     def _refused(self, sent: Sent, status: int, comment: str) -> None:
         outgoing = sent.outgoing
         if outgoing is None:
             return
-        outbox = outgoing._outbox
-        if outgoing._state != _ENDED:
+        outbox = outgoing.outbox
+        if outgoing.stage != ENDED:
             self.fail(outgoing, status)
-        elif outgoing.on_report is not _report:
+        elif wants_reports(outgoing):
             span = ByteRange(sent.start + 1, sent.end, outgoing.size)
             outgoing.on_report(Report(outgoing.message_id, status, comment, span))
         if status in (481, 506) and outbox is not None:
             outbox.on_gone(f"the peer answered {status}")
-
-
-def wants_reports(outgoing: Outgoing) -> bool:
-    """Tell whether ``outgoing`` takes its reports itself."""
-    return outgoing.on_report is not _report
-
-
-def _breaks(text: str) -> bool:
-    return "\r" in text or "\n" in text or "\0" in text

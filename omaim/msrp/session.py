@@ -14,7 +14,8 @@ from omaim.msrp.frame import ByteRange, Head, Report, Status
 from omaim.msrp.incoming import Inbox, Incoming
 from omaim.msrp.means import Means
 from omaim.msrp.nickname import write_nickname
-from omaim.msrp.sending import Outbox, Outgoing, Turns, wants_reports
+from omaim.msrp.outgoing import Outbox, Outgoing, wants_reports
+from omaim.msrp.sending import Turns
 from omaim.msrp.uri import MsrpUri, write_path
 
 RESERVED: Final = "reserved"  # has a URI, and nobody to talk to

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Final, final
 
 from omaim.errors import UsageError
+from omaim.msrp.content import Content
 from omaim.msrp.frame import PARTIAL, SMALL, YES
 from omaim.msrp.means import Means
-from omaim.msrp.sending import PIECE, Content, Outgoing
+from omaim.msrp.outgoing import PIECE, Outgoing
 from omaim.msrp.session import CLOSED, Session
 
 
