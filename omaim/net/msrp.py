@@ -252,6 +252,26 @@ class MsrpEndpoint:
             found.addErrback(self._unfound, connection)
         return connection
 
+    @property
+    def host(self) -> str:
+        """The host that URIs of ours name, IPv6 in brackets."""
+        return self._place(TCP)[0]
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """What ``a=fingerprint`` says of our certificate; nothing without one (RFC 8122 §5)."""
+        tls = self._tls
+        return (tls.fingerprint(),) if tls is not None and tls.certificate else ()
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of a host; none when it cannot be found."""
+        try:
+            found = self._resolver.locate_host(False, host, NOWHERE, TCP)
+            targets = found if isinstance(found, list) else await found
+        except OmaimError:
+            return ()
+        return tuple(target.host for target in targets)
+
     def find(self, uri: MsrpUri) -> Session | None:
         """Return the session that a URI means."""
         return self._sessions.get(self._key(uri))

@@ -1,0 +1,393 @@
+"""The MSRP sessions of one call: offers and answers lead to sessions that are connected.
+
+A :class:`Negotiation` goes along with a :class:`~omaim.roles.call.Call`, whose descriptions it
+writes and reads. Its owner says what it brings to each medium, and who uses the session that
+comes of it; ports, paths, directions and who connects to whom are settled here.
+
+Spec: RFC 3264; RFC 4975 §5.4, §8; RFC 6135; RFC 6714; RFC 5547
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from omaim.bodies.file_selector import FileTransfer
+from omaim.bodies.media_types import Accepts
+from omaim.bodies.message_media import Fingerprint, MessageMedia, names_to_resolve
+from omaim.bodies.message_offers import (
+    Agreed,
+    LocalMedia,
+    Refused,
+    Reoffer,
+    answer_to,
+    read_answer,
+    read_offer,
+    write_offer,
+)
+from omaim.bodies.multipart import is_multipart, leaves
+from omaim.bodies.sdp import (
+    MEDIA_TYPE,
+    SENDRECV,
+    BadSdp,
+    Connection,
+    Media,
+    Origin,
+    SessionDescription,
+)
+from omaim.errors import PeerError, UsageError
+from omaim.msrp import CLOSED, RESERVED, Accepting, Session, SessionUser, parse_path
+from omaim.net.msrp import NOWHERE, TCP, TLS, MsrpEndpoint
+from omaim.roles.description import Description
+
+_DIGITS: Final = 10**18  # more than enough for the number of a session
+
+
+@attrs.frozen(eq=False)
+class Wish:
+    """What we bring to one medium, but for its path.
+
+    Spec: RFC 4975 §8
+    """
+
+    user: SessionUser  # of the session that comes of it
+    accept_types: tuple[str, ...]
+    accept_wrapped_types: tuple[str, ...] = ()
+    max_size: int | None = None  # octets of a whole message
+    direction: str = SENDRECV
+    secure: bool = False  # offer it over TLS; an answer is as its offer
+    eager: bool = False  # connect ourselves where an offer leaves us the choice
+    cema: bool = False
+    chatroom: tuple[str, ...] | None = None
+    file: FileTransfer | None = None
+    title: str = ""
+    more: tuple[str, ...] = ()
+
+
+class Medium:
+    """One MSRP session of a call.
+
+    Attributes:
+        index: of the medium in the descriptions, from 0.
+        session: sends and receives.
+        agreed: what both sides said; ``None`` until they have.
+    """
+
+    __slots__ = ("agreed", "index", "local", "session", "wish")
+
+    def __init__(self, index: int, wish: Wish, local: LocalMedia, session: Session) -> None:
+        self.index = index
+        self.wish = wish
+        self.local = local
+        self.session = session
+        self.agreed: Agreed | None = None
+
+    @property
+    def open(self) -> bool:
+        """Both sides want it, and it is not over."""
+        return self.agreed is not None and self.session.state != CLOSED
+
+    @property
+    def accepts(self) -> Accepts:
+        """What may be sent; nothing before both sides have agreed."""
+        return Accepts(()) if self.agreed is None else self.agreed.remote.accepts
+
+    @property
+    def may_send(self) -> bool:
+        """Whether messages of ours go out."""
+        return self.agreed is not None and self.agreed.may_send
+
+    @property
+    def max_size(self) -> int | None:
+        """Octets of the largest message that the peer takes; ``None`` when it does not say."""
+        return None if self.agreed is None else self.agreed.remote.max_size
+
+
+class Negotiation:
+    """What both sides of one call said about MSRP, and the sessions that came of it.
+
+    Args:
+        msrp: where sessions are made.
+        relays: MSRP URIs of our own relays, in the order for To-Path (RFC 4976 §5.1), each to
+            be used by one session only.
+        vouch: say what our certificate's fingerprint is, so that peers need no authority.
+
+    Attributes:
+        media: by index; ``None`` where a medium is refused, over, or not MSRP.
+        remote: the peer's description, once it is there.
+        wants_reoffer: the peer's answer works only after another offer; see :meth:`reoffer`.
+    """
+
+    def __init__(
+        self, msrp: MsrpEndpoint, *, relays: tuple[str, ...] = (), vouch: bool = False
+    ) -> None:
+        self.media: list[Medium | None] = []
+        self.remote: SessionDescription | None = None
+        self.wants_reoffer = False
+        self._msrp = msrp
+        self._relays = relays
+        self._vouch = vouch
+        self._said: SessionDescription | None = None
+        self._fresh: list[Medium] = []  # made for the exchange under way
+        number = int(msrp.ids.token(), 16) % _DIGITS
+        self._number = str(number)
+
+    # We offer.
+
+    def offer(self, wishes: Sequence[Wish | None]) -> Description:
+        """Return an offer: for the call's INVITE, or for a change of it.
+
+        Args:
+            wishes: one for each medium; the same object as before leaves a medium as it is,
+                ``None`` ends one.
+
+        Raises:
+            UsageError: fewer than there were, or one that cannot be written.
+            Unavailable: no further session can be had.
+
+        Spec: RFC 3264 §5, §8
+        """
+        self._fresh = []
+        media: list[Medium | None] = []
+        for index, wish in enumerate(wishes):
+            old = self.media[index] if index < len(self.media) else None
+            if wish is None:
+                media.append(None)
+            elif old is not None and old.wish is wish and old.session.state != CLOSED:
+                media.append(old)
+            else:
+                media.append(self._reserve(index, wish, wish.secure))
+        return self._write(media)
+
+    def reoffer(self) -> Description:
+        """Return the offer to make when :attr:`wants_reoffer` is set: without CEMA.
+
+        Spec: RFC 6714 §4.2
+        """
+        for medium in self.media:
+            if medium is not None and medium.agreed is None:
+                medium.local = attrs.evolve(medium.local, cema=False)
+        return self._write(self.media)
+
+    def again(self) -> Description:
+        """Return the offer that changes nothing.
+
+        Spec: RFC 4028 §7.4
+        """
+        if self._said is None:
+            raise UsageError("nothing has been offered yet")
+        return Description(self._said.to_bytes())
+
+    def _write(self, media: list[Medium | None]) -> Description:
+        lines = [None if medium is None else medium.local for medium in media]
+        self._said = write_offer(lines, self._origin(), previous=self._said)
+        for old in self.media[: len(media)]:
+            if old is not None and old not in media and old.agreed is not None:
+                old.session.close("replaced")
+        self.media = media
+        return Description(self._said.to_bytes())
+
+    async def read_answer(self, answer: Description) -> None:
+        """Take the peer's answer: connect what is agreed on, close what is refused.
+
+        Raises:
+            PeerError: the answer cannot be used (488); end the call.
+
+        Spec: RFC 3264 §7
+        """
+        remote = description_of(answer)
+        lines: list[LocalMedia | Media | None] = [
+            None if medium is None else medium.local for medium in self.media
+        ]
+        addresses: dict[str, tuple[str, ...]] = {}
+        if any(medium is not None and medium.local.cema for medium in self.media):
+            addresses = await self._addresses(read_offer(remote))
+        self.wants_reoffer = False
+        for result in read_answer(lines, remote, addresses=addresses):
+            medium = self.media[result.index]
+            if isinstance(result, Reoffer):
+                self.wants_reoffer = True
+            elif medium is None:
+                continue
+            elif isinstance(result, Refused):
+                self.media[result.index] = None
+                medium.session.close(result.why)
+            else:
+                self._agree(medium, result)
+        self.remote = remote
+        self._fresh = []
+
+    # The peer offers.
+
+    def read_offer(self, offer: Description) -> tuple[MessageMedia | None, ...]:
+        """Return what an offer says about each medium; ``None`` for what is no usable MSRP.
+
+        Raises:
+            PeerError: it is no session description.
+        """
+        return read_offer(description_of(offer))
+
+    async def answer(self, offer: Description, wishes: Sequence[Wish | None]) -> Description:
+        """Return the answer to an offer, and connect what is agreed on by it.
+
+        Args:
+            wishes: one for each medium of the offer; the same object as before leaves a
+                medium as it is, unless the peer moves; ``None`` refuses one.
+
+        Raises:
+            PeerError: nothing of it can be accepted (488), or it cannot be read.
+            Unavailable: no further session can be had.
+
+        Spec: RFC 3264 §6, §8
+        """
+        remote = description_of(offer)
+        offered = read_offer(remote)
+        addresses: dict[str, tuple[str, ...]] = {}
+        if any(wish is not None and wish.cema for wish in wishes):
+            addresses = await self._addresses(offered)
+        self._fresh = []
+        media: list[Medium | None] = []
+        for index, (theirs, wish) in enumerate(zip(offered, wishes, strict=True)):
+            old = self.media[index] if index < len(self.media) else None
+            if theirs is None or wish is None or not theirs.port:
+                media.append(None)
+            elif old is not None and old.wish is wish and _stays(old, theirs):
+                media.append(old)
+            else:
+                media.append(self._reserve(index, wish, theirs.path[0][:5].lower() == "msrps"))
+        lines = [None if medium is None else medium.local for medium in media]
+        try:
+            answered = answer_to(
+                remote, lines, self._origin(), previous=self._said, addresses=addresses
+            )
+        except PeerError:
+            self.withdraw()
+            raise
+        for old in self.media:
+            if old is not None and old not in media:
+                old.session.close("replaced")
+        self.media = media
+        for result in answered.lines:
+            medium = media[result.index]
+            if medium is None:
+                continue
+            if isinstance(result, Refused):
+                media[result.index] = None
+                medium.session.close(result.why)
+            else:
+                self._agree(medium, result)
+        self._said = answered.description
+        self.remote = remote
+        self._fresh = []
+        return Description(self._said.to_bytes())
+
+    async def confirm(self, offer: Description) -> Description:
+        """Return the answer to an offer inside the call that wants nothing new of us.
+
+        It takes a changed direction or path, and refuses media that were not there before.
+
+        Raises:
+            PeerError: as :meth:`answer`.
+        """
+        count = len(description_of(offer).media)
+        wishes = [None if medium is None else medium.wish for medium in self.media[:count]]
+        return await self.answer(offer, wishes + [None] * (count - len(wishes)))
+
+    # The end.
+
+    def withdraw(self) -> None:
+        """The exchange under way came to nothing: let go of what was made for it."""
+        fresh, self._fresh = self._fresh, []
+        for medium in fresh:
+            medium.session.close("not wanted")
+
+    def close(self, why: str = "") -> None:
+        """The call is over, and so are its sessions."""
+        self.withdraw()
+        for medium in self.media:
+            if medium is not None:
+                medium.session.close(why)
+
+    # How.
+
+    def _reserve(self, index: int, wish: Wish, secure: bool) -> Medium:
+        transport = TLS if secure else TCP
+        accepting = Accepting(wish.accept_types, wish.accept_wrapped_types, wish.max_size or 0)
+        vouch = secure and self._vouch
+        session = self._msrp.session(wish.user, transport, accepting, not vouch)
+        session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
+        prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
+        local = LocalMedia(
+            path=tuple(map(str, session.path)),
+            accept_types=wish.accept_types,
+            accept_wrapped_types=wish.accept_wrapped_types,
+            max_size=wish.max_size,
+            direction=wish.direction,
+            reachable=bool(self._relays) or session.uri.port != NOWHERE,
+            eager=wish.eager,
+            cema=wish.cema,
+            chatroom=wish.chatroom,
+            fingerprints=prints,
+            file=wish.file,
+            title=wish.title,
+            more=wish.more,
+        )
+        medium = Medium(index, wish, local, session)
+        self._fresh.append(medium)
+        return medium
+
+    def _agree(self, medium: Medium, agreed: Agreed) -> None:
+        """Note what was agreed on, and connect if that is new.
+
+        Raises:
+            PeerError: the peer moved in an answer, where only an offer may (488).
+        """
+        before, medium.agreed = medium.agreed, agreed
+        session = medium.session
+        if before is not None and before.remote.path == agreed.remote.path:
+            return
+        if session.state != RESERVED:
+            raise BadSdp("the path changes without a new session", 488)
+        self._msrp.connect(
+            session,
+            parse_path(" ".join(agreed.remote.path)),
+            agreed.active,
+            agreed.address,
+            tuple(str(one) for one in agreed.remote.fingerprints),
+        )
+
+    def _origin(self) -> Origin:
+        return Origin(self._number, 1, Connection.to(self._msrp.host))
+
+    async def _addresses(self, media: Sequence[MessageMedia | None]) -> dict[str, tuple[str, ...]]:
+        """Return the addresses of names that have to be compared (RFC 6714 §4.4)."""
+        names = [name for one in media if one is not None for name in names_to_resolve(one)]
+        return {name: await self._msrp.addresses(name) for name in dict.fromkeys(names)}
+
+
+def _stays(medium: Medium, theirs: MessageMedia) -> bool:
+    """Tell whether a session goes on after another offer of the peer."""
+    agreed = medium.agreed
+    return (
+        agreed is not None and agreed.remote.path == theirs.path and medium.session.state != CLOSED
+    )
+
+
+def description_of(said: Description) -> SessionDescription:
+    """Return the session description in a body, which may be one part of it.
+
+    Raises:
+        PeerError: there is none (415), or it cannot be read.
+
+    Spec: RFC 5621 §8.2
+    """
+    if is_multipart(said.content_type):
+        for part in leaves(said.content_type, said.body):
+            if part.media_type == MEDIA_TYPE:
+                return SessionDescription.parse(part.content)
+        raise PeerError("no part of the body is a session description", 415)
+    if said.content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise PeerError("the body is no session description", 415)
+    return SessionDescription.parse(said.body)
