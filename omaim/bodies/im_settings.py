@@ -23,6 +23,7 @@ from omaim.bodies.xml import (
     child,
     child_text,
     children,
+    local_name,
     namespace_of,
     new_root,
     parse_xml,
@@ -88,7 +89,7 @@ def parse_settings(data: bytes) -> ServiceSettings:
         BadXml: not this XML (400), or too large (413).
     """
     root = parse_xml(data, size=SIZE, depth=8, elements=ELEMENTS)
-    if namespace_of(root) != NAMESPACE or root.tag not in (_tag(name) for name in _ROOTS):
+    if namespace_of(root) != NAMESPACE or local_name(root) not in _ROOTS:
         raise BadSettings("the body has another root than service-settings")
     service = child_text(root, _tag("service-id"))
     if len(service) > SERVICE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from omaim.node.config import setting
 from omaim.sip.uri import canonical_aor
 
 _ANYTHING: Final = "!.*!"  # the regular expression of a wildcarded public service identity
+_EVENT: Final = re.compile(r"[A-Za-z0-9.!%*_`'~-]+")  # a token without "+": it goes into a pattern
 
 
 def _profile(value: str) -> str:
@@ -86,6 +88,11 @@ class Config:
     )
     im_server: str = setting(
         "", "SIP URI of the IM Server in the default service profile; empty: no IM service"
+    )
+    settings_event: str = setting(
+        "im-settings",
+        "event package of the IM service settings, as the IM Server has it; empty: none",
+        check=lambda text: "" if not text or _EVENT.fullmatch(text) else "is no event package",
     )
     psis: tuple[str, ...] = setting(
         (),

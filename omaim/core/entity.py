@@ -85,7 +85,7 @@ class Core(Service):
         self._name = name
         self._ready: Deferred[None] = Deferred()
         self._hosts = {config.domain.lower(), *(alias.lower() for alias in config.aliases)}
-        self.profile_of = Profiles(config.im_server).profile_of
+        self.profile_of = Profiles(config.im_server, config.settings_event).profile_of
         self._psis = service_addresses(config.psis)
         servers = [config.im_server] if config.im_server else []
         self._neighbours = Neighbours(

@@ -347,6 +347,7 @@ def im_profile(
     *,
     tagged_only: bool = True,
     default_handling: int = CONTINUE,
+    settings_event: str = "im-settings",
 ) -> Profile:
     """Return the profile of a user of the IM service.
 
@@ -360,6 +361,8 @@ def im_profile(
         tagged_only: send the IM Server only what asks for the IM feature tag in
             Accept-Contact; otherwise every MESSAGE, and INVITE still by its tag.
         default_handling: of the IM Server, :data:`CONTINUE` or :data:`TERMINATE`.
+        settings_event: the event package of the service settings that users publish for the
+            IM Server; no criteria for it when empty.
 
     Spec: OMA SIMPLE IM 1.0 architecture §5.6.2 (IM-2)
     """
@@ -383,6 +386,14 @@ def im_profile(
             ),
         ),
     ]
+    if settings_event:
+        event = HeaderMatches("Event", rf"^{settings_event.replace('.', '[.]')}([ ;]|$)")
+        publish = (
+            Point(MethodIs("PUBLISH")),
+            Point(CaseIs(ORIGINATING), False, (1,)),
+            Point(event, False, (2,)),
+        )
+        criteria.append(Criteria(15, im, Trigger(True, publish)))
     if presence_server:
         event = HeaderMatches("Event", r"^presence(\.winfo)?([ ;]|$)")
         alternatives = (

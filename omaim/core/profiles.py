@@ -17,11 +17,14 @@ class Profiles:
 
     Args:
         im_server: SIP URI of the IM Server in the profile of everybody; "" for none.
+        settings_event: the event package of its service settings; "" for none.
     """
 
-    def __init__(self, im_server: str) -> None:
+    def __init__(self, im_server: str, settings_event: str) -> None:
         self._book = ProfileBook()
-        self._default = im_profile(im_server, tagged_only=False) if im_server else Profile()
+        self._default = Profile()
+        if im_server:
+            self._default = im_profile(im_server, tagged_only=False, settings_event=settings_event)
 
     def profile_of(self, user: User, aor: str) -> Profile:
         """Return the profile of an identity of a user; a broken one counts as none of its own."""

@@ -108,12 +108,12 @@ class Deferring:
         )
 
     async def keep(
-        self, mail: Mail, accepted: ServiceEvent, under_way: bool = False
+        self, mail: Mail, facts: Sequence[ServiceEvent], under_way: bool = False
     ) -> DeferredMessage | None:
         """Store a message; it is durable when this returns.
 
         Args:
-            accepted: committed together with the message.
+            facts: committed together with the message.
             under_way: a device has the message and has not answered yet.
 
         Returns:
@@ -140,7 +140,7 @@ class Deferring:
             expires_at=message.expires_at,
         )
         try:
-            added = await self._delivery.add(message, [accepted, deferred])
+            added = await self._delivery.add(message, [*facts, deferred])
         except QuotaExceeded:
             raise Refusal(NO_ROOM, 480, FAILED) from None
         return None if added.duplicate else message

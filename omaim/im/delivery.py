@@ -444,6 +444,10 @@ class Delivery:
         await self._end(message, DELETED, [refused])
         return True
 
+    async def handed_over(self, message: DeferredMessage) -> None:
+        """A session has brought a stored message to its recipient, who has said so."""
+        await self._end(message, DELIVERED, [self._delivered(message)])
+
     def _is_hopeless(self, message: DeferredMessage) -> bool:
         """Note that a device could not stand a message; tell whether to give it up.
 

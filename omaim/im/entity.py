@@ -5,9 +5,9 @@ Spec: OMA SIMPLE IM 1.0 (IM-2); 3GPP TS 24.229 §5.7 (application server)
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
@@ -15,21 +15,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED_LIST
+from omaim.bodies.history_list import MEDIA_TYPE as HISTORY_LIST
 from omaim.errors import OmaimError, PeerError, Unavailable
 from omaim.im import pager
+from omaim.im.config import Config
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
+from omaim.im.history import History, Search
 from omaim.im.journal import Journal
 from omaim.im.lists import Lists
+from omaim.im.own_lists import PACKAGES, OwnLists, Shelf, Told
 from omaim.im.pager import Pager
-from omaim.im.participating import SOFTWARE
-from omaim.im.policy import KnownSettings, Policy
+from omaim.im.participating import SOFTWARE, Mail, Served
+from omaim.im.policy import KnownSettings, Policy, Settings
 from omaim.im.reachability import Reachability
+from omaim.im.recording import Recorder
 from omaim.im.registrations import Devices, registered_contacts, registered_identities
 from omaim.im.reports import Reports
 from omaim.im.retrieval import Retrieval
 from omaim.im.sending import Sending
-from omaim.node.config import parse_listen, setting
+from omaim.im.settings import PublishedSettings
+from omaim.node.config import parse_listen
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
@@ -38,8 +45,10 @@ from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.flow import Flow
 from omaim.sip.hop import stateless_tag
-from omaim.sip.message import Response
+from omaim.sip.message import Request, Response
+from omaim.sip.pacing import IntervalTooBrief
 from omaim.sip.proxying import OwnAddresses, preprocess, refusal, validate
+from omaim.sip.subscription import Terms
 from omaim.sip.transaction import ServerTransaction
 from omaim.stores.records import REPORT, DeferredMessage, Quota
 
@@ -49,60 +58,16 @@ SWEEP: Final = 10  # ticks between sweeps
 _log = Logger()
 
 
-def _one_of(*words: str) -> Any:
-    """Return the check of a setting that takes one of these words."""
-    return lambda value: "" if value in words else f"must be one of {', '.join(words)}"
-
-
-@attrs.frozen
-class Config:
-    """Settings of the IM Server of one home domain."""
-
-    domain: str = setting("north.example", "the home domain whose users are served")
-    listen: tuple[str, ...] = setting(
-        ("udp:127.0.0.1:5080", "tcp:127.0.0.1:5080"), "where SIP arrives"
-    )
-    certificate: str = setting("", "PEM file with certificate and key, for TLS")
-    ca: str = setting("", "PEM file with the authorities to trust; empty: the system's")
-    core: str = setting("sip:127.0.0.1:5060", "SIP URI of the core, for requests of our own")
-    trusted: tuple[str, ...] = setting(
-        ("127.0.0.1",), "addresses or TLS names of the core; others get 403"
-    )
-    max_size: int = setting(20480, "octets of the body of a message")
-    validity: float = setting(604800.0, "seconds a deferred message is kept at most")
-    quota_count: int = setting(1000, "deferred messages of one user")
-    quota_size: int = setting(16777216, "octets of deferred messages of one user")
-    patience: float = setting(8.0, "seconds a device may take before a message is deferred")
-    delivery: str = setting(
-        "push",
-        "push: deferred messages are delivered at registration; notify: users ask for them",
-        check=_one_of("push", "notify"),
-    )
-    untagged: str = setting(
-        "deliver",
-        "messages for devices without the IM feature tag: deliver or defer",
-        check=_one_of("deliver", "defer"),
-    )
-    adaptation: bool = setting(True, "a device that refuses CPIM gets the text inside it")
-    check_author: bool = setting(True, "the CPIM From has to be an identity of the sender")
-    consent: str = setting(
-        "home",
-        "home: list messages need no consent; demand: recipients must have agreed",
-        check=_one_of("home", "demand"),
-    )
-    list_maximum: int = setting(100, "recipients of one list message")
-    exploder: str = setting("exploder", "user part of the list service's address")
-    deferred: str = setting("deferred", "user part of the address to fetch messages from")
-    deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")
-
-
 @implementer(IEntity)
 class ImServer(Service):
     """The IM Server of one home domain.
 
     Attributes:
         endpoint: its SIP endpoint.
-        settings: what its users want.
+        settings: what holds for users who publish nothing.
+        published: what its users want.
+        recorder: records conversations, for those who conduct them.
+        history: what is recorded.
     """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
@@ -128,8 +93,30 @@ class ImServer(Service):
         store, ids, now = node.stores.deferred, node.ids, node.now
         core = f"<{config.core};lr>"
         pushes = config.delivery == "push"
-        policy = Policy(self.settings, config.max_size, config.check_author)
-        journal = Journal(self._name, node.stores.outbox, node.taps)
+        settings = self.published = PublishedSettings(
+            config.settings_event,
+            node.stores.publications,
+            self.settings,
+            ids,
+            self.serves,
+            now,
+            Terms(most=config.settings_validity),
+        )
+        recorder = self.recorder = Recorder(
+            self._name,
+            settings,
+            node.stores.history,
+            node.stores.outbox,
+            ids,
+            self.serves,
+            now,
+            Quota(config.history_count, config.history_size),
+            config.history_validity,
+        )
+        settings.before_recording = recorder.reader.enrol
+        settings.on_change = self._settings_changed
+        policy = Policy(settings, config.max_size, config.check_author)
+        journal = Journal(self._name, node.stores.outbox, node.taps, recorder.reader.poke)
         tagged_only = config.untagged == "defer"
         sending = Sending(endpoint, config.adaptation, tagged_only, config.patience)
         reports = Reports(self._name, f"sip:{config.domain}", ids, now)
@@ -163,7 +150,7 @@ class ImServer(Service):
             ids,
             config.validity,
         )
-        reachability = Reachability(self.settings, self.delivery, pushes)
+        reachability = Reachability(settings, self.delivery, pushes)
         services: dict[str, pager.Service] = {}
         self.pager = Pager(
             config.domain,
@@ -174,6 +161,7 @@ class ImServer(Service):
             self.deferring,
             self.delivery,
             reports,
+            recorder,
             journal,
             services,
             now,
@@ -184,30 +172,74 @@ class ImServer(Service):
             self.deferring,
             self.delivery,
             reports,
+            recorder,
             ids,
             self.pager.ask,
             self.serves,
             config.list_maximum,
             config.consent,
         )
-        address = f"sip:{config.deferred}@{config.domain}"
+        address = self._address(config.deferred)
         self.agent = UserAgent(endpoint, address)
         self._keeping = Keeping(node.stores.subscriptions, self._name, now)
-        self.notifier = Notifier(self.agent, keeping=self._keeping)
+        notifier = self.notifier = Notifier(self.agent, keeping=self._keeping)
+        waiting = Shelf(address, DEFERRED_LIST, self._waiting_list, _anything)
+        recorded = Shelf(self._address(config.history), HISTORY_LIST, self._history_list, Search.of)
+        for package in PACKAGES:
+            notifier.serve(OwnLists(package, (waiting, recorded), self.serves))
         self.retrieval = Retrieval(
             address,
             core,
             self.deferring,
             self.delivery,
+            store,
             sending,
-            self.notifier,
+            Told(notifier, waiting),
             ids,
             self.serves,
+            now,
             not pushes,
         )
-        services[f"sip:{config.exploder}@{config.domain}"] = lists.expand
+        recorder.on_change = Told(notifier, recorded).changed
+        self.history = History(
+            recorded.address,
+            config.domain,
+            core,
+            node.stores.history,
+            recorder,
+            journal,
+            sending,
+            ids,
+            self.serves,
+            now,
+        )
+        services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
-        services[f"sip:{config.deferred_delete}@{config.domain}"] = self.retrieval.delete
+        services[recorded.address] = self.history.fetch
+        # Clients are provisioned with one address to delete at, or with two.
+        services[self._address(config.deferred_delete)] = self._delete_waiting
+        services[self._address(config.history_delete)] = self._delete_recorded
+
+    def _address(self, user: str) -> str:
+        return f"sip:{user}@{self.config.domain}"
+
+    def _delete_waiting(self, mail: Mail) -> Awaitable[Served]:
+        recorded = mail.content.media_type == HISTORY_LIST
+        return self.history.remove(mail) if recorded else self.retrieval.delete(mail)
+
+    def _delete_recorded(self, mail: Mail) -> Awaitable[Served]:
+        waiting = mail.content.media_type == DEFERRED_LIST
+        return self.retrieval.delete(mail) if waiting else self.history.remove(mail)
+
+    def _waiting_list(self, user: str, request: Request) -> Awaitable[bytes]:
+        return self.deferring.document(user)
+
+    def _history_list(self, user: str, request: Request) -> Awaitable[bytes]:
+        return self.history.document(user, Search.of(request))
+
+    def _settings_changed(self, user: str, before: Settings, after: Settings) -> None:
+        if after.willing and not before.willing:
+            self.delivery.kick(user)
 
     def serves(self, aor: str) -> bool:
         """Tell whether an address of record is in our domain."""
@@ -232,6 +264,10 @@ class ImServer(Service):
 
     async def _start(self) -> None:
         config = self.config
+        await self.recorder.reader.start()
+        await self.published.load()
+        if not self.published.recorded:
+            await self.recorder.reader.retire()
         await self.delivery.resume()
         subscriptions = await self._keeping.read()
         tls = tls_settings(config.certificate, config.ca)
@@ -259,7 +295,9 @@ class ImServer(Service):
         try:
             method = transaction.request.method
             if method == "MESSAGE":
-                self._message(transaction)
+                self._serve(transaction, self.pager.receive)
+            elif method == "PUBLISH":
+                self._serve(transaction, self.published.receive)
             elif method == "REGISTER":
                 self._register(transaction)
             elif method in ("SUBSCRIBE", "OPTIONS"):
@@ -280,12 +318,16 @@ class ImServer(Service):
         response = refusal(transaction.request, error, stateless_tag(transaction.key))
         self.endpoint.dismiss(transaction, response)
 
-    def _message(self, transaction: ServerTransaction) -> None:
+    def _serve(
+        self,
+        transaction: ServerTransaction,
+        procedure: Callable[[Request, str], Coroutine[Any, Any, Response]],
+    ) -> None:
         request, flow = transaction.request, transaction.flow
         validate(request, self._own)
         preprocess(request, self._own, flow.transport, flow.local_port)
         tag = self.endpoint.tag_of(transaction)
-        Deferred.fromCoroutine(self.pager.receive(request, tag)).addCallbacks(
+        Deferred.fromCoroutine(procedure(request, tag)).addCallbacks(
             self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
         )
 
@@ -316,16 +358,20 @@ class ImServer(Service):
         if isinstance(error, PeerError):
             self._refuse(transaction, error)
         elif isinstance(error, Unavailable):
-            _log.error("a message was not taken: {why}", why=str(error))
+            _log.error(
+                "{method} was not taken: {why}", method=transaction.request.method, why=str(error)
+            )
             self.endpoint.reply(transaction, 503)
         else:
-            _log.failure("a message was not served", failure)
+            _log.failure("{method} was not served", failure, method=transaction.request.method)
             self.endpoint.reply(transaction, 500)
 
     def _refuse(self, transaction: ServerTransaction, error: PeerError) -> None:
         response = refusal(transaction.request, error, self.endpoint.tag_of(transaction))
         for name, value in getattr(error, "headers", ()):
             response.add(name, value)
+        if isinstance(error, IntervalTooBrief):
+            response.set("Min-Expires", str(error.min_expires))
         response.add("Server", SOFTWARE)
         self.endpoint.respond(transaction, response)
 
@@ -341,6 +387,8 @@ class ImServer(Service):
     async def _sweep(self) -> None:
         try:
             await self.deferring.sweep()
+            await self.published.sweep()
+            await self.recorder.sweep()
             await self._node.stores.outbox.trim()
         except OmaimError as error:
             _log.error("expired messages were not ended: {why}", why=str(error))
@@ -349,6 +397,10 @@ class ImServer(Service):
         self._swept = None
         if isinstance(result, Failure):
             _log.failure("expired messages were not ended", result)
+
+
+def _anything(request: Request) -> None:
+    """Every wish is understood."""
 
 
 def build(node: Node, config: Config, name: str = "im") -> ImServer:

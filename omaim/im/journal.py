@@ -5,13 +5,13 @@ Spec: design of omaim.node.events
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 from twisted.logger import Logger
 
 from omaim.errors import PeerError, Unavailable
-from omaim.node.events import ServiceEvent, to_json
+from omaim.node.events import MessageRecorded, ServiceEvent, to_json
 from omaim.node.taps import Taps
 from omaim.sip.charging import ChargingVector
 from omaim.sip.identity import VECTOR
@@ -34,11 +34,16 @@ def icid_of(headers: Iterable[tuple[str, str]]) -> str:
 
 @attrs.frozen
 class Journal:
-    """Writes service events of one entity."""
+    """Writes service events of one entity.
+
+    Args:
+        recorded: called when the outbox has something for somebody's history.
+    """
 
     entity: str
     outbox: IOutbox
     taps: Taps
+    recorded: Callable[[], object]
 
     def records(self, events: Iterable[ServiceEvent], about: str) -> tuple[ServiceEventRecord, ...]:
         """Return the written form, to be committed with the fact."""
@@ -65,6 +70,9 @@ class Journal:
         self.publish(events)
 
     def publish(self, events: Iterable[ServiceEvent]) -> None:
-        """Tell facts that are durable."""
+        """Tell facts that are durable; what was said is not for everybody's ears."""
         for event in events:
-            self.taps.publish(event)
+            if isinstance(event, MessageRecorded):
+                self.recorded()
+            else:
+                self.taps.publish(event)

@@ -20,8 +20,10 @@ from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.participating import ANONYMOUS, TERMINATING, Leg, Mail, Served
 from omaim.im.policy import FAILED, FORBIDDEN, Policy, Refusal, sip_form
+from omaim.im.recording import Recorder
 from omaim.im.reports import Reports
 from omaim.im.sending import with_content
+from omaim.node.events import ServiceEvent
 from omaim.roles.listmail import OPTION, explode, is_list_mail, read
 from omaim.sip.identity import VECTOR
 from omaim.sip.message import Request
@@ -48,6 +50,7 @@ class Lists:
     deferring: Deferring
     delivery: Delivery
     reports: Reports
+    recorder: Recorder
     ids: Ids
     ask: Callable[[Mail, Leg, tuple[str, ...]], Awaitable[None]]
     ours: Callable[[str], bool]
@@ -102,11 +105,17 @@ class Lists:
             content = Content(copy.first("Content-Type") or "", copy.body).with_text(text)
             with_content(copy, content)
         own = self.ours(recipient)
-        if own and not await self._welcome(mail, copy, recipient):
-            return
+        recorded: tuple[ServiceEvent, ...] = ()
+        if own:
+            sent = mail.leg
+            leg = Leg(TERMINATING, recipient, sent.sender, True, sent.hidden, sent.identities)
+            if not await self._welcome(mail, copy, leg):
+                return
+            content = Content(copy.first("Content-Type") or "", copy.body)
+            recorded = self.recorder.received(mail, leg, content)
         message = self.deferring.record(mail, recipient, copy)
         try:
-            added = await self.delivery.add(message)
+            added = await self.delivery.add(message, recorded)
         except QuotaExceeded:
             await self._report(mail, copy, recipient, FAILED)
             return
@@ -116,10 +125,9 @@ class Lists:
             self.delivery.on_waiting(message, self._stored)
         self.delivery.kick(recipient)
 
-    async def _welcome(self, mail: Mail, copy: Request, recipient: str) -> bool:
+    async def _welcome(self, mail: Mail, copy: Request, leg: Leg) -> bool:
         """Serve the recipient's side: its policy, and the service features there."""
-        sent = mail.leg
-        leg = Leg(TERMINATING, recipient, sent.sender, True, sent.hidden, sent.identities)
+        recipient = leg.user
         own = Mail(copy, leg, mail.tag, mail.at)
         try:
             if not self.policy.welcome(leg):

@@ -20,6 +20,7 @@ from omaim.im.journal import Journal
 from omaim.im.participating import LIST, TERMINATING, Leg, Mail, Served, leg_of
 from omaim.im.policy import FORBIDDEN, Policy, Refusal
 from omaim.im.reachability import BEHIND, NOW, Reachability
+from omaim.im.recording import Recorder
 from omaim.im.reports import Reports
 from omaim.im.sending import Errand, Sending, may_wait
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused, ServiceEvent
@@ -53,6 +54,7 @@ class Pager:
         deferring: Deferring,
         delivery: Delivery,
         reports: Reports,
+        recorder: Recorder,
         journal: Journal,
         services: Mapping[str, Service],
         now: Callable[[], float],
@@ -65,6 +67,7 @@ class Pager:
         self._deferring = deferring
         self._delivery = delivery
         self._reports = reports
+        self._recorder = recorder
         self._journal = journal
         self._services = services
         self._now = now
@@ -129,7 +132,9 @@ class Pager:
         """Serve the sender: pass the message on, and note that it was accepted."""
         response = await self._sending.pass_on(mail)
         if response.status < 300:
-            await self._journal.append([self._accepted(mail, (mail.recipient,))], mail.leg.user)
+            recipients = (mail.recipient,)
+            facts = [self._accepted(mail, recipients), *self._recorder.sent(mail, recipients)]
+            await self._journal.append(facts, mail.leg.user)
         return response
 
     async def _to_service(self, mail: Mail, service: Service) -> Response:
@@ -137,7 +142,8 @@ class Pager:
         served = await service(mail)
         if served.recipients:
             accepted = self._accepted(mail, served.recipients, LIST)
-            await self._journal.append([accepted], mail.leg.sender)
+            facts = [accepted, *self._recorder.sent(mail, served.recipients)]
+            await self._journal.append(facts, mail.leg.sender)
         return mail.response(served.status)
 
     async def _to_recipient(self, mail: Mail) -> Response:
@@ -152,9 +158,9 @@ class Pager:
                 return await self._answered(mail, response)
         elif not keeps:
             raise PeerError("the recipient is not available", 480)
-        accepted = self._accepted(mail, (mail.leg.user,))
+        facts = [self._accepted(mail, (mail.leg.user,)), *self._recorder.received(mail)]
         under_way = errand is not None and errand.response is None
-        message = await self._deferring.keep(mail, accepted, under_way)
+        message = await self._deferring.keep(mail, facts, under_way)
         if message is not None:
             await self._follow(message, errand)
             await self._deferring.report_stored(message)
@@ -167,8 +173,9 @@ class Pager:
         """Pass on what the recipient's device said, and note a delivery."""
         answer = self._sending.upstream(mail, response)
         if answer.status < 300:
-            facts = [self._accepted(mail, (mail.leg.user,)), self._delivered(mail)]
-            await self._journal.append(facts, mail.leg.user)
+            user = mail.leg.user
+            facts = [self._accepted(mail, (user,)), self._delivered(mail)]
+            await self._journal.append([*facts, *self._recorder.received(mail)], user)
         return answer
 
     async def _follow(self, message: DeferredMessage, errand: Errand | None) -> None:

@@ -1,7 +1,7 @@
 """Who may write to whom, and how much: one question in, one verdict out.
 
-What users want comes through :class:`ISettings`; today it is kept in memory, later it is read
-from their documents.
+What users want comes through :class:`ISettings`: from what their devices publish
+(:mod:`omaim.im.settings`), and later from their documents.
 
 Spec: OMA SIMPLE IM 1.0 (access policy); RFC 3325 §9.1; RFC 5360
 """
@@ -50,6 +50,8 @@ class Settings:
     anonymous: bool = True  # takes messages of unknown people
     polite: bool = False  # who is rejected does not learn it
     consents: frozenset[str] = frozenset()  # whose list messages are welcome, where that counts
+    history_pager: bool = False  # pager and large messages are recorded
+    history_session: bool = False  # sessions are recorded
 
 
 class ISettings(Interface):

@@ -1,16 +1,16 @@
 """What users do about their deferred messages: hear of them, fetch them, delete them.
 
-A user hears of them by SUBSCRIBE to one of three event packages, as clients differ, or by a
-MESSAGE with the list when it registers. It fetches and deletes by a MESSAGE with such a list;
-without a list all are meant.
+A user hears of them by SUBSCRIBE (:mod:`omaim.im.own_lists`), or by a MESSAGE with the list when it
+registers. It fetches and deletes by a MESSAGE with such a list, or fetches in a session
+(:mod:`omaim.im.handover`); without a list all are meant.
 
-Spec: OMA SIMPLE IM 1.0 (deferred messaging); RFC 6665; RFC 6080 (ua-profile)
+Spec: OMA SIMPLE IM 1.0 (deferred messaging)
 Differs: how clients ask for and delete messages by MESSAGE is not confirmed by a published text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -23,17 +23,14 @@ from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
+from omaim.im.handover import Handover
+from omaim.im.own_lists import Told
 from omaim.im.participating import ANONYMOUS, SOFTWARE, Mail, Served
 from omaim.im.sending import Sending
-from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import Refused
-from omaim.roles.notifier import Notifier
-from omaim.roles.packages import ALLOWED, EventPackage, State, watcher_of
-from omaim.roles.packages import Served as Subscribed
 from omaim.sip.message import Request
-from omaim.sip.uri import canonical_aor
+from omaim.stores.interfaces import IDeferredStore
 
-PACKAGES: Final = ("xcap-diff", "sip-profile", "ua-profile")
 NOTED: Final = 100_000  # users of whom it is remembered what they were told
 
 _log = Logger()
@@ -45,7 +42,9 @@ class Retrieval:
     Args:
         address: of the deferred messaging function.
         core: Route value of the core.
+        told: the devices that watch the lists.
         ours: whether an address is one of our users.
+        now: seconds since the epoch.
         notices: users are told of their messages when they register, and ask for them.
     """
 
@@ -55,25 +54,27 @@ class Retrieval:
         core: str,
         deferring: Deferring,
         delivery: Delivery,
+        store: IDeferredStore,
         sending: Sending,
-        notifier: Notifier,
+        told: Told,
         ids: Ids,
         ours: Callable[[str], bool],
+        now: Callable[[], float],
         notices: bool,
     ) -> None:
         self._address = address
         self._core = core
         self._deferring = deferring
         self._delivery = delivery
+        self._store = store
         self._sending = sending
-        self._notifier = notifier
+        self._watchers = told
         self._ids = ids
         self._ours = ours
+        self._now = now
         self._notices = notices
         self._told: dict[str, int] = {}  # user → position of the last message it knows of
-        for name in PACKAGES:
-            notifier.serve(DeferredList(name, address, deferring, ours))
-        delivery.on_change = self._changed
+        delivery.on_change = told.changed
 
     async def fetch(self, mail: Mail) -> Served:
         """Deliver the messages that the sender names, or all that wait."""
@@ -93,21 +94,39 @@ class Retrieval:
             PeerError: it has no messages here (403), none of these (404), or the body is
                 something else (415).
         """
-        user, content = mail.leg.sender, mail.content
+        content = mail.content
+        named: list[str] = []
+        if content.body:
+            if content.media_type != MEDIA_TYPE:
+                raise Refused("this is no list of messages", 415, (("Accept", MEDIA_TYPE),))
+            named = [one.reference for one in parse_deferred_list(content.body)]
+        return await self._waiting(mail.leg.sender, named)
+
+    async def _waiting(self, user: str, named: Sequence[str]) -> list[str]:
+        """Return which of these wait for a user, oldest first; all for none."""
         if user == ANONYMOUS or not self._ours(user):
             raise PeerError("nothing is kept here for others than our users", 403)
         waiting = [one.reference for one in await self._deferring.waiting(user)]
-        if not content.body:
-            return waiting
-        if content.media_type != MEDIA_TYPE:
-            raise Refused("this is no list of messages", 415, (("Accept", MEDIA_TYPE),))
-        named = {one.reference for one in parse_deferred_list(content.body)}
         if not named:
             return waiting
-        found = [reference for reference in waiting if reference in named]
+        meant = set(named)
+        found = [reference for reference in waiting if reference in meant]
         if not found:
             raise PeerError("none of these messages is here", 404)
         return found
+
+    async def session(self, user: str, references: Sequence[str] = ()) -> Handover:
+        """Return what a session of a user with the function is to be given.
+
+        Args:
+            references: what the user asked for; all, if empty.
+
+        Raises:
+            PeerError: the user has no messages here (403), or none of these (404).
+            Unavailable: the store cannot answer.
+        """
+        found = await self._waiting(user, references)
+        return Handover(user, found, self._store, self._delivery, self._now)
 
     # Telling them
 
@@ -129,7 +148,7 @@ class Retrieval:
         waiting = await self._deferring.waiting(user)
         if not waiting or waiting[-1].position <= self._told.get(user, 0):
             return
-        if any(self._notifier.watchers(name, user) for name in PACKAGES):
+        if self._watchers.watched(user):
             return
         body = await self._deferring.document(user)
         ids = self._ids
@@ -155,56 +174,9 @@ class Retrieval:
                 self._told.clear()
             self._told[user] = waiting[-1].position
 
-    def _changed(self, user: str) -> None:
-        for name in PACKAGES:
-            self._notifier.changed(name, user)
-
 
 def _untold(failure: Failure) -> None:
     if failure.check(PeerError):
         _log.info("a user was not told: {why}", why=failure.getErrorMessage())
     else:
         _log.failure("a user was not told of deferred messages", failure)
-
-
-class DeferredList(EventPackage):
-    """The list of one's own deferred messages.
-
-    Args:
-        address: of the deferred messaging function, which may stand in the Request-URI.
-    """
-
-    def __init__(
-        self, name: str, address: str, deferring: Deferring, ours: Callable[[str], bool]
-    ) -> None:
-        super().__init__(name, (MEDIA_TYPE,))
-        self._address = address
-        self._deferring = deferring
-        self._ours = ours
-
-    def resource(self, request: Request) -> str:
-        """Return whose messages it is about: those of who asks.
-
-        Raises:
-            PeerError: 403, the messages of somebody else; 404, no such address here.
-        """
-        watcher = watcher_of(request)
-        asked = canonical_aor(request.uri)
-        if not self._ours(watcher):
-            raise PeerError("nothing is kept here for others than our users", 403)
-        if asked not in (self._address, watcher):
-            raise PeerError("others' messages are not shown", 403)
-        return watcher
-
-    def authorize(self, incoming: Incoming, resource: str) -> bool | Awaitable[bool]:
-        """Everybody may see what is kept for them; who it is, the core has said."""
-        if not incoming.request.has("P-Asserted-Identity"):
-            raise PeerError("nobody vouches for the subscriber", 403)
-        return ALLOWED
-
-    def state(self, served: Subscribed, full: bool) -> Awaitable[State | None]:
-        """Return the list, whole each time."""
-        return self._state(served.resource)
-
-    async def _state(self, user: str) -> State:
-        return State(await self._deferring.document(user), MEDIA_TYPE)

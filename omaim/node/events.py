@@ -102,6 +102,43 @@ class MessageDeleted(ServiceEvent):
 
 
 @attrs.frozen(kw_only=True)
+class MessageRecorded(ServiceEvent):
+    """A message is to be in the history of its owner.
+
+    It holds what was said, so it is written to the outbox and never told to taps.
+    """
+
+    owner: str  # whose history
+    reference: str  # the same for a repeat of the message
+    kind: str  # "pager" or "large"
+    message_id: str
+    sender: str  # as the owner may see it
+    peer: str  # the other side, or the service that the message went to
+    recipients: tuple[str, ...]
+    subject: str
+    sent_at: float
+    content_type: str
+    content: str  # the body in Base64
+
+
+@attrs.frozen(kw_only=True)
+class HistoryRetrieved(ServiceEvent):
+    """A user was given the content of recorded conversations."""
+
+    owner: str
+    references: tuple[str, ...]
+    entries: int
+
+
+@attrs.frozen(kw_only=True)
+class HistoryDeleted(ServiceEvent):
+    """A user deleted recorded conversations."""
+
+    owner: str
+    references: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class ReportSent(ServiceEvent):
     """The server made an IMDN of its own."""
 

@@ -87,7 +87,7 @@ class HomeTests(ClientTests):
             for name in ("alice", "bob", "carol")
         ]
         self.wait(stores.users.put_many(people))
-        psis = ("exploder", "deferred", "deferred-delete")
+        psis = ("exploder", "deferred", "deferred-delete", "history", "history-delete")
         self.core = core.build(
             self.node,
             core.Config(

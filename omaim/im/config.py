@@ -1,0 +1,63 @@
+"""Settings of the IM Server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from omaim.node.config import setting
+
+
+def _one_of(*words: str) -> Any:
+    """Return the check of a setting that takes one of these words."""
+    return lambda value: "" if value in words else f"must be one of {', '.join(words)}"
+
+
+@attrs.frozen
+class Config:
+    """Settings of the IM Server of one home domain."""
+
+    domain: str = setting("north.example", "the home domain whose users are served")
+    listen: tuple[str, ...] = setting(
+        ("udp:127.0.0.1:5080", "tcp:127.0.0.1:5080"), "where SIP arrives"
+    )
+    certificate: str = setting("", "PEM file with certificate and key, for TLS")
+    ca: str = setting("", "PEM file with the authorities to trust; empty: the system's")
+    core: str = setting("sip:127.0.0.1:5060", "SIP URI of the core, for requests of our own")
+    trusted: tuple[str, ...] = setting(
+        ("127.0.0.1",), "addresses or TLS names of the core; others get 403"
+    )
+    max_size: int = setting(20480, "octets of the body of a message")
+    validity: float = setting(604800.0, "seconds a deferred message is kept at most")
+    quota_count: int = setting(1000, "deferred messages of one user")
+    quota_size: int = setting(16777216, "octets of deferred messages of one user")
+    patience: float = setting(8.0, "seconds a device may take before a message is deferred")
+    delivery: str = setting(
+        "push",
+        "push: deferred messages are delivered at registration; notify: users ask for them",
+        check=_one_of("push", "notify"),
+    )
+    untagged: str = setting(
+        "deliver",
+        "messages for devices without the IM feature tag: deliver or defer",
+        check=_one_of("deliver", "defer"),
+    )
+    adaptation: bool = setting(True, "a device that refuses CPIM gets the text inside it")
+    check_author: bool = setting(True, "the CPIM From has to be an identity of the sender")
+    consent: str = setting(
+        "home",
+        "home: list messages need no consent; demand: recipients must have agreed",
+        check=_one_of("home", "demand"),
+    )
+    list_maximum: int = setting(100, "recipients of one list message")
+    exploder: str = setting("exploder", "user part of the list service's address")
+    deferred: str = setting("deferred", "user part of the address to fetch messages from")
+    deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")
+    history: str = setting("history", "user part of the address to fetch recorded messages from")
+    history_delete: str = setting("history-delete", "user part of the address to delete them at")
+    history_validity: float = setting(7776000.0, "seconds for which a conversation is recorded")
+    history_count: int = setting(10000, "recorded conversations of one user")
+    history_size: int = setting(67108864, "octets of recorded conversations of one user")
+    settings_event: str = setting("im-settings", "event package of the service settings")
+    settings_validity: int = setting(2592000, "seconds that published settings stand at most")
