@@ -1,7 +1,7 @@
 """An IM Server in a process of its own, until somebody kills it.
 
-Run by test_crash.py: ``python -m tests.im.server STATE CORE-PORT PORT``, where port 0 takes any; it
-says its own.
+Run by lives.py: ``python -m tests.im.server STATE CORE-PORT PORT``, where port 0 takes any; it says
+its own.
 """
 
 from __future__ import annotations

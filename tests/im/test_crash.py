@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
-from omaim.ids import Ids
-from omaim.net.endpoint import Endpoint
-from omaim.net.network import ReactorNetwork
 from omaim.roles.incoming import Incoming
 from omaim.sip.dialog import Dialog, as_uac
 from omaim.sip.message import Request, Response
-from tests.im.support import BOB, XENIA, Core
+from tests.im.lives import LivesTestCase
+from tests.im.support import BOB, XENIA
 
 ROUNDS = 3
 EACH = 60  # messages sent in each life of the server
 
 
-class CrashTests(TestCase):
+class CrashTests(LivesTestCase):
     """Of a server with SQLite, killed while it takes messages and while it delivers them."""
-
-    timeout = 100
 
     async def _set_up(self) -> None:
         self.chance = random.Random(5)
-        endpoint = Endpoint(ReactorNetwork(reactor), reactor, name="core", ids=Ids(7))
-        listener = await endpoint.listen("UDP", "127.0.0.1", 0)
-        self.addCleanup(endpoint.stop)
-        self.port = listener.port
-        self.core = Core(endpoint)
-        self.state = os.path.abspath(self.mktemp())
+        await self.listen()
         self.acknowledged: list[str] = []
         self.confirmed: list[str] = []
         self.repeats = 0
@@ -49,21 +36,6 @@ class CrashTests(TestCase):
             return incoming.response(200)
 
         self.core.otherwise = deliver
-
-    async def _life(self, port: int = 0) -> subprocess.Popen[bytes]:
-        """Start a server; return it when it serves."""
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.im.server", self.state, str(self.port), str(port)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        self.addCleanup(server.wait)
-        self.addCleanup(server.kill)
-        assert server.stdout is not None
-        self.served_at = int(server.stdout.readline())
-        self.address = f"sip:127.0.0.1:{self.served_at}"
-        server.stdout.close()
-        return server
 
     async def _send(self, name: str) -> None:
         request = self.core.isc("term", XENIA, BOB, name.encode(), state="unreg")
@@ -101,11 +73,11 @@ class CrashTests(TestCase):
 
         async def run() -> None:
             await self._set_up()
-            server = await self._life()
+            server = await self.life()
             dialog, first = await self._subscribe()
             server.kill()
             server.wait()
-            await self._life(self.served_at)
+            await self.life(self.served_at)
             again = await self._notified(2)
             self.assertEqual((again.call_id, again.to.tag), (first.call_id, first.to.tag))
             self.assertGreater(again.cseq.number, first.cseq.number)
@@ -128,7 +100,7 @@ class CrashTests(TestCase):
         async def run() -> None:
             await self._set_up()
             for life in range(ROUNDS):
-                server = await self._life()
+                server = await self.life()
                 sending = [
                     Deferred.fromCoroutine(self._send(f"{life}-{number}")) for number in range(EACH)
                 ]
@@ -142,7 +114,7 @@ class CrashTests(TestCase):
                     one.addErrback(lambda _: None).cancel()
             before = len(self.confirmed)
             self.assertLess(before, len(self.acknowledged))
-            await self._life()
+            await self.life()
             await self._register()
             deadline = reactor.seconds() + 60  # type: ignore[attr-defined]
             while set(self.acknowledged) - set(self.confirmed):
