@@ -292,7 +292,8 @@ def history(people: Sequence[Entry]) -> ResourceList:
     """Return the list that recipients may see, empty if there is nobody to show.
 
     Nobody of copy level "bcc" is in it; who is to be anonymous is counted only, once for
-    each level.
+    each level. What a SIP URI asks for beyond the address, as the dialog to replace, is left
+    out: it is for the one server that explodes the list.
 
     Args:
         people: as :func:`recipients` gives them.
@@ -308,10 +309,20 @@ def history(people: Sequence[Entry]) -> ResourceList:
             if one.anonymize:
                 hidden += 1
             else:
-                shown.append(Entry(one.uri, one.name, one.lang, level))
+                shown.append(Entry(_address(one.uri), one.name, one.lang, level))
         if hidden:
             shown.append(Entry(ANONYMOUS, copy=level, count=hidden))
     return ResourceList(tuple(shown))
+
+
+def _address(uri: str) -> str:
+    """Return a URI without the headers and the method that a SIP URI may have."""
+    if uri[:4].lower() != "sip:" and uri[:5].lower() != "sips:":
+        return uri
+    user, at, host = uri.partition("?")[0].rpartition("@")
+    head, *params = host.split(";")
+    kept = [one for one in params if not one.lower().startswith("method=")]
+    return user + at + ";".join([head, *kept])
 
 
 def _tag(name: str) -> str:

@@ -189,6 +189,18 @@ class CopyControlTests(SynchronousTestCase):
             found, [Entry("sip:a@b", copy=TO, anonymize=True), Entry("sip:c@d", copy=TO)]
         )
 
+    def test_what_uris_ask_for(self) -> None:
+        """Headers of URIs reach the server, and nobody else (RFC 3891 §8)."""
+        uri = "sip:a@b.example;transport=tcp;method=INVITE?Replaces=c%40d%3Bto-tag%3D1"
+        others = ("tel:+1;phone-context=x?y", "SIPS:c@d?Accept-Contact=*")
+        made = ResourceList((Entry(uri, copy=TO), *(Entry(one, copy=CC) for one in others)))
+        found = recipients(parse_lists(write_lists([made])), str, str.__eq__)
+        self.assertEqual([one.uri for one in found], [uri, *others])
+        self.assertEqual(
+            [one.uri for one in history(found).items if isinstance(one, Entry)],
+            ["sip:a@b.example;transport=tcp", others[0], "SIPS:c@d"],
+        )
+
     @given(everybody=st.lists(people, max_size=12))
     def test_nobody_is_betrayed(self, everybody: list[Entry]) -> None:
         """Who is bcc or anonymous never shows; the others are counted right (RFC 5364 §4)."""
