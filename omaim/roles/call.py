@@ -144,12 +144,24 @@ class Call:
     # Changing and ending the session.
 
     async def reinvite(
-        self, body: bytes = b"", content_type: str = "application/sdp", headers: Fields = ()
+        self,
+        body: bytes = b"",
+        content_type: str = "application/sdp",
+        headers: Fields = (),
+        *,
+        wait: bool = True,
     ) -> Description:
         """Offer a change by re-INVITE, when it is our turn; return the answer.
 
         Without a body the peer is asked for an offer, which :attr:`on_offer` answers. What
         crosses a change of the peer is tried again. Cancelling gives up waiting only.
+
+        Args:
+            body: the offer; with ``content_type``.
+            headers: more header fields, which count more than those made here.
+            wait: while the peer waits for our answer to a change of its own, wait too;
+                otherwise fail with 491 then. A server that passes changes on between two
+                calls must not wait: both could wait for one another.
 
         Raises:
             CallFailed: it was refused; the session is as it was.
@@ -158,12 +170,19 @@ class Call:
         Spec: RFC 3261 §14.1
         """
         offer = Description(body, content_type)
-        return await self._change("INVITE", offer, headers)
+        return await self._change("INVITE", offer, headers, wait)
 
     async def update(
-        self, body: bytes = b"", content_type: str = "application/sdp", headers: Fields = ()
+        self,
+        body: bytes = b"",
+        content_type: str = "application/sdp",
+        headers: Fields = (),
+        *,
+        wait: bool = True,
     ) -> Description:
         """Offer a change by UPDATE; without a body, only refresh; return the answer.
+
+        Args: as :meth:`reinvite` has them.
 
         Raises:
             CallFailed: it was refused; the session is as it was.
@@ -171,7 +190,7 @@ class Call:
 
         Spec: RFC 3311 §5.1
         """
-        return await self._change("UPDATE", Description(body, content_type), headers)
+        return await self._change("UPDATE", Description(body, content_type), headers, wait)
 
     async def bye(self, headers: Fields = ()) -> None:
         """End the call; returns when the peer knows, or is not there.
@@ -298,6 +317,7 @@ class Call:
         request = incoming.request
         described = describes_session(request)
         self.timer.check(request)
+        _ = request.contacts  # what cannot be read is refused before anything has changed
         self.calling.receive(request.method, described)
         self._pending.append(incoming)
         if request.method == "INVITE":
@@ -358,12 +378,12 @@ class Call:
             described: the request holds an offer.
             headers: more header fields, which count more than those made here.
         """
-        if incoming in self._pending:
-            self._pending.remove(incoming)
         request = incoming.request
         method, number = request.method, request.cseq.number
         now = self._agent.now()
         fields = [("Contact", self.dialog.contact), *self._ours(), *self.timer.grant(request, now)]
+        if incoming in self._pending:
+            self._pending.remove(incoming)
         if answer.body:
             fields.append(("Content-Type", answer.content_type))
             self.local = answer
@@ -457,9 +477,15 @@ class Call:
 
     # Requests of ours.
 
-    async def _change(self, method: str, offer: Description, headers: Fields) -> Description:
+    async def _change(
+        self, method: str, offer: Description, headers: Fields, wait: bool = True
+    ) -> Description:
         """Send an INVITE or UPDATE until it does not cross another; return the answer."""
         for _ in range(MOST_TRIES):
+            if not wait and (self.calling.invited or self.calling.outstanding == THEIRS):
+                crossed = self.request.response(491)
+                crossed.local = True
+                raise CallFailed(crossed)
             await self._turn(method, bool(offer.body))
             response = await self._send(method, offer, headers)
             status = response.status

@@ -48,11 +48,21 @@ def as_description(said: Said) -> Description:
 def describes_session(message: Request | Response) -> bool:
     """Tell whether a message holds an offer or an answer: SDP, alone or in a multipart.
 
+    A response whose Content-Type cannot be read holds none.
+
+    Raises:
+        PeerError: that of a request cannot be read.
+
     Spec: RFC 3261 §13.2.1; RFC 5621 §8.2
     """
     if not message.body:
         return False
-    kind = message.content_type
+    try:
+        kind = message.content_type
+    except PeerError:
+        if isinstance(message, Request):
+            raise
+        return False
     if kind is None:
         return False
     if kind.main == "multipart":

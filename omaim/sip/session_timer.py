@@ -150,12 +150,12 @@ class SessionTimer:
     def refused(self, response: Response) -> bool:
         """A 422 has come; return whether to ask again with what :meth:`ask` says now.
 
-        Raises:
-            PeerError: its Min-SE cannot be read.
-
         Spec: RFC 4028 §7.3, §7.4
         """
-        least = _min_se(response)
+        try:
+            least = _min_se(response)
+        except PeerError:
+            return False
         if least <= self.min_se:
             return False
         self.min_se = least
@@ -184,10 +184,11 @@ class SessionTimer:
         Spec: RFC 4028 §9
         """
         text = request.first("Session-Expires")
+        able = "timer" in request.supported
         _min_se(request)
         if text is not None:
             seconds = SessionExpires.parse(text).seconds
-            if seconds < self._least and "timer" in request.supported:
+            if able and seconds < self._least:
                 raise IntervalTooSmall(self._least)
 
     def grant(self, request: Request, now: float) -> Fields:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, sampled_from, tuples
 from twisted.internet.defer import Deferred
 
@@ -16,7 +15,6 @@ from omaim.testing.network import Link, SimulatedNetwork
 from tests.roles.calls import Calls, Party
 
 BAD = Link(delay=0.01, jitter=0.05, loss=0.15, duplicate=0.1, reorder=0.15)
-EXAMPLES = int(os.environ.get("OMAIM_EXAMPLES", "15"))
 MOVES = ("reinvite", "update", "ask", "refresh", "info", "bye")
 
 moves = lists(
@@ -87,7 +85,6 @@ class LossyTests(Calls):
             self.assertEqual((ours._turns, theirs._turns, theirs._answers), ([], [], {}))
 
     @given(seed=integers(0, 2**32), script=moves)
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     def test_agree(self, seed: int, script: list[tuple[float, int, str]]) -> None:
         """Whatever both do at whatever time, they do not disagree for ever (§14)."""
         self.start(seed, BAD)
@@ -99,7 +96,6 @@ class LossyTests(Calls):
         self.check(ends)
 
     @given(seed=integers(0, 2**32), script=moves)
-    @settings(max_examples=EXAMPLES, deadline=None)
     def test_all_done(self, seed: int, script: list[tuple[float, int, str]]) -> None:
         """On a good network every change gets through, however they cross (§14.1)."""
         self.start(seed, Link(delay=0.05, jitter=0.02))
@@ -114,7 +110,6 @@ class LossyTests(Calls):
         self.assertTrue(ends[0].up)
 
     @given(seed=integers(0, 2**32), at=floats(0.0, 0.6), ring=floats(0.0, 0.5))
-    @settings(max_examples=EXAMPLES, deadline=None)
     def test_given_up(self, seed: int, at: float, ring: float) -> None:
         """CANCEL at any moment leaves nothing of the call on either side (§9, §15)."""
         self.start(seed, BAD)

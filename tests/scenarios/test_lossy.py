@@ -19,10 +19,13 @@ CHOSEN = (
     "two_devices",
     "one_copy_each",
     "binding_comes_and_goes",
+    "caller_gives_up",
+    "changed_and_ended",
     "dialog_by_gruu",
     "forked_to_two_devices",
     "invite_to_bye",
     "reports_of_a_list",
+    "rung_at_two",
     "state_in_steps",
     "with_a_plain_sip_phone",
 )
