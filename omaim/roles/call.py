@@ -12,19 +12,19 @@ Spec: RFC 3261 §12 to §15; RFC 3262; RFC 3311; RFC 3326; RFC 4028
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.errors import PeerError, UsageError
-from omaim.net.exchange import Exchange
+from omaim.roles.attempt import Attempt
+from omaim.roles.changes import Changes
 from omaim.roles.description import (
     Answered,
     CallEnded,
-    CallFailed,
     Description,
     Fields,
     as_description,
@@ -33,7 +33,9 @@ from omaim.roles.description import (
 )
 from omaim.roles.incoming import Incoming
 from omaim.roles.referrer import Reference, Referral, Referrer
+from omaim.roles.turns import Turns
 from omaim.roles.user_agent import UserAgent
+from omaim.roles.within import Within
 from omaim.sip.calling import REPEAT, REPEAT_RELIABLE, THEIRS, UNACKNOWLEDGED, Calling
 from omaim.sip.dialog import CONFIRMED, EARLY, ENDED, Dialog
 from omaim.sip.flow import Flow
@@ -42,10 +44,6 @@ from omaim.sip.message import Request, Response
 from omaim.sip.pacing import delta_seconds
 from omaim.sip.session_timer import EXPIRED, REFRESH, SessionTimer
 from omaim.timers import NEVER, Alarm
-
-MOST_TRIES: Final = 8  # of one change that is refused because it crossed another
-_LONGEST_PAUSE: Final = 10  # seconds that a Retry-After after 500 may say, RFC 3261 §14.2
-_CREDENTIALS: Final = ("Authorization", "Proxy-Authorization")
 
 _log = Logger()
 
@@ -113,14 +111,13 @@ class Call:
         self.timer = timer
         self._agent = agent
         self._referrer = referrer
-        self._flow = flow
+        self.within = Within(agent, dialog, flow)
         self._over = over
         self._number = request.cseq.number
         self._alarm = Alarm(self._woken)
-        self._pauses: list[Alarm] = []
         self._allow: frozenset[str] = frozenset()
-        self._turns: list[tuple[str, bool, Deferred[None]]] = []
-        self._running: list[Deferred[Response]] = []
+        self.turns = Turns(self._free)
+        self._changes = Changes(self, agent)
         self._pending: list[Incoming] = []  # INVITEs and UPDATEs that wait for our answer
         self._answers: dict[int, tuple[Incoming, Response]] = {}  # 2xx that wait for their ACK
         self._offers: set[int] = set()  # those of them that hold an offer
@@ -170,7 +167,7 @@ class Call:
         Spec: RFC 3261 §14.1
         """
         offer = Description(body, content_type)
-        return await self._change("INVITE", offer, headers, wait)
+        return await self._changes.change("INVITE", offer, headers, wait)
 
     async def update(
         self,
@@ -190,7 +187,7 @@ class Call:
 
         Spec: RFC 3311 §5.1
         """
-        return await self._change("UPDATE", Description(body, content_type), headers, wait)
+        return await self._changes.change("UPDATE", Description(body, content_type), headers, wait)
 
     async def bye(self, headers: Fields = ()) -> None:
         """End the call; returns when the peer knows, or is not there.
@@ -210,7 +207,7 @@ class Call:
         if self.early:
             raise UsageError("a call that nobody accepted is cancelled or rejected, not ended")
         try:
-            await self._turn("BYE", False)
+            await self.turn("BYE", False)
         except CallEnded:
             return
         reason = next((value for name, value in headers if name == "Reason"), "")
@@ -229,8 +226,8 @@ class Call:
         if self.over:
             raise CallEnded(self.ending)
         request = self.dialog.request(method, list(headers), body)
-        response = await self._request(request)
-        self._ended_by(response)
+        response = await self.within.request(request)
+        self.ended_by(response)
         return response
 
     async def refer(self, refer_to: str, **named: Any) -> Reference:
@@ -283,7 +280,7 @@ class Call:
             acks, self._acks = self._acks, []
             for waiting in acks:
                 waiting.callback(None)
-        self._advance()
+        self.turns.advance()
 
     def _byed(self, incoming: Incoming) -> None:
         reason = incoming.request.first("Reason") or ""
@@ -349,6 +346,9 @@ class Call:
         offer = Description.of(request) if described else Description()
         if described and self.local.body and offer == self.remote:
             return self.local  # a refresh: nothing has changed
+        return await self._ask(offer)
+
+    async def _ask(self, offer: Description) -> Description:
         if self.on_offer is None:
             raise PeerError("this session is not to be changed", 488)
         result = self.on_offer(offer)
@@ -364,8 +364,8 @@ class Call:
             request.method, error.status, False, request.cseq.number, self._agent.now()
         )
         incoming.refuse(error)
-        self._pump()
-        self._advance()
+        self.pump()
+        self.turns.advance()
 
     def accept(
         self, incoming: Incoming, answer: Description, described: bool, headers: Fields
@@ -381,7 +381,7 @@ class Call:
         request = incoming.request
         method, number = request.method, request.cseq.number
         now = self._agent.now()
-        fields = [("Contact", self.dialog.contact), *self._ours(), *self.timer.grant(request, now)]
+        fields = [("Contact", self.dialog.contact), *self.ours(), *self.timer.grant(request, now)]
         if incoming in self._pending:
             self._pending.remove(incoming)
         if answer.body:
@@ -395,8 +395,8 @@ class Call:
             if not described and answer.body:
                 self._offers.add(number)
         incoming.respond(response)
-        self._pump()
-        self._advance()
+        self.pump()
+        self.turns.advance()
 
     def _pracked(self, incoming: Incoming) -> Coroutine[Any, Any, None] | None:
         """Take a PRACK: it ends the repeating, and may hold an answer or another offer.
@@ -410,7 +410,7 @@ class Call:
         described = describes_session(request)
         answers = self.calling.pracked(RAck.parse(text), self._number)
         self._reliable = None
-        self._pump()
+        self.pump()
         answering = None
         if described and not answers:
             self.calling.receive("PRACK", True)
@@ -422,7 +422,7 @@ class Call:
                 self._tell(self.on_answer, self.remote)
             incoming.reply(200)
         self._tell(self.on_heard, True)
-        self._advance()
+        self.turns.advance()
         return answering
 
     # Reliable provisional responses of ours and of the peer.
@@ -437,7 +437,7 @@ class Call:
         response.add("RSeq", str(rseq))
         self._reliable = (incoming, response)
         incoming.respond(response)
-        self._pump()
+        self.pump()
 
     def progressed(self, response: Response) -> bool:
         """A reliable provisional response came: acknowledge it; False if it is a repeat.
@@ -460,14 +460,11 @@ class Call:
         fields = [("RAck", rack)]
         answer = Description()
         if offered:
-            if self.on_offer is not None:
-                result = self.on_offer(self.remote)
-                answer = as_description(await result if isinstance(result, Awaitable) else result)
-                self.local = answer
-                fields.append(("Content-Type", answer.content_type))
+            answer = self.local = await self._ask(self.remote)
+            fields.append(("Content-Type", answer.content_type))
             self.calling.answered()
         if not self.over:
-            await self._request(self.dialog.request("PRACK", fields, answer.body))
+            await self.within.request(self.dialog.request("PRACK", fields, answer.body))
 
     def _not_pracked(self, failure: Failure) -> None:
         if failure.check(PeerError):
@@ -477,104 +474,13 @@ class Call:
 
     # Requests of ours.
 
-    async def _change(
-        self, method: str, offer: Description, headers: Fields, wait: bool = True
-    ) -> Description:
-        """Send an INVITE or UPDATE until it does not cross another; return the answer."""
-        for _ in range(MOST_TRIES):
-            if not wait and (self.calling.invited or self.calling.outstanding == THEIRS):
-                crossed = self.request.response(491)
-                crossed.local = True
-                raise CallFailed(crossed)
-            await self._turn(method, bool(offer.body))
-            response = await self._send(method, offer, headers)
-            status = response.status
-            if status < 300:
-                return self.remote if describes_session(response) else Description()
-            if self.over:
-                raise CallFailed(response)
-            if status == 491:
-                await self._pause(self.calling.pause())
-            elif status == 500 and response.has("Retry-After"):
-                seconds = delta_seconds(response.first("Retry-After"), 0)
-                if seconds > _LONGEST_PAUSE:
-                    break
-                await self._pause(max(seconds, self.calling.pause()))
-            elif status == 500 and response.cseq.number < self.dialog.local_seq:
-                continue  # overtaken on the way by a later request of ours (§12.2.2)
-            elif status != 422 or not self.timer.refused(response):
-                break
-        raise CallFailed(response)
-
-    def _send(self, method: str, offer: Description, headers: Fields) -> Deferred[Response]:
-        fields = [*self._ours(), *self.timer.ask()]
-        if offer.body:
-            fields.append(("Content-Type", offer.content_type))
-        request = self.dialog.request(method, merged(fields, headers), offer.body)
-        self.calling.begin(method, bool(offer.body))
-        attempt = Attempt(self)
-        waiting: Deferred[Response] = Deferred()
-        self._running.append(waiting)
-        sending = Deferred.fromCoroutine(
-            self._agent.request(
-                request,
-                flow=self._path(),
-                next_seq=self.dialog.next_seq,
-                redirections=0,
-                sent=attempt.begun,
-                again=attempt.again,
-            )
-        )
-        sending.addCallback(self._final, request, offer, attempt, waiting)
-        sending.addErrback(self._broken, waiting)
-        return waiting
-
-    def _final(
-        self,
-        response: Response,
-        request: Request,
-        offer: Description,
-        attempt: Attempt,
-        waiting: Deferred[Response],
-    ) -> None:
-        """The final response to an INVITE or UPDATE of ours inside the dialog has come."""
-        method, status = request.method, response.status
-        described = describes_session(response)
-        self.calling.finish(method, status, described)
-        if status < 300:
-            try:
-                self.taken(request, response)
-                if offer.body:
-                    self.local = offer
-                    if described:
-                        self.remote = Description.of(response)
-            except PeerError as error:
-                _log.info("A peer accepts what it does not understand: {why}", why=error.why)
-            if method == "INVITE":
-                self.acknowledge(response, attempt, described and not offer.body)
-        wanted = waiting in self._running
-        if wanted:
-            self._running.remove(waiting)
-        if status >= 300:
-            self._ended_by(response)
-        if wanted:
-            waiting.callback(response)
-        self._pump()
-        self._advance()
-
-    def _broken(self, failure: Failure, waiting: Deferred[Response]) -> None:
-        _log.failure("Sending a request in a call failed", failure)
-        if waiting in self._running:
-            self._running.remove(waiting)
-            waiting.errback(failure)
-
     def taken(self, request: Request, response: Response) -> None:
         """A 2xx to an INVITE or UPDATE of ours came: follow its target and session timer."""
         self.dialog.answered(response)
         self._note_peer(response)
         if not self.over:
             self.timer.granted(request, response, self._agent.now())
-        self._pump()
+        self.pump()
 
     def acknowledge(self, response: Response, attempt: Attempt, offered: bool) -> None:
         """Send the ACK for a 2xx; one that answers an offer waits for :attr:`on_offer`.
@@ -582,21 +488,17 @@ class Call:
         Spec: RFC 3261 §13.2.2.4
         """
         if not offered or self.over:
-            attempt.acknowledge(response, Description())
+            attempt.acknowledge(self.dialog, response, Description(), self.within.acknowledge)
             return
         self.remote = Description.of(response)
         answering = Deferred.fromCoroutine(self._answer_in_ack(response, attempt))
         answering.addErrback(self._no_answer, response, attempt)
 
     async def _answer_in_ack(self, response: Response, attempt: Attempt) -> None:
-        if self.on_offer is None:
-            raise PeerError("nobody answers an offer in a response", 488)
-        result = self.on_offer(self.remote)
-        answer = as_description(await result if isinstance(result, Awaitable) else result)
-        self.local = answer
-        attempt.acknowledge(response, answer)
+        answer = self.local = await self._ask(self.remote)
+        attempt.acknowledge(self.dialog, response, answer, self.within.acknowledge)
         self.calling.answered()
-        self._advance()
+        self.turns.advance()
 
     def _no_answer(self, failure: Failure, response: Response, attempt: Attempt) -> None:
         """The offer in a 2xx is not acceptable: acknowledge it, then end the call.
@@ -607,17 +509,12 @@ class Call:
         error = failure.value
         if not isinstance(error, PeerError):
             _log.failure("An offer was not answered", failure)
-        attempt.acknowledge(response, Description())
+        attempt.acknowledge(self.dialog, response, Description(), self.within.acknowledge)
         self.calling.answered()
         status = error.status if isinstance(error, PeerError) else 500
         self.abandon(str(Reason("SIP", status)))
 
-    async def _request(self, request: Request) -> Response:
-        return await self._agent.request(
-            request, flow=self._path(), next_seq=self.dialog.next_seq, redirections=0
-        )
-
-    def _ended_by(self, response: Response) -> None:
+    def ended_by(self, response: Response) -> None:
         """End the call when a response says that the peer has no part in it any more.
 
         Spec: RFC 3261 §12.2.1.2; RFC 4028 §10
@@ -627,7 +524,10 @@ class Call:
         if not self.dialog.answered(response):
             self.abandon(str(Reason("SIP", response.status, response.reason)))
 
-    def _ours(self) -> list[tuple[str, str]]:
+    # What its parts use.
+
+    def ours(self) -> list[tuple[str, str]]:
+        """Return the header fields that say what we can."""
         agent = self._agent
         return [("Allow", agent.allow), ("Supported", ", ".join(sorted(agent.supported)))]
 
@@ -635,46 +535,22 @@ class Call:
         if message.has("Allow"):
             self._allow = frozenset(message.values("Allow"))
 
-    def _path(self) -> Flow | None:
-        """Return the connection of a neighbour, which may be behind a NAT; else ``None``."""
-        flow = self._flow
-        direct = flow is not None and flow.reliable and flow.open and not self.dialog.routes
-        return flow if direct else None
-
-    def send_ack(self, ack: Request) -> None:
-        """Send an ACK for a 2xx, which nobody answers."""
-        self._agent.endpoint.send_ack(ack, flow=self._path())
-
     # Turns.
 
-    async def _turn(self, method: str, described: bool) -> None:
+    async def turn(self, method: str, described: bool) -> None:
         """Wait until a request may go out."""
         if self.over:
             raise CallEnded(self.ending)
         if self.early and method == "INVITE":
             raise UsageError("a call is changed by re-INVITE once it was accepted")
-        if (method == "BYE" or not self._turns) and self._free(method, described):
-            return
-        waiting: Deferred[None] = Deferred()
-        self._turns.append((method, described, waiting))
-        await waiting
+        waiting = self.turns.wait(method, described)
+        if waiting is not None:
+            await waiting
 
     def _free(self, method: str, described: bool) -> bool:
         if method == "BYE":
             return self.caller or self._number not in self._answers
         return self.calling.free(method, described)
-
-    def _advance(self) -> None:
-        """Let those go on whose turn has come."""
-        for turn in list(self._turns):
-            method, described, waiting = turn
-            if turn not in self._turns:
-                return  # whoever went on has ended the call
-            if waiting.called:
-                self._turns.remove(turn)
-            elif self._free(method, described):
-                self._turns.remove(turn)
-                waiting.callback(None)
 
     def wait_for_ack(self) -> Deferred[None]:
         """Return what fires when the ACK for the first 2xx comes; CallEnded if none does."""
@@ -684,15 +560,6 @@ class Call:
         else:
             self._acks.append(waiting)
         return waiting
-
-    async def _pause(self, seconds: float) -> None:
-        waiting: Deferred[None] = Deferred()
-        alarm = Alarm(lambda _: None if waiting.called else waiting.callback(None))
-        alarm.deadline = self._agent.now() + seconds
-        self._agent.arm(alarm)
-        await waiting
-        if self.over:
-            raise CallEnded(self.ending)
 
     # Time.
 
@@ -715,34 +582,16 @@ class Call:
         if due == EXPIRED:
             self.abandon(str(Reason("SIP", 408, "the session timer expired")))
         elif due == REFRESH:
-            refreshing = Deferred.fromCoroutine(self._refresh())
-            refreshing.addErrback(self._not_refreshed)
-        self._pump()
+            self._changes.refresh("UPDATE" in self._allow)
+        self.pump()
 
     def _repeat(self, said: tuple[Incoming, Response] | None) -> None:
         if said is not None:
             incoming, response = said
             self._agent.endpoint.respond(incoming.transaction, response)
 
-    async def _refresh(self) -> None:
-        """Keep the session alive, by UPDATE where the peer knows it.
-
-        Spec: RFC 4028 §7.4, §10
-        """
-        if "UPDATE" in self._allow or not self.local.body:
-            await self._change("UPDATE", Description(), ())
-        else:
-            await self._change("INVITE", self.local, ())
-
-    def _not_refreshed(self, failure: Failure) -> None:
-        if failure.check(CallEnded) or self.over:
-            return
-        if not failure.check(CallFailed):
-            _log.failure("Refreshing a session failed", failure)
-        self.timer.failed(self._agent.now())
-        self._pump()
-
-    def _pump(self) -> None:
+    def pump(self) -> None:
+        """Be woken when the next moment of the machines comes."""
         self._alarm.deadline = min(self.calling.deadline, self.timer.deadline)
         self._agent.arm(self._alarm)
 
@@ -758,7 +607,7 @@ class Call:
 
     def _send_bye(self, headers: Fields) -> Deferred[Response | None]:
         request = self.dialog.request("BYE", list(headers))
-        sending = Deferred.fromCoroutine(self._request(request))
+        sending = Deferred.fromCoroutine(self.within.request(request))
         return sending.addErrback(_bye_failed)
 
     def finish(self, reason: str) -> None:
@@ -778,13 +627,12 @@ class Call:
         self._reliable = None
         self._agent.off_dialog(self.dialog.id)
         self._over(self)
-        turns, self._turns = self._turns, []
-        waiting: Sequence[Deferred[Any]] = [
-            *(turn[2] for turn in turns),
-            *self._running,
+        waiting: list[Deferred[Any]] = [
+            *self.turns.end(),
+            *self._changes.end(),
             *self._acks,
         ]
-        self._running, self._acks = [], []
+        self._acks = []
         for one in waiting:
             if not one.called:
                 one.errback(CallEnded(reason))
@@ -795,51 +643,6 @@ class Call:
                 hear(what)
             except Exception:
                 _log.failure("What happened in a call was not understood")
-
-
-class Attempt:
-    """One INVITE of ours inside or outside a dialog: its ACK, sent again with each 2xx."""
-
-    __slots__ = ("_ack", "_call", "exchange")
-
-    def __init__(self, call: Call | None) -> None:
-        self._call = call
-        self._ack: Request | None = None
-        self.exchange: Exchange | None = None
-
-    def begun(self, exchange: Exchange) -> None:
-        """Take note of the exchange of the latest try."""
-        self.exchange = exchange
-
-    def bind(self, call: Call) -> None:
-        """Say which call the INVITE has made."""
-        self._call = call
-
-    def again(self, response: Response) -> None:
-        """The 2xx came again: so goes its ACK."""
-        if self._ack is not None and self._call is not None:
-            self._call.send_ack(self._ack.copy())
-
-    def acknowledge(self, response: Response, answer: Description) -> None:
-        """Send the ACK with the INVITE's credentials.
-
-        Spec: RFC 3261 §13.2.2.4
-        """
-        call = self._call
-        if call is None:
-            return
-        fields = self.credentials()
-        if answer.body:
-            fields.append(("Content-Type", answer.content_type))
-        self._ack = call.dialog.ack(response.cseq.number, fields, answer.body)
-        call.send_ack(self._ack.copy())
-
-    def credentials(self) -> list[tuple[str, str]]:
-        """Return the credentials that the INVITE went out with."""
-        if self.exchange is None:
-            return []
-        sent = self.exchange.request
-        return [(name, value) for name in _CREDENTIALS for value in sent.all(name)]
 
 
 def _bye_failed(failure: Failure) -> None:

@@ -19,7 +19,8 @@ from twisted.logger import Logger
 
 from omaim.errors import PeerError, UsageError
 from omaim.net.exchange import Exchange
-from omaim.roles.call import Attempt, Call
+from omaim.roles.attempt import Attempt
+from omaim.roles.call import Call
 from omaim.roles.description import (
     Answered,
     CallEnded,
@@ -326,7 +327,7 @@ class _Outgoing:
         self._provisional = provisional
         self._early = early
         self._on_offer = on_offer
-        self._attempt = Attempt(None)
+        self._attempt = Attempt()
         self._calls: dict[str, Call] = {}  # by the callee's tag
         self._others: dict[str, Attempt] = {}  # who accepted too late
         self._call: Call | None = None
@@ -413,7 +414,6 @@ class _Outgoing:
         call.calling.finish("INVITE", response.status, described)
         if described and not offered and not call.remote.body:
             call.remote = Description.of(response)
-        self._attempt.bind(call)
         try:
             call.taken(call.request, response)
         except PeerError as error:
@@ -438,7 +438,7 @@ class _Outgoing:
             return
         if len(self._others) >= MOST_FORKS:
             return
-        attempt = Attempt(None)
+        attempt = Attempt()
         attempt.exchange = self._attempt.exchange
         self._others[tag] = attempt
         try:
@@ -447,8 +447,7 @@ class _Outgoing:
             _log.info("A 2xx makes no dialog: {why}", why=error.why)
             return
         call.calling.finish("INVITE", response.status, False)
-        attempt.bind(call)
-        attempt.acknowledge(response, Description())
+        call.acknowledge(response, attempt, False)
         call.abandon(str(Reason("SIP", 487 if self._call is None else 200)))
 
     def cancelled(self) -> None:

@@ -20,6 +20,7 @@ from omaim.roles.incoming import Incoming
 from omaim.roles.keeping import Keeping, Kept, dialog_of
 from omaim.roles.packages import IEventPackage, Served, State, choose_type, watcher_of
 from omaim.roles.user_agent import UserAgent
+from omaim.roles.within import Within
 from omaim.sip.dialog import DialogId, establish, incoming_id
 from omaim.sip.flow import Flow
 from omaim.sip.message import Response
@@ -50,14 +51,6 @@ class _Usage:
     def woken(self, now: float) -> None:
         self.served.machine.wake(now)
         self.notifier._pump(self)
-
-    def path(self) -> Flow | None:
-        """Return the connection of a neighbour, which may be behind a NAT; else ``None``."""
-        flow = self.flow
-        if flow is None:
-            return None
-        direct = flow.reliable and flow.open and not self.served.machine.dialog.routes
-        return flow if direct else None
 
     def answered(self, response: Response) -> None:
         self.served.machine.answered(response, self.notifier._ua.now())
@@ -360,9 +353,7 @@ class Notifier:
         if self._keeping is not None and not due.final:
             self._keeping.prolong(usage.kept, usage.served, machine.expires_at - self._ua.now())
         sending = Deferred.fromCoroutine(
-            self._ua.request(
-                notify, flow=usage.path(), next_seq=machine.dialog.next_seq, redirections=0
-            )
+            Within(self._ua, machine.dialog, usage.flow).request(notify)
         )
         sending.addCallback(usage.answered)
         sending.addErrback(_broken)

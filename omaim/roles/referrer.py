@@ -21,8 +21,8 @@ from omaim.errors import PeerError, UsageError
 from omaim.roles.description import CallFailed, Fields
 from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
+from omaim.roles.within import Within
 from omaim.sip.dialog import Dialog, as_uas, establish
-from omaim.sip.flow import Flow
 from omaim.sip.headers import DialogRef, NameAddr, SubscriptionState
 from omaim.sip.message import Request, Response, reason_for
 from omaim.sip.pacing import delta_seconds
@@ -151,7 +151,6 @@ class Referral:
         self._incoming = incoming
         self._event = f"refer;id={request.cseq.number}" if later else "refer"
         self._dialog: Dialog | None = None if call is None else call.dialog
-        self._flow: Flow | None = incoming.flow
         self._alarm = Alarm(lambda _: self._expired())
         self._over = False
         self._last = "SIP/2.0 100 Trying"
@@ -259,15 +258,8 @@ class Referral:
             ("Content-Type", SIPFRAG),
         ]
         request = dialog.request("NOTIFY", fields, f"{self._last}\r\n".encode())
-        flow = self._flow
-        near = flow is not None and flow.reliable and flow.open and not dialog.routes
         sending = Deferred.fromCoroutine(
-            agent.request(
-                request,
-                flow=flow if near else None,
-                next_seq=dialog.next_seq,
-                redirections=0,
-            )
+            Within(agent, dialog, self._incoming.flow).request(request)
         )
         sending.addCallback(self._notified)
         sending.addErrback(_broken)
