@@ -47,6 +47,7 @@ _is_name: Final = re.compile(rb"[A-Za-z][!#-'*+\-.0-9A-Z^-~]*").fullmatch
 _is_range: Final = re.compile(rb"([0-9]{1,20})-(?:([0-9]{1,20})|\*)/(?:([0-9]{1,20})|\*)").fullmatch
 _is_status: Final = re.compile(rb"([0-9]{3}) ([0-9]{3})(?: (.*))?", re.DOTALL).fullmatch
 
+_CONTROL: Final = bytes([code for code in range(32) if code not in (9, 10, 13)]) + b"\x7f"
 _TO: Final = b"To-Path: "
 _FROM: Final = b"\r\nFrom-Path: "
 # By lower case, the spelling under which a field is kept.
@@ -237,7 +238,15 @@ class Head:
         fields: dict[bytes, bytes] = {}
         name = b""
         wrong = ""
-        for line in self.lines.split(b"\r\n"):
+        split = self.lines.split(b"\r\n")
+        ends = len(split) - 1
+        if (
+            self.lines.count(b"\r") != ends
+            or self.lines.count(b"\n") != ends
+            or len(self.lines.translate(None, _CONTROL)) != len(self.lines)
+        ):
+            wrong = "a field holds a control character"
+        for line in split:
             colon = line.find(b": ")
             name = line[:colon] if colon > 0 else b""
             if name not in _SPELT:
@@ -250,8 +259,6 @@ class Head:
                 wrong = "a field is given twice"
             elif not value.isascii() and not _is_utf8(value):
                 wrong = "a field is not UTF-8"
-            elif b"\r" in value or b"\n" in value or b"\0" in value:
-                wrong = "a field holds a control character"
             else:
                 fields[name] = value
         if not wrong:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: SIP values and messages, byte splits, mutations.
+"""Hypothesis strategies: SIP and MSRP values and messages, byte splits, mutations.
 
 What a strategy named after a type yields is a good value of that type; :func:`splits` and
 :func:`mutated` take octets apart and spoil them. Hypothesis is needed here and nowhere else in
@@ -13,6 +13,8 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from omaim.grammar import NO_PARAMS, Params, quote
+from omaim.msrp.frame import ByteRange, write_request, write_response
+from omaim.msrp.uri import MsrpUri
 from omaim.sip.headers import ContentType, CSeq, NameAddr, Via
 from omaim.sip.message import Request, Response
 from omaim.sip.parser import METHODS
@@ -199,6 +201,82 @@ def content_types() -> st.SearchStrategy[ContentType]:
     return st.builds(ContentType, token, token, params(["charset", "boundary"]))
 
 
+def idents() -> st.SearchStrategy[str]:
+    """Transaction identifiers and Message-IDs of MSRP (RFC 4975 §9)."""
+    return st.builds(
+        str.__add__,
+        st.text(_ALNUM, min_size=1, max_size=1),
+        st.text(_ALNUM + ".-+%=", min_size=3, max_size=31),
+    )
+
+
+def msrp_uris() -> st.SearchStrategy[MsrpUri]:
+    """msrp and msrps URIs with a session, as SDP has them."""
+    return st.builds(
+        MsrpUri,
+        hosts(),
+        st.integers(1, 65535),
+        st.text(_ALNUM + "-._~+=/", min_size=1, max_size=12),
+        st.booleans(),
+        st.sampled_from(["tcp", "TCP", "ws"]),
+        st.sampled_from(["", "alice"]),
+        st.sampled_from(["", ";x", ";x=y;z"]),
+    )
+
+
+@st.composite
+def byte_ranges(draw: st.DrawFn) -> ByteRange:
+    """Byte-Range fields, with every part known or not."""
+    start = draw(st.integers(1, 1 << 40))
+    end = draw(st.one_of(st.just(-1), st.integers(start - 1, 1 << 41)))
+    return ByteRange(start, end, draw(st.one_of(st.just(-1), st.integers(0, 1 << 41))))
+
+
+def msrp_bodies(transaction: bytes) -> st.SearchStrategy[bytes]:
+    """Bodies full of what looks like the end-line of ``transaction``, but is none."""
+    mark = b"\r\n-------" + transaction
+    pieces = [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"-",
+        b"-------",
+        mark,
+        mark + b"$",
+        mark + b"+\r",
+        b"x",
+        b"MSRP ",
+    ]
+    pieces += [mark[:size] for size in (3, 8, len(mark) - 1)]
+    joined = st.lists(st.one_of(st.sampled_from(pieces), st.binary(max_size=8)), max_size=8)
+    ends = (mark + b"$\r\n", mark + b"+\r\n", mark + b"#\r\n")
+    # The body's last octets and the line end behind it must make none either.
+    return joined.map(b"".join).filter(lambda body: not any(end in body + b"\r\n" for end in ends))
+
+
+@st.composite
+def msrp_frames(draw: st.DrawFn) -> bytes:
+    """Whole frames: requests with and without a body, and responses."""
+    transaction = draw(idents()).encode("ascii")
+    to = " ".join(str(uri) for uri in draw(st.lists(msrp_uris(), min_size=1, max_size=3)))
+    own = str(draw(msrp_uris()))
+    paths = to.encode("ascii"), own.encode("ascii")
+    if draw(st.integers(0, 4)) == 0:
+        status = draw(st.sampled_from([200, 400, 403, 413, 481, 506]))
+        return write_response(transaction, status, draw(texts()).strip(" "), *paths)
+    method = draw(st.sampled_from([b"SEND", b"REPORT", b"NICKNAME", b"AUTH", b"OTHER"]))
+    more = b"Message-ID: %b\r\n" % draw(idents()).encode("ascii")
+    if draw(st.booleans()):
+        more += b"Byte-Range: %b\r\n" % draw(byte_ranges()).to_bytes()
+    if draw(st.booleans()):
+        more += b"X-Extra: %b\r\n" % draw(texts()).encode("utf-8")
+    flag = draw(st.sampled_from([b"$", b"+", b"#"]))
+    if draw(st.booleans()):
+        return write_request(transaction, method, *paths, more, None, flag)
+    more += b"Content-Type: text/plain\r\n"
+    return write_request(transaction, method, *paths, more, draw(msrp_bodies(transaction)), flag)
+
+
 @st.composite
 def splits(draw: st.DrawFn, data: bytes, most: int = 8) -> list[bytes]:
     """``data`` cut in at most ``most`` + 1 pieces, empty ones too."""
@@ -211,6 +289,7 @@ _NASTY = (
     b"\r\n", b"\n", b"\r", b"\0", b"%00", b"%", b'"', b"<", b">", b",", b";", b":", b"=", b"@",
     b"\\", b" ", b"\t", b"\r\n ", b"[", b"]", b"(", b"?", b"\xff", b"\xc3\xa9", b"-1", b"99999",
     b"\xe2\x84\xaa", b"\xd9\xa3", b"z9hG4bK", b"Content-Length: 5\r\n", b"SIP/2.0",
+    b"MSRP ", b"-------", b"$\r\n", b"+\r\n", b"#\r\n",
 )  # fmt: skip
 
 
