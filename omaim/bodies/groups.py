@@ -7,7 +7,7 @@ Differs: elements of other specifications behind the rules are overlooked, but f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -125,14 +125,17 @@ class GroupDocument:
     searchable: bool | None = None
     services: tuple[Service, ...] = ()  # none said: all
 
-    def has_member(self, identity: str) -> bool:
-        """Tell whether a user is named in the document itself; see ``externals`` for others."""
-        key = identity_key(identity)
-        return any(identity_key(one.uri) == key for one in self.members)
+    def has_member(self, identities: Collection[str]) -> bool:
+        """Tell whether a user is named in the document itself, by any of their URIs.
+
+        See ``externals`` for lists that stand elsewhere.
+        """
+        keys = {identity_key(one) for one in identities}
+        return any(identity_key(one.uri) in keys for one in self.members)
 
     def rights(
         self,
-        identity: str,
+        identities: Sequence[str],
         is_member: bool,
         anonymous: bool,
         now: float,
@@ -141,7 +144,7 @@ class GroupDocument:
         """Return what somebody may do.
 
         Args:
-            identity: an authenticated URI; "" when there is none.
+            identities: their authenticated URIs; none when nobody knows who they are.
             is_member: whether they are in the list of the group.
             anonymous: whether they ask not to be named. Who is nameless for this or for want
                 of an identity may join and initiate only if anonymity is allowed to them.
@@ -151,7 +154,7 @@ class GroupDocument:
 
         Spec: OMA-TS-XDM_Shared_Group V1.1; RFC 4745 §10
         """
-        asker = Asker((identity,) if identity else (), now, anonymous or not identity)
+        asker = Asker(tuple(identities), now, anonymous or not identities)
 
         def holds(condition: Other) -> bool:
             return is_member and condition.tag == LIST_MEMBER and condition.text in _PLAINLY

@@ -104,7 +104,8 @@ class Agreed:
     direction: str  # as we see it
     active: bool  # we open the connection and send the first SEND
     cema: bool = False  # both know CEMA
-    address: tuple[str, int] | None = None  # connect here, not to the first URI of the path
+    # Connect here, not to the first URI of the path: host (IPv6 without brackets) and port.
+    address: tuple[str, int] | None = None
 
     @property
     def may_send(self) -> bool:
@@ -465,7 +466,7 @@ def _given(remote: MessageMedia) -> tuple[str, int] | None:
     """Return where the ``c=`` and ``m=`` lines lead to."""
     if remote.connection is None:
         return None
-    return remote.connection.host, remote.port
+    return remote.connection.host.strip("[]"), remote.port
 
 
 def _described(

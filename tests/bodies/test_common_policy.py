@@ -312,7 +312,9 @@ class EvaluationTests(SynchronousTestCase):
             (asks(), False, "none"),
         ):
             for kind in (values, reverse):
-                found = evaluate(everything, asker, {X: kind}, listed=lambda _, yes=listed: yes)
+                found = evaluate(
+                    everything, asker, {X: kind}, listed=[lambda _: False, lambda _: True][listed]
+                )
                 said = kind[found[X]] if expected != "none" else ("none",)
                 self.assertEqual(said, (expected,), (asker, listed))
 

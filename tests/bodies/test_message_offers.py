@@ -407,6 +407,12 @@ class CemaTests(SynchronousTestCase):
         self.assertTrue(ours.cema and ours.active)
         self.assertEqual(ours.address, ("192.0.2.99", 8000))
 
+    def test_ipv6(self) -> None:
+        """An address is told as sockets take it."""
+        local = alice(cema=True, path=("msrp://[2001:db8::1]:7000/sa;tcp",))
+        [agreed] = self.answered(local, bob(cema=True, eager=True)).agreed
+        self.assertEqual(agreed.address, ("2001:db8::1", 7000))
+
     def test_only_us(self) -> None:
         """An offer without it whose c= is not its path is refused; otherwise it is plain."""
         self.assertRaises(NotAcceptable, self.answered, alice(), bob(cema=True), True)

@@ -23,13 +23,20 @@ from typing import Any, Final
 
 import attrs
 
+from omaim.bodies.common_policy import Asker, evaluate, external_lists, parse_ruleset, write_ruleset
+from omaim.bodies.conference_info import parse_conference, write_conference
+from omaim.bodies.conference_state import ConferenceTable
 from omaim.bodies.cpim import Cpim
+from omaim.bodies.groups import parse_groups, write_groups
 from omaim.bodies.imdn import parse_imdn
 from omaim.bodies.iscomposing import parse_iscomposing
+from omaim.bodies.message_media import TLS, names_to_resolve
+from omaim.bodies.message_offers import LocalMedia, answer_to, read_answer, read_offer
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import parse_multipart
 from omaim.bodies.reginfo import parse_reginfo
 from omaim.bodies.resource_lists import parse_lists, write_lists
+from omaim.bodies.sdp import Connection, Origin, SessionDescription
 from omaim.core.profile_xml import parse_profile, parse_subscription
 from omaim.errors import PeerError, UsageError
 from omaim.sip.charging import ChargingFunctions, ChargingVector
@@ -150,6 +157,59 @@ def _lists(data: bytes) -> None:
         raise Broken("what was written is read otherwise")
 
 
+def _sdp(data: bytes) -> None:
+    """Take a description as an offer and as an answer."""
+    found = SessionDescription.parse(data)
+    if SessionDescription.parse(found.to_bytes()) != found:
+        raise Broken("what was written is read otherwise")
+    offered = read_offer(found)
+    addresses = {
+        name: ("192.0.2.1",) for one in offered if one is not None for name in names_to_resolve(one)
+    }
+    lines = [
+        LocalMedia((_PATH[one is not None and one.protocol == TLS],), ("*",), cema=True)
+        for one in offered
+    ]
+    try:
+        answer = answer_to(found, lines, _ORIGIN, addresses=addresses).description
+    except PeerError:
+        pass
+    else:
+        SessionDescription.parse(answer.to_bytes())
+    read_answer(lines, found, addresses=addresses)
+
+
+def _conference(data: bytes) -> None:
+    found = parse_conference(data)
+    table = ConferenceTable()
+    for version in (0, found.version, found.version + 1):
+        table.apply(attrs.evolve(found, version=version))
+    if found.state != "deleted" and not any(one.state == "deleted" for one in found.users):
+        written = write_conference(found)
+        if write_conference(parse_conference(written)) != written:
+            raise Broken("what was written is read otherwise")
+
+
+def _policy(data: bytes) -> None:
+    rules = parse_ruleset(data)
+    written = write_ruleset(rules)
+    if write_ruleset(parse_ruleset(written)) != written:
+        raise Broken("what was written is read otherwise")
+    asker = Asker(("sip:bob@example.com", "tel:+1"), 1e9, sphere="work")
+    evaluate(rules, asker, {"x": (("a",), ("b",))})
+    external_lists(rules)
+
+
+def _groups(data: bytes) -> None:
+    groups = parse_groups(data)
+    written = write_groups(groups)
+    if write_groups(parse_groups(written)) != written:
+        raise Broken("what was written is read otherwise")
+    for one in groups:
+        member = one.has_member(["sip:a@b"])
+        one.rights(["sip:a@b"], member, False, 1e9)
+
+
 @attrs.frozen
 class Target:
     """One parser and good input for it."""
@@ -166,6 +226,11 @@ def _xml(inner: str) -> bytes:
 TORTURE: Final = tuple(
     path.read_bytes() for path in sorted((VECTORS / "sip-torture").glob("**/*.dat"))
 )
+_ORIGIN: Final = Origin("1", 1, Connection("h.example"))
+_PATH: Final = ("msrp://h.example:2855/s;tcp", "msrps://h.example:2855/s;tcp")
+_SDP: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "sdp").glob("*.sdp")))
+_CONFERENCE: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "conference").glob("*")))
+_POLICY: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "common-policy").glob("*")))
 _REGINFO: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "reginfo").glob("*")))
 
 TARGETS: Final[dict[str, Target]] = {
@@ -267,6 +332,34 @@ TARGETS: Final[dict[str, Target]] = {
         ),
     ),
     "reginfo": Target(parse_reginfo, _REGINFO),
+    "sdp": Target(
+        _sdp,
+        (
+            *_SDP,
+            b"v=0\r\no=- 1 1 IN IP6 ::1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=setup:active\r\n"
+            b'm=message 9 TCP/TLS/MSRP *\r\na=accept-types:message/cpim text/*;a="b c" *\r\n'
+            b"a=accept-wrapped-types:*\r\na=path:msrps://[::1]:9/a;tcp msrps://h:1/b;tcp;x=y\r\n"
+            b"a=msrp-cema\r\na=max-size:5\r\na=chatroom:nickname a.b\r\n"
+            b"a=fingerprint:sha-1 0A:0B\r\nm=audio 5 RTP/AVP 0\r\n",
+        ),
+    ),
+    "conference": Target(_conference, _CONFERENCE),
+    "policy": Target(_policy, _POLICY),
+    "groups": Target(
+        _groups,
+        (
+            _xml(
+                '<group xmlns="urn:oma:xml:poc:list-service" '
+                'xmlns:cp="urn:ietf:params:xml:ns:common-policy">'
+                '<list-service uri="sip:g@h"><display-name>G</display-name><list><entry '
+                'uri="sip:a@b"/><external anchor="http://x"/></list><invite-members>true'
+                "</invite-members><max-participant-count>5</max-participant-count><cp:ruleset>"
+                '<cp:rule id="a"><cp:conditions><is-list-member/></cp:conditions><cp:actions>'
+                "<join-handling>true</join-handling></cp:actions></cp:rule></cp:ruleset>"
+                "</list-service></group>"
+            ),
+        ),
+    ),
     "service-profile": Target(
         parse_profile,
         (
