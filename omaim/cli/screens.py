@@ -78,7 +78,7 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
 
 def _home(plan: Plan, home: Home) -> list[str]:
     people = [f"    {one.aor:<28}password {one.password}" for one in home.people]
-    msrp = f", MSRP {plan.msrp_port}" if plan.msrp_port else ""
+    msrp = f", MSRP {plan.msrp_port}"
     return [
         f"{bold(home.domain)}   core {home.core}   IM Server {home.im}   "
         f"udp and tcp {plan.port}, tls {plan.port + 1}{msrp}",

@@ -24,6 +24,9 @@ class Config:
     )
     certificate: str = setting("", "PEM file with certificate and key, for TLS")
     ca: str = setting("", "PEM file with the authorities to trust; empty: the system's")
+    msrp: tuple[str, ...] = setting(
+        ("tcp:127.0.0.1:2855",), "where MSRP of sessions, rooms and large messages arrives"
+    )
     core: str = setting("sip:127.0.0.1:5060", "SIP URI of the core, for requests of our own")
     trusted: tuple[str, ...] = setting(
         ("127.0.0.1",), "addresses or TLS names of the core; others get 403"
@@ -61,3 +64,22 @@ class Config:
     history_size: int = setting(67108864, "octets of recorded conversations of one user")
     settings_event: str = setting("im-settings", "event package of the service settings")
     settings_validity: int = setting(2592000, "seconds that published settings stand at most")
+    media: str = setting(
+        "anchor",
+        "anchor: sessions between two pass this server; direct: they go from client to client "
+        "where nobody wants them recorded",
+        check=_one_of("anchor", "direct"),
+    )
+    peers_msrp: str = setting(
+        "tcp",
+        "how sessions to other domains are offered: tls (both servers prove who they are) or tcp",
+        check=_one_of("tls", "tcp"),
+    )
+    clients_msrp: str = setting(
+        "tcp",
+        "how sessions are offered to the devices of users: tls or tcp",
+        check=_one_of("tls", "tcp"),
+    )
+    idle: float = setting(300.0, "seconds without a message that end a session; 0 for never")
+    session_expires: int = setting(1800, "seconds after which a session has to be refreshed")
+    session_maximum: int = setting(20000, "sessions and participants of rooms at a time")

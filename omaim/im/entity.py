@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,11 +35,13 @@ from omaim.im.registrations import Devices, registered_contacts, registered_iden
 from omaim.im.reports import Reports
 from omaim.im.retrieval import Retrieval
 from omaim.im.sending import Sending
+from omaim.im.sessions import Sessions
 from omaim.im.settings import PublishedSettings
 from omaim.node.config import parse_listen
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
+from omaim.roles.inviter import Inviter
 from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
@@ -54,6 +56,19 @@ from omaim.stores.records import REPORT, DeferredMessage, Quota
 
 TICK: Final = 1.0  # seconds between looks at who is to be tried again
 SWEEP: Final = 10  # ticks between sweeps
+GOODBYE: Final = 2.0  # seconds in which parties of sessions have to hear that the server stops
+# What the server answers as a user agent, in a dialog or not; INVITE begins one.
+HEARD: Final = (
+    "SUBSCRIBE",
+    "OPTIONS",
+    "INVITE",
+    "BYE",
+    "UPDATE",
+    "PRACK",
+    "REFER",
+    "NOTIFY",
+    "INFO",
+)
 
 _log = Logger()
 
@@ -68,12 +83,15 @@ class ImServer(Service):
         published: what its users want.
         recorder: records conversations, for those who conduct them.
         history: what is recorded.
+        msrp: its MSRP endpoint.
+        sessions: conversations between two.
     """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
         self.setName(name)
         self.config = config
         self.endpoint = node.endpoint(name, SOFTWARE)
+        self.msrp = node.msrp(name)
         self.settings = KnownSettings()
         self._devices = Devices()
         self._node = node
@@ -213,12 +231,42 @@ class ImServer(Service):
             self.serves,
             now,
         )
+        self._build_sessions(policy, settings, recorder, journal)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
         services[recorded.address] = self.history.fetch
         # Clients are provisioned with one address to delete at, or with two.
         services[self._address(config.deferred_delete)] = self._delete_waiting
         services[self._address(config.history_delete)] = self._delete_recorded
+
+    def _build_sessions(
+        self, policy: Policy, settings: PublishedSettings, recorder: Recorder, journal: Journal
+    ) -> None:
+        config, node = self.config, self._node
+        inviter = Inviter(
+            self.agent,
+            session_expires=config.session_expires,
+            most_calls=2 * config.session_maximum,
+        )
+        self.sessions = Sessions(
+            config.domain,
+            inviter,
+            self.msrp,
+            policy,
+            settings,
+            node.hooks,
+            recorder,
+            journal,
+            {},
+            _nowhere,
+            self.serves,
+            node.now,
+            direct=config.media == "direct",
+            secure_peers=config.peers_msrp == "tls",
+            secure_clients=config.clients_msrp == "tls",
+            idle=config.idle,
+        )
+        inviter.on_invite = self.sessions.invited
 
     def _address(self, user: str) -> str:
         return f"sip:{user}@{self.config.domain}"
@@ -260,7 +308,13 @@ class ImServer(Service):
         self.delivery.stop()
         if self._ticker.running:
             self._ticker.stop()
-        return maybeDeferred(self.endpoint.stop)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        told = self.sessions.close().addTimeout(GOODBYE, self._node.clock)
+        await told.addErrback(lambda failure: failure.trap(TimeoutError))
+        await self.msrp.stop()
+        await self.endpoint.stop()
 
     async def _start(self) -> None:
         config = self.config
@@ -280,8 +334,14 @@ class ImServer(Service):
             self._node.directory.note(
                 Place(self._name, "im", listener.host, listener.port, config.domain)
             )
+        for text in config.msrp:
+            place = parse_listen(text)
+            at = await self.msrp.listen(place.transport, place.host, place.port, tls)
+            self._node.directory.note(Place(self._name, "im", at.host, at.port, config.domain))
         self.notifier.revive(subscriptions)
         self.endpoint.on_request = self.receive
+        self.endpoint.on_ack = self._acknowledge
+        self.endpoint.on_cancel = self.agent.cancel
         self.endpoint.on_flow_closed = self.agent.flow_closed
         self._ticker.start(TICK, now=False)
 
@@ -300,7 +360,10 @@ class ImServer(Service):
                 self._serve(transaction, self.published.receive)
             elif method == "REGISTER":
                 self._register(transaction)
-            elif method in ("SUBSCRIBE", "OPTIONS"):
+            elif method == "INVITE" and not transaction.request.to.tag:
+                self._check(transaction)
+                self.agent.receive(transaction)
+            elif method in HEARD or self.agent.knows(transaction.request):
                 self.agent.receive(transaction)
             else:
                 # The core goes on without a server that answers so, as its criteria say.
@@ -318,14 +381,27 @@ class ImServer(Service):
         response = refusal(transaction.request, error, stateless_tag(transaction.key))
         self.endpoint.dismiss(transaction, response)
 
+    def _check(self, transaction: ServerTransaction) -> Request:
+        """Return a request that may be passed on, our own Route taken off it.
+
+        Raises:
+            PeerError: it may not be.
+        """
+        request, flow = transaction.request, transaction.flow
+        validate(request, self._own)
+        preprocess(request, self._own, flow.transport, flow.local_port)
+        return request
+
+    def _acknowledge(self, ack: Request, flow: Flow) -> None:
+        if self.trusts(flow):
+            self.agent.acknowledge(ack, flow)
+
     def _serve(
         self,
         transaction: ServerTransaction,
         procedure: Callable[[Request, str], Coroutine[Any, Any, Response]],
     ) -> None:
-        request, flow = transaction.request, transaction.flow
-        validate(request, self._own)
-        preprocess(request, self._own, flow.transport, flow.local_port)
+        request = self._check(transaction)
         tag = self.endpoint.tag_of(transaction)
         Deferred.fromCoroutine(procedure(request, tag)).addCallbacks(
             self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
@@ -397,6 +473,10 @@ class ImServer(Service):
         self._swept = None
         if isinstance(result, Failure):
             _log.failure("expired messages were not ended", result)
+
+
+def _nowhere(address: str) -> None:
+    """No other address of this domain is served."""
 
 
 def _anything(request: Request) -> None:

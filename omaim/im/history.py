@@ -381,8 +381,9 @@ class History:
                 request = queue.popleft()
                 content = Content(CPIM, request.body)
                 response = await self._sending.post(request, content)
-                if response.status >= 300:  # who is not there any more asks again
-                    _log.info("history was not taken: {status}", status=response.status)
+                if response is None or response.status >= 300:  # who was away asks again
+                    status = "no answer" if response is None else response.status
+                    _log.info("history was not taken: {status}", status=status)
                     return
         finally:
             del self._under_way[owner]

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from omaim.errors import UsageError
-from omaim.lab.topology import Plan, lay_out
+from omaim.lab.topology import MSRP, Plan, lay_out
 from omaim.node.config import make_config, parse_place, read_file, setting
 from omaim.node.entity import IEntity, maker_of
 from omaim.node.node import Node
@@ -35,9 +35,7 @@ class Config:
     algorithms: tuple[str, ...] = setting(
         (), "digest algorithms that the cores offer; MD5 alone for old clients; empty: the usual"
     )
-    msrp_port: int = setting(
-        0, "MSRP port of every IM Server, the registered one is 2855; TLS is one above; 0: none"
-    )
+    msrp_port: int = setting(MSRP, "MSRP port of every IM Server; TLS is one above")
 
 
 def contents_of(config: Config, now: datetime.datetime) -> tuple[dict[str, Any], Plan | None]:

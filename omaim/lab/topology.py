@@ -60,7 +60,7 @@ class Plan:
         port: SIP port of every server; TLS is one above.
         dns_port: port of the DNS.
         algorithms: of digest, that the cores offer; empty: what they offer by themselves.
-        msrp_port: MSRP port of every IM Server; TLS is one above. 0: they have no sessions.
+        msrp_port: MSRP port of every IM Server; TLS is one above.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class Plan:
     port: int = SIP
     dns_port: int = 5300
     algorithms: tuple[str, ...] = ()
-    msrp_port: int = 0
+    msrp_port: int = MSRP
 
     @property
     def homes(self) -> tuple[Home, ...]:
@@ -110,7 +110,7 @@ class Plan:
     def msrp(self, address: str) -> list[str]:
         """Return what an IM Server at ``address`` listens on for MSRP."""
         port = self.msrp_port
-        return [f"tcp:{address}:{port}", f"tls:{address}:{port + 1}"] if port else []
+        return [f"tcp:{address}:{port}", f"tls:{address}:{port + 1}"]
 
 
 def network(plan: Plan) -> dict[str, Any]:
@@ -154,8 +154,7 @@ def network(plan: Plan) -> dict[str, Any]:
             "core": f"sip:core.{home.domain}:{plan.port}",
             "trusted": [home.core],
         }
-        if plan.msrp_port:
-            entities[f"im-{home.short}"]["msrp"] = plan.msrp(home.im)
+        entities[f"im-{home.short}"] |= {"msrp": plan.msrp(home.im), "peers_msrp": "tls"}
     return {
         "node": {"state": f"sqlite:///{plan.folder}/lab.db", "dns": [plan.dns]},
         "entities": entities,

@@ -148,6 +148,40 @@ class ReportSent(ServiceEvent):
 
 
 @attrs.frozen(kw_only=True)
+class SessionStarted(ServiceEvent):
+    """Somebody accepted a conversation."""
+
+    side: str  # "originating", "terminating"
+    caller: str
+    callee: str
+    subject: str
+    direct: bool  # what is said does not pass the server
+
+
+@attrs.frozen(kw_only=True)
+class SessionEnded(ServiceEvent):
+    """A conversation is over."""
+
+    side: str
+    caller: str
+    callee: str
+    seconds: float  # that it took
+    messages: int  # that passed, reports and signs of typing among them
+    octets: int
+    why: str  # a Reason value; "" without
+
+
+@attrs.frozen(kw_only=True)
+class SessionRefused(ServiceEvent):
+    """The server did not let a conversation begin."""
+
+    caller: str
+    callee: str
+    status: int
+    why: str
+
+
+@attrs.frozen(kw_only=True)
 class RoomEvent(ServiceEvent):
     """Something happened in a conference room of the IM Server."""
 

@@ -72,6 +72,22 @@ class MayPost(Question):
 
 
 @attrs.frozen
+class MayInvite(Question):
+    """The IM Server, before a conversation is offered to the callee: may it be?
+
+    Asked on the originating side for the caller and on the terminating side for the callee. What
+    is said in it later is asked about with :class:`MayPost`.
+    """
+
+    on_crash: ClassVar[Literal["refuse", "ignore"]] = "refuse"
+
+    side: Literal["originating", "terminating"]
+    caller: str  # asserted SIP URI, or "sip:anonymous@anonymous.invalid"
+    callee: str
+    subject: str
+
+
+@attrs.frozen
 class MayJoin(Question):
     """The IM Server, before somebody comes into a conference room whose rules allow it."""
 

@@ -139,7 +139,7 @@ class ScreenTests(SynchronousTestCase):
         screen = lab_screen(plan, 0.5, True, "", "/x/control")
         for line in ("-s 127.9.1.1:15060", "tls 15061", "--control /x/control", "the folder stays"):
             self.assertIn(line, screen)
-        self.assertNotIn("MSRP", screen)
+        self.assertIn("MSRP 2855", screen)
         plan = Plan(Path("/x"), msrp_port=2855)
         self.assertIn("MSRP 2855", lab_screen(plan, 0.5, True, "", ""))
 

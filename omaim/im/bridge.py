@@ -1,0 +1,314 @@
+"""Two MSRP sessions that the server stands between: what comes by one leaves by the other.
+
+A short message is looked at before it goes on: features may refuse or change it, and it is
+recorded, durably, before its sender hears that it was taken. A long one passes while it comes;
+the slower side holds the faster one back, and nothing is kept but what is recorded.
+
+Spec: RFC 4975 §5.4, §7; OMA SIMPLE IM 1.0 (session mode through the IM Server)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.errors import PeerError, Unavailable
+from omaim.im.content import Content
+from omaim.msrp import CLOSED, Incoming, Outgoing, Report, Session, SessionUser
+
+WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
+WINDOW: Final = 524288  # octets that wait for one side before the other has to wait
+STOP: Final = 413
+
+_log = Logger()
+
+
+class Listener:
+    """What is done about messages that pass. All may be replaced.
+
+    Attributes:
+        ask: asked whether a message of a side may go on; returns it as it goes on. A
+            PeerError refuses it. ``None`` asks nobody.
+        keep: records a message of a side, durably when it returns. ``None`` records nothing.
+        most: octets of the longest message that ``keep`` gets; others are not recorded.
+        passed: told of each message of a side that went on, with its octets.
+    """
+
+    def __init__(self) -> None:
+        self.ask: Callable[[Side, Content, int], Awaitable[Content]] | None = None
+        self.keep: Callable[[Side, Incoming, Content], Awaitable[object]] | None = None
+        self.most = 0
+        self.passed: Callable[[Side, int], object] = _nothing
+
+
+class Side:
+    """One of the two sessions.
+
+    Attributes:
+        session: set by the owner before anything can come.
+        other: the opposite one.
+        user: for the session.
+        name: of who is there, for records.
+    """
+
+    __slots__ = ("bridge", "lock", "name", "other", "session", "user")
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.session: Session | None = None
+        self.other: Side = self
+        self.name = ""
+        self.lock = DeferredLock()  # messages of one side keep their order
+        self.user = SessionUser(
+            self._begins,
+            on_report=self._reported,
+            on_nickname=self._nickname,
+            on_closed=self._closed,
+        )
+
+    def _begins(self, session: Session, incoming: Incoming) -> None:
+        other = self.other.session
+        if other is None or other.state == CLOSED:
+            incoming.refuse(STOP, "the other side is gone")
+            return
+        if 0 <= incoming.size <= WHOLE:
+            _Short(self, incoming)
+        else:
+            _Long(self, incoming, session, other)
+
+    def _reported(self, session: Session, report: Report) -> None:
+        """A report about nothing that is under way any more is of no use to anybody."""
+
+    def _nickname(self, session: Session, name: str) -> int:
+        return 403  # RFC 7701 §7.1: this is no chat room
+
+    def _closed(self, session: Session, why: str) -> None:
+        self.bridge.lost(self, why)
+
+
+class Bridge:
+    """Both sessions of one medium.
+
+    Args:
+        listener: what is done about messages that pass.
+        on_lost: told when one session has ended, with its side and why.
+
+    Attributes:
+        near: the side of who calls.
+        far: the side of who is called.
+    """
+
+    __slots__ = ("_on_lost", "far", "listener", "near")
+
+    def __init__(self, listener: Listener, on_lost: Callable[[Side, str], object]) -> None:
+        self.listener = listener
+        self.near = Side(self)
+        self.far = Side(self)
+        self.near.other, self.far.other = self.far, self.near
+        self._on_lost = on_lost
+
+    def lost(self, side: Side, why: str) -> None:
+        """The session of a side is over."""
+        self._on_lost(side, why)
+
+
+class _Passing:
+    """One message: tells its sender what became of it on the other side."""
+
+    def __init__(self, side: Side, incoming: Incoming) -> None:
+        self.side = side
+        self.incoming = incoming
+        if incoming.success_report:
+            incoming.report_later()
+
+    def outgoing(self, content_type: str, body: bytes | None, size: int) -> Outgoing:
+        incoming = self.incoming
+        return Outgoing(
+            content_type,
+            body,
+            incoming.message_id,
+            size=size,
+            headers=incoming.headers,
+            success_report=incoming.success_report,
+            failure_report=incoming.failure_report,
+            on_end=self._ended,
+            on_report=self._reported,
+            on_drained=self._drained,
+        )
+
+    def _ended(self, status: int) -> None:
+        if status not in (0, 200):
+            self.incoming.report(status)
+
+    def _reported(self, report: Report) -> None:
+        self.incoming.report(report.status, report.comment, report.span)
+
+    def _drained(self) -> None:
+        """Only long messages wait."""
+
+
+class _Short(_Passing):
+    """A message that is whole before it goes on."""
+
+    def __init__(self, side: Side, incoming: Incoming) -> None:
+        super().__init__(side, incoming)
+        incoming.collect(WHOLE, self._whole)
+
+    def _whole(self, body: bytes) -> None:
+        listener, lock = self.side.bridge.listener, self.side.lock
+        if listener.ask is None and listener.keep is None and not lock.locked:
+            self._pass_on(Content(self.incoming.content_type, body))
+            return
+        self.incoming.hold()
+        lock.run(_coroutine, self._consider, body).addErrback(self._failed)
+
+    async def _consider(self, body: bytes) -> None:
+        listener, incoming = self.side.bridge.listener, self.incoming
+        content = Content(incoming.content_type, body)
+        if listener.ask is not None:
+            content = await listener.ask(self.side, content, len(body))
+        if listener.keep is not None and len(content.body) <= listener.most:
+            await listener.keep(self.side, incoming, content)
+        self._pass_on(content)
+        incoming.release(200)
+
+    def _pass_on(self, content: Content) -> None:
+        other = self.side.other.session
+        if other is None or other.state == CLOSED:
+            self.incoming.report(481, "the other side is gone")
+            return
+        other.send(self.outgoing(content.content_type, content.body, len(content.body)))
+        self.side.bridge.listener.passed(self.side, len(content.body))
+
+    def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, PeerError):
+            status = error.status if error.status in (400, 403, 413, 415) else 403
+            self.incoming.release(status, error.why)
+        elif isinstance(error, Unavailable):
+            _log.error("a message of a session was not taken: {why}", why=str(error))
+            self.incoming.release(STOP, "it cannot be recorded now")
+        else:
+            _log.failure("a message of a session was not served", failure)
+            self.incoming.release(STOP, "it could not be served")
+
+
+class _Long(_Passing):
+    """A message that goes on while it comes."""
+
+    def __init__(self, side: Side, incoming: Incoming, session: Session, other: Session) -> None:
+        super().__init__(side, incoming)
+        listener = side.bridge.listener
+        self._session = session
+        self._other = other
+        self._out = self.outgoing(incoming.content_type, None, incoming.size)
+        self._held: list[bytes] = []  # while it is asked whether the message may go on
+        self._asking = listener.ask is not None
+        self._whole: bool | None = None
+        self._kept: list[bytes] | None = None if listener.keep is None else []
+        self._size = 0
+        incoming.stream(self._data, self._end)
+        if self._asking:
+            session.pause()
+            side.lock.run(_coroutine, self._consider).addErrback(self._refused)
+        else:
+            other.send(self._out)
+
+    async def _consider(self) -> None:
+        listener, incoming = self.side.bridge.listener, self.incoming
+        assert listener.ask is not None
+        await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
+        self._asking = False
+        self._session.resume()
+        if self._other.state == CLOSED:
+            incoming.refuse(STOP, "the other side is gone")
+            return
+        self._other.send(self._out)
+        held, self._held = self._held, []
+        for data in held:
+            self._out.write(data)
+        if self._whole is not None:
+            self._conclude(self._whole)
+
+    def _refused(self, failure: Failure) -> None:
+        self._asking = False
+        self._session.resume()
+        self._held.clear()
+        error = failure.value
+        status, why = (403, error.why) if isinstance(error, PeerError) else (STOP, "")
+        if not isinstance(error, PeerError):
+            _log.failure("a message of a session was not served", failure)
+        if self._whole:
+            self.incoming.release(status, why)
+        else:
+            self.incoming.refuse(status, why)
+
+    def _data(self, offset: int, data: bytes) -> None:
+        self._size += len(data)
+        kept = self._kept
+        if kept is not None:
+            kept.append(data)
+            if self._size > self.side.bridge.listener.most:
+                self._kept = None
+        if self._asking:
+            self._held.append(data)
+            return
+        out = self._out
+        out.write(data)
+        if out.ended:
+            self.incoming.refuse(out.status or STOP)
+        elif out.pending > WINDOW:
+            self._session.pause()
+
+    def _drained(self) -> None:
+        if not self._asking:
+            self._session.resume()
+
+    def _end(self, complete: bool) -> None:
+        if not self._asking:
+            self._conclude(complete)
+            return
+        self._whole = complete
+        if complete:
+            self.incoming.hold()
+
+    def _conclude(self, complete: bool) -> None:
+        self._session.resume()
+        if not complete:
+            self._out.abort()
+            return
+        listener, kept = self.side.bridge.listener, self._kept
+        self._out.finish()
+        listener.passed(self.side, self._size)
+        if kept is None or listener.keep is None:
+            self.incoming.release(200)
+            return
+        self.incoming.hold()
+        content = Content(self.incoming.content_type, b"".join(kept))
+        self._kept = None
+        keeping = self.side.lock.run(_coroutine, self._keep, content)
+        keeping.addCallbacks(lambda _: self.incoming.release(200), self._not_kept)
+
+    async def _keep(self, content: Content) -> None:
+        keep = self.side.bridge.listener.keep
+        if keep is not None:
+            await keep(self.side, self.incoming, content)
+
+    def _not_kept(self, failure: Failure) -> None:
+        if failure.check(Unavailable):
+            _log.error("a message was not recorded: {why}", why=failure.getErrorMessage())
+        else:
+            _log.failure("a message was not recorded", failure)
+        self.incoming.release(STOP, "it cannot be recorded now")
+
+
+def _coroutine(act: Callable[..., Awaitable[None]], *args: object) -> Deferred[None]:
+    return Deferred.fromCoroutine(act(*args))  # type: ignore[arg-type]
+
+
+def _nothing(side: Side, octets: int) -> None:
+    """Nobody counts."""

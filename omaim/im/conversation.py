@@ -1,0 +1,255 @@
+"""One conversation between two that passes the server: from its beginning to its end.
+
+Spec: OMA SIMPLE IM 1.0 (session mode: policy, history, idle timer); RFC 5438, RFC 3994
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.errors import PeerError
+from omaim.im.bridge import Side
+from omaim.im.content import Content
+from omaim.im.coupling import Coupling
+from omaim.im.journal import Journal
+from omaim.im.media_plan import MediaPlan
+from omaim.im.participating import TERMINATING, Leg
+from omaim.im.policy import Refusal
+from omaim.im.recording import Recorder
+from omaim.msrp import Incoming
+from omaim.node.events import SessionEnded, SessionStarted
+from omaim.node.hooks import Deliver, Hooks, Refuse
+from omaim.node.questions import MayPost
+from omaim.roles.call import Call
+from omaim.roles.description import CallEnded, Description
+from omaim.roles.user_agent import UserAgent
+from omaim.sip.charging import charging_vector
+from omaim.sip.message import Request
+from omaim.timers import NEVER, Alarm
+
+LARGEST: Final = 1_048_576  # octets of a message that is recorded
+IDLE: Final = 'SIP;cause=200;text="nobody said anything"'
+LOST: Final = 'SIP;cause=503;text="the MSRP connection is lost"'
+
+_log = Logger()
+
+
+class Conversing:
+    """What the server knows of one conversation.
+
+    Args:
+        leg: whose side of it we serve.
+        callee: canonical address.
+        invite: the caller's INVITE.
+        now: seconds since the epoch.
+        on_over: told once when it has ended.
+    """
+
+    def __init__(
+        self,
+        leg: Leg,
+        callee: str,
+        invite: Request,
+        recorder: Recorder,
+        journal: Journal,
+        now: Callable[[], float],
+        on_over: Callable[[Conversing], object],
+        agent: UserAgent,
+    ) -> None:
+        self.leg = leg
+        self.callee = callee
+        self._subject = invite.first("Subject") or ""
+        self._icid = _icid(invite)
+        self._recorder = recorder
+        self._journal = journal
+        self._now = now
+        self._on_over = on_over
+        self._agent = agent
+        self._reference = ""
+        self._coupling: Coupling | None = None
+        self._plan: MediaPlan | None = None
+        self._hooks: Hooks | None = None
+        self._domain = ""
+        self._idle = 0.0
+        self._alarm = Alarm(self._woken)
+        self._heard_at = 0.0
+        self._begun_at = 0.0
+        self._messages = 0
+        self._octets = 0
+        self._over = False
+
+    async def begin(
+        self,
+        coupling: Coupling,
+        plan: MediaPlan | None,
+        hooks: Hooks,
+        domain: str,
+        idle: float,
+    ) -> None:
+        """The callee has accepted: write that down, durably, and look after what follows.
+
+        Raises:
+            Unavailable: a store cannot answer.
+        """
+        self._coupling, self._plan, self._hooks, self._domain = coupling, plan, hooks, domain
+        leg, now = self.leg, self._now()
+        self._begun_at = now
+        peer = leg.shown if leg.side == TERMINATING else self.callee
+        participants = (leg.shown, self.callee)
+        if plan is not None:
+            self._reference = await self._recorder.begin(
+                leg.user, peer, participants, self._subject, now
+            )
+            self._listen(plan, hooks)
+            coupling.near.on_offer = lambda offer: self._changed(True, offer)
+            coupling.far.on_offer = lambda offer: self._changed(False, offer)
+            plan.on_lost = lambda why: coupling.end(LOST)
+            if idle:
+                self._idle = idle
+                self._heard_at = self._agent.now()
+                self._alarm.deadline = self._heard_at + idle
+                self._agent.arm(self._alarm)
+        started = SessionStarted(
+            at=now,
+            entity=self._journal.entity,
+            icid=self._icid,
+            side=leg.side,
+            caller=leg.sender,
+            callee=self.callee,
+            subject=self._subject,
+            direct=plan is None,
+        )
+        await self._journal.append([started], leg.user)
+
+    def _listen(self, plan: MediaPlan, hooks: Hooks) -> None:
+        listener = plan.listener
+        listener.passed = self._passed
+        if hooks.wanted(MayPost):
+            listener.ask = self._ask
+        if self._reference:
+            listener.keep, listener.most = self._keep, LARGEST
+
+    async def _ask(self, side: Side, content: Content, size: int) -> Content:
+        """Let features decide about a message that the served user says or hears.
+
+        Raises:
+            Refusal: one of them does not want it.
+        """
+        assert self._hooks is not None
+        speaker, hearer = self._parties(side)
+        if content.is_report or content.is_composing:
+            return content
+        opinion = await self._hooks.ask(
+            MayPost(
+                domain=self._domain,
+                side="terminating" if self.leg.side == TERMINATING else "originating",
+                sender=speaker,
+                recipients=(hearer,),
+                content_type=content.inner.media_type,
+                text=content.text,
+                size=len(content.inner.content) or size,
+            )
+        )
+        if isinstance(opinion, Refuse):
+            raise Refusal(opinion.reason, 403)
+        if isinstance(opinion, Deliver) and content.body and opinion.text != content.text:
+            return content.with_text(opinion.text)
+        return content
+
+    async def _keep(self, side: Side, incoming: Incoming, content: Content) -> None:
+        speaker, hearer = self._parties(side)
+        await self._recorder.message(
+            self.leg.user,
+            self._reference,
+            speaker,
+            hearer,
+            content.content_type,
+            content.body,
+            incoming.message_id,
+        )
+
+    def _parties(self, side: Side) -> tuple[str, str]:
+        """Return who speaks and who hears what comes by a side."""
+        caller, callee = self.leg.shown, self.callee
+        return (caller, callee) if side is side.bridge.near else (callee, caller)
+
+    def _passed(self, side: Side, octets: int) -> None:
+        self._messages += 1
+        self._octets += octets
+        self._heard_at = self._agent.now()
+
+    async def _changed(self, near: bool, offer: Description) -> Description:
+        """A party changes the session."""
+        assert self._coupling is not None
+        assert self._plan is not None
+        other: Call = self._coupling.far if near else self._coupling.near
+
+        async def reinvite(onward: Description) -> Description:
+            try:
+                return await other.reinvite(onward.body, onward.content_type, wait=False)
+            except CallEnded as ended:
+                raise PeerError("the other party is gone", 487) from ended
+
+        if not offer.body:
+            raise PeerError("an offer is needed", 488)
+        return await self._plan.changed(near, offer, reinvite)
+
+    # The end
+
+    def end(self, reason: str) -> Deferred[Any]:
+        """End both calls; fires when the parties know."""
+        return succeed(None) if self._coupling is None else self._coupling.end(reason)
+
+    def ended(self, reason: str) -> None:
+        """Both calls are over, or nothing came of them."""
+        if self._over:
+            return
+        self._over = True
+        self._alarm.deadline = NEVER
+        if self._plan is not None:
+            self._plan.close("the conversation is over")
+        self._on_over(self)
+        if self._begun_at:
+            Deferred.fromCoroutine(self._write_end(reason)).addErrback(_not_written)
+
+    async def _write_end(self, reason: str) -> None:
+        leg, now = self.leg, self._now()
+        if self._reference:
+            await self._recorder.end(leg.user, self._reference, now)
+        ended = SessionEnded(
+            at=now,
+            entity=self._journal.entity,
+            icid=self._icid,
+            side=leg.side,
+            caller=leg.sender,
+            callee=self.callee,
+            seconds=now - self._begun_at,
+            messages=self._messages,
+            octets=self._octets,
+            why=reason,
+        )
+        await self._journal.append([ended], leg.user)
+
+    def _woken(self, now: float) -> None:
+        if now >= self._heard_at + self._idle:
+            self.end(IDLE)
+            return
+        self._alarm.deadline = self._heard_at + self._idle
+        self._agent.arm(self._alarm)
+
+
+def _icid(request: Request) -> str:
+    try:
+        vector = charging_vector(request)
+    except PeerError:
+        return ""
+    return "" if vector is None else vector.icid
+
+
+def _not_written(failure: Failure) -> None:
+    _log.error("the end of a conversation is not recorded: {why}", why=failure.getErrorMessage())

@@ -1,0 +1,91 @@
+"""Two calls that are one conversation: what one party does, the other hears.
+
+Spec: RFC 3261 §6 (back-to-back user agent), §14, §15; RFC 7092 §3.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.errors import PeerError
+from omaim.roles.call import Call
+from omaim.roles.description import CallEnded, CallFailed, Description
+
+OVER: Final = "SIP;cause=200"
+
+_log = Logger()
+
+Offered = Callable[[Description], Awaitable[Description]]
+
+
+class Coupling:
+    """Both calls of a conversation that passes the server.
+
+    Args:
+        near: of who calls; it may still be early.
+        far: of who is called.
+        on_over: told once when it has ended, with why.
+
+    Attributes:
+        over: it has ended.
+    """
+
+    def __init__(self, near: Call, far: Call, on_over: Callable[[str], object]) -> None:
+        self.near = near
+        self.far = far
+        self.over = False
+        self._on_over = on_over
+        near.on_bye = lambda reason: self._ended(far, reason)
+        far.on_bye = lambda reason: self._ended(near, reason)
+        near.context = far.context = self
+
+    def other(self, call: Call) -> Call:
+        """Return the opposite call."""
+        return self.far if call is self.near else self.near
+
+    def relay_offers(self) -> None:
+        """Let offers of either party go to the other one unread, and the answers back."""
+        self.near.on_offer = lambda offer: self._relayed(self.far, offer)
+        self.far.on_offer = lambda offer: self._relayed(self.near, offer)
+
+    async def _relayed(self, other: Call, offer: Description) -> Description:
+        try:
+            return await other.reinvite(offer.body, offer.content_type, wait=False)
+        except CallEnded as ended:
+            raise PeerError("the other party is gone", 487) from ended
+
+    def end(self, reason: str) -> Deferred[Any]:
+        """End both calls; the parties get this Reason. Fires when they know."""
+        if self.over:
+            return succeed(None)
+        self._conclude(reason)
+        return DeferredList([hang_up(call, reason) for call in (self.near, self.far)])
+
+    def _ended(self, other: Call, reason: str) -> None:
+        if self.over:
+            return
+        self._conclude(reason)
+        hang_up(other, reason)
+
+    def _conclude(self, reason: str) -> None:
+        self.over = True
+        self.near.on_bye = self.far.on_bye = None
+        self._on_over(reason)
+
+
+def hang_up(call: Call, reason: str = "") -> Deferred[None]:
+    """End a call, whatever its party says; fires when it has answered."""
+    if call.over or call.early:
+        return succeed(None)
+    headers = [("Reason", reason)] if reason else []
+    return Deferred.fromCoroutine(call.bye(headers)).addErrback(_not_ended)
+
+
+def _not_ended(failure: Failure) -> None:
+    if not failure.check(CallEnded, CallFailed):
+        _log.failure("a call was not ended", failure)
