@@ -398,7 +398,8 @@ class MsrpEndpoint:
     def _unfound(self, failure: Failure, connection: MsrpConnection) -> None:
         if not failure.check(OmaimError):
             _log.failure("{name}: a host could not be looked up", failure, name=self.name)
-        connection.closed(failure.getErrorMessage())
+        # In the next turn: whoever wants the connection has not said so yet.
+        self._clock.callLater(0, connection.closed, failure.getErrorMessage())
 
     def _try(self, connection: MsrpConnection, targets: list[Target]) -> None:
         """Connect to the first of ``targets``, and to the next one if that fails (§6.2)."""
