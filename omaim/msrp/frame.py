@@ -362,6 +362,17 @@ class Report:
         return f"<Report {self.message_id} {self.status} {self.span}>"
 
 
+def phrase(status: int, comment: str) -> bytes:
+    """Return the comment for a status line or a Status field: the usual one for "".
+
+    Line ends, which cannot stand there, become spaces.
+    """
+    said = (comment or COMMENTS.get(status, "")).encode("utf-8", "replace")
+    if b"\r" in said or b"\n" in said:
+        said = said.replace(b"\r", b" ").replace(b"\n", b" ")
+    return said
+
+
 def write_response(
     transaction: bytes, status: int, comment: str, to: bytes, own: bytes, more: bytes = b""
 ) -> bytes:
@@ -375,7 +386,7 @@ def write_response(
 
     Spec: RFC 4975 §7.2
     """
-    said = (comment or COMMENTS.get(status, "")).encode("utf-8")
+    said = phrase(status, comment)
     code = b"%d %b" % (status, said) if said else b"%d" % status
     return b"MSRP %b %b\r\nTo-Path: %b\r\nFrom-Path: %b\r\n%b-------%b$\r\n" % (
         transaction,

@@ -13,7 +13,6 @@ from omaim.msrp.accepting import Accepting
 from omaim.msrp.assembling import Patchwork
 from omaim.msrp.frame import (
     ABORTED,
-    COMMENTS,
     LAST,
     MORE,
     NO,
@@ -22,6 +21,7 @@ from omaim.msrp.frame import (
     ByteRange,
     Head,
     is_ident,
+    phrase,
     write_response,
 )
 from omaim.msrp.means import Means
@@ -542,6 +542,9 @@ class Inbox:
         offset = chunk.offset
         chunk.offset = offset + len(data)
         if incoming is not None and data:
+            accepting = self.accepting
+            if accepting is not None and 0 < accepting.max_size < chunk.offset:
+                incoming.refuse(STOP)
             incoming.put(offset, data)
 
     def end(self, chunk: Chunk, flag: int) -> None:
@@ -617,7 +620,7 @@ class Inbox:
         if turns is None:
             return
         transaction = self.means.transaction()
-        said = (comment or COMMENTS.get(status, "")).encode("utf-8")
+        said = phrase(status, comment)
         turns.control(
             b"MSRP %b REPORT\r\nTo-Path: %b\r\nFrom-Path: %b\r\nMessage-ID: %b\r\n"
             b"Byte-Range: %b\r\nStatus: 000 %d%b\r\n-------%b$\r\n"

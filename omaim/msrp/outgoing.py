@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omaim.msrp.sending import Turns
 
 PIECE: Final = 65536  # octets given to the connection at a time
-REMEMBERED: Final = 256  # finished messages of one session that may still be reported on
+REMEMBERED: Final = 64  # finished messages of one session that still take their reports
 
 GONE: Final = 481  # what became of messages when their session ended
 
@@ -365,7 +365,8 @@ class Outbox:
     def ended(self, outgoing: Outgoing) -> None:
         """``outgoing`` is done with; it may be reported on for some time yet."""
         self.pending -= outgoing.pending
-        if self._unfinished.pop(outgoing.message_id, None) is not None:
+        known = self._unfinished.pop(outgoing.message_id, None) is not None
+        if known and wants_reports(outgoing):
             finished = self._finished
             if len(finished) >= REMEMBERED:
                 del finished[next(iter(finished))]
@@ -378,6 +379,10 @@ class Outbox:
         """Return the message with this Message-ID, if it is remembered."""
         found = self._unfinished.get(message_id)
         return self._finished.get(message_id) if found is None else found
+
+    def forget(self, message_id: str) -> None:
+        """No more reports are expected for a finished message."""
+        self._finished.pop(message_id, None)
 
     def close(self) -> None:
         """End all that is not finished: the session is gone."""

@@ -252,6 +252,8 @@ class Session:
         if leave is not None:
             leave(self)
         self._inbox.close()
+        if self._on_vouched is not None:
+            self.vouch(True)  # what waits is for nobody, and keeps others waiting
         self.user.on_closed(self, why)
 
     def lost(self, why: str) -> None:
@@ -332,6 +334,8 @@ class Session:
         report = Report(name, status.code, status.comment, span)
         outgoing = self._outbox.find(name)
         if outgoing is not None and wants_reports(outgoing):
+            if span is not None and span.start == 1 and span.end == outgoing.size:
+                self._outbox.forget(name)
             outgoing.on_report(report)
         else:
             self.user.on_report(self, report)

@@ -196,6 +196,9 @@ class MsrpEndpoint:
         its own always connects to the first of them (RFC 6135 §4.5). Success is told by
         ``on_open``, failure by ``on_closed``, perhaps before this returns.
 
+        Calling it again is of use for a passive session that was reached before the peer's SDP
+        was known. A peer whose path changes in a later SDP needs a new session.
+
         Args:
             remote_path: what the peer's SDP says in ``a=path``.
             active: whether we are the active side.

@@ -180,6 +180,16 @@ class OpeningTests(Case):
         other.vouch(True)
         world.carry()
         self.assertEqual((bob.bodies, world.far.paused), ([b"hello", b"more"], False))
+        other = world.far.session(bob)
+        other.vouched = False
+        two = world.near.session(User())
+        two.lead_to(other.path)
+        world.near.channel.bind(two, True)
+        world.carry()
+        self.assertTrue(world.far.paused)
+        other.close()
+        world.carry()
+        self.assertEqual((two.state, world.far.paused), (CLOSED, False))
 
 
 class ReportTests(Case):
@@ -381,6 +391,10 @@ class AnswerTests(Case):
             world.carry()
         self.assertEqual(statuses, [200, 200, 200, 415, 415, 413])
         self.assertEqual(len(bob.bodies), 3)
+        stream = one.send(Outgoing("text/plain", on_end=statuses.append))
+        stream.write(b"x" * 2100)
+        world.carry()
+        self.assertEqual((statuses[-1], len(bob.bodies)), (413, 3))
 
     def test_duplicates(self) -> None:
         """A message that came before is acknowledged and not shown again (RFC 4975 §5.4)."""
@@ -411,7 +425,7 @@ class AnswerTests(Case):
         self.world.carry()
         self.assertEqual((self.statuses, self.alice.reports), ([], []))
         held[0].release()
-        held[1].release(403, "full")
+        held[1].release(403, "full\r\nX: y")
         held[1].release()
         self.world.carry()
         self.assertEqual((self.statuses, len(self.alice.reports)), ([200, 403], 1))
