@@ -82,6 +82,10 @@ class RoomFloor:
         return self._rules.keep
 
     @property
+    def hold(self) -> int:
+        return self._rules.hold
+
+    @property
     def is_asked(self) -> bool:
         return self.asks is not None
 

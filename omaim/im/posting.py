@@ -59,6 +59,10 @@ class Floor(Protocol):
         """Octets of a message that are kept to be shown again."""
 
     @property
+    def hold(self) -> int:
+        """Octets of a message of unknown size that are waited for."""
+
+    @property
     def is_asked(self) -> bool:
         """Whether service features want to be asked."""
 
@@ -138,6 +142,7 @@ class Post:
         self._grown = 0  # octets by which a head of our own is longer
         self._out: Copies | None = None
         self._sent = 0
+        self._needs = 0  # octets that are waited for before anything is decided
         self._targets: list[Member] = []
         self._limit = -1  # octets that all recipients take, -1 without a limit
         self._kind = content_type.partition(";")[0].strip(" \t").lower()
@@ -295,7 +300,7 @@ class Post:
         """Go on with what is held, if that is possible now."""
         if self.state == HEAD:
             self._read_head(now)
-        if self.state == COLLECTING and (self.complete or self._holds > LOOK):
+        if self.state == COLLECTING and (self.complete or self._holds > self._needs):
             self._ask(now)
         if HEAD < self.state < FLOWING and self._holds > LOOK:
             self._floor.advance(self.member, now)
@@ -319,13 +324,8 @@ class Post:
             self.refuse(error, now)
             return
         self._floor.headed(self)
-        if self._must_be_whole:
-            self.state = COLLECTING
-        elif self._floor.is_asked:
-            self._ask(now)
-        else:
-            self.state = READY
-            self._floor.advance(self.member, now)
+        self._needs = self._wanted_first()
+        self.state = COLLECTING
 
     def _conceal(self, rest: bytes) -> None:
         """Let an anonymous sender stay that."""
@@ -335,11 +335,17 @@ class Post:
             self._replace(cpim.to_bytes() + rest)
             self._grown += self._holds - before
 
-    @property
-    def _must_be_whole(self) -> bool:
+    def _wanted_first(self) -> int:
+        """Return how many octets have to be there, unless it is complete, before it goes on.
+
+        A small message of unknown size is waited for: with its size known it goes out to all in
+        one piece, which costs far less.
+        """
         if self.is_report and self.member.person.hidden:
-            return True
-        return self._floor.is_asked and self.media_type.startswith("text/")
+            return LOOK
+        if self._floor.is_asked and self.media_type.startswith("text/"):
+            return LOOK
+        return self._floor.hold if self.size < 0 else -1
 
     def _ask(self, now: float) -> None:
         """All is there that is needed to decide."""

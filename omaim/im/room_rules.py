@@ -85,6 +85,7 @@ class Rules:
     wrapped: tuple[str, ...] = ("*",)  # content types that may be said
     max_size: int = 0
     patience: float = 540.0  # until a message that does not go on is given up (RFC 7701 §6.1)
+    hold: int = 2048  # of a message of unknown size that are waited for before it goes on
     under_way: int = 32  # messages of one session at a time
 
     congestion: str = PAUSE

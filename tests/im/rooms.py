@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from omaim.bodies.cpim import Cpim
 from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, Output, Room
 from omaim.im.offers import Offers
@@ -64,18 +66,27 @@ class Device:
 
 
 class Fan(Copies):
-    """The copies of one message."""
+    """The copies of one message.
+
+    Attributes:
+        there: who was in the room when it began.
+        data: its octets.
+    """
 
     def __init__(self, hall: Hall, members: Sequence[Member], size: int) -> None:
         self._hall = hall
+        self.there = hall.room.members
+        self.data = b""
         self.copies = {one: Copy(size) for one in members}
         for member, copy in self.copies.items():
             assert member.present
             device(member).got.append(copy)
 
     def write(self, data: bytes) -> None:
+        self.data += data
         for member, copy in self.copies.items():
             if copy.state == "open":
+                assert member.present, "still open for somebody who has gone"
                 copy.data += data
                 link = device(member)
                 if link.stuck:
@@ -94,8 +105,9 @@ class Fan(Copies):
             copy.state = "dropped"
 
     def _end(self, state: str) -> None:
-        for copy in self.copies.values():
+        for member, copy in self.copies.items():
             if copy.state == "open":
+                assert member.present, "still open for somebody who has gone"
                 if state == "done" and copy.size >= 0:
                     assert len(copy.data) == copy.size, (len(copy.data), copy.size)
                 copy.state = state
@@ -122,6 +134,7 @@ class Hall:
         rights: dict[str, Rights] | None = None,
         others: Rights = ALL,
         invitees: Sequence[str] = (),
+        hold: int = 0,
         **more: Any,
     ) -> None:
         self.now = 1000.0
@@ -133,7 +146,7 @@ class Hall:
         self.ids = 0
         self.room = Room(
             ROOM,
-            rules or Rules(notices=False),
+            attrs.evolve(rules or Rules(notices=False), hold=hold),
             lambda uris, hidden: self.rights.get(uris[0], self.others),
             self._open,
             entity="im",

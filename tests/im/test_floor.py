@@ -236,6 +236,20 @@ class FlowTests(Floors):
         post.end(True, 0)
         self.assertEqual((device(self.bob).got[0].state, post.status), ("done", 200))
 
+    def test_hold(self) -> None:
+        """A small message of unknown size goes out in one piece; a larger one at once (§6.1)."""
+        self.hall = Hall(hold=2048)
+        self.alice, self.bob = self.hall.join(ALICE), self.hall.join(BOB)
+        post = self.hall.begin(self.alice)
+        post.feed(cpim(ALICE, ROOM), 0)
+        post.feed(b"more", 0)
+        self.assertEqual(self.hall.fans, [])
+        post.end(True, 0)
+        (copy,) = device(self.bob).got
+        self.assertEqual((copy.size, copy.state), (len(copy.data), "done"))
+        self.hall.begin(self.alice).feed(cpim(ALICE, ROOM, "x" * 2048), 0)
+        self.assertEqual([one.size for one in device(self.bob).got[1:]], [-1])
+
     @given(st.lists(st.integers(0, 40), max_size=12), st.booleans())
     def test_any_split(self, cuts: list[int], announced: bool) -> None:
         """However the octets come, the same octets go out (§6.1, §9.5)."""

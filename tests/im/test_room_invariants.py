@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,10 +21,10 @@ from omaim.im.chatroom import Invitee
 from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
 from omaim.im.posting import OVER, Post
-from omaim.im.room_people import Member
+from omaim.im.room_people import Member, Person
 from omaim.im.room_rules import DROP, PAUSE, Rules
 from omaim.im.roster import RosterWatch
-from tests.im.rooms import AWARE, ROOM, Hall, cpim, device
+from tests.im.rooms import AWARE, ROOM, Fan, Hall, cpim, device
 from tests.im.test_roster import Mirror
 
 PEOPLE = [f"sip:person{number}@north.example" for number in range(4)]
@@ -33,21 +35,35 @@ index = st.integers(0, 30)
 
 
 class Talk:
-    """A message, and who has to get it."""
+    """A message, and the person whom it is for, if it is private."""
 
-    def __init__(self, number: int, post: Post, member: Member, to: set[Member]) -> None:
+    def __init__(self, number: int, post: Post, member: Member, to: Person | None) -> None:
         self.number = number
         self.post = post
         self.member = member
         self.to = to
-        self.text = f"#{number}#"
+
+    def expected(self, there: Iterable[Member]) -> set[Member]:
+        """Return who of those in the room has to get it."""
+        able = {one for one in there if one.offers is AWARE}
+        if self.to is not None:
+            return {one for one in able if one.person is self.to}
+        return {one for one in able if one.person is not self.member.person}
+
+
+def number_in(data: bytes) -> int:
+    """Return which message this is."""
+    return int(data.split(b"#")[1])
 
 
 class RoomMachine(RuleBasedStateMachine):
     @initialize(
-        congestion=st.sampled_from([PAUSE, DROP]), replay=st.integers(0, 3), asked=st.booleans()
+        congestion=st.sampled_from([PAUSE, DROP]),
+        replay=st.integers(0, 3),
+        asked=st.booleans(),
+        hold=st.sampled_from([0, 150]),
     )
-    def start(self, congestion: str, replay: int, asked: bool) -> None:
+    def start(self, congestion: str, replay: int, asked: bool, hold: int) -> None:
         rules = Rules(
             most=MOST,
             devices=DEVICES,
@@ -63,7 +79,7 @@ class RoomMachine(RuleBasedStateMachine):
             ends_with_key=False,
             quarantine=0.0,
         )
-        self.hall = Hall(rules, initiator="sip:nobody@north.example")
+        self.hall = Hall(rules, hold=hold, initiator="sip:nobody@north.example")
         self.asked: list[Post] = []
         if asked:
             self.hall.room.asks = self.asked.append
@@ -71,8 +87,6 @@ class RoomMachine(RuleBasedStateMachine):
         self.talks: list[Talk] = []
         self.open: list[Talk] = []
         self.watches: list[tuple[RosterWatch, Mirror, list[str]]] = []
-        self.replay = replay
-        self.is_asked = asked
         self.names: dict[Member, str] = {}
         self.join(0, False, 0)
         self.watch()
@@ -151,17 +165,6 @@ class RoomMachine(RuleBasedStateMachine):
 
     # What is said
 
-    def recipients(self, member: Member, to: Member | None) -> set[Member]:
-        if to is not None:
-            found = [one for one in to.person.members if one.offers is AWARE]
-        else:
-            found = [
-                one
-                for one in self.present
-                if one.person is not member.person and one.offers is AWARE
-            ]
-        return set(found)
-
     @rule(number=index, whom=index, private=st.booleans(), whole=st.booleans(), size=index)
     def speak(self, number: int, whom: int, private: bool, whole: bool, size: int) -> None:
         member = self.one(number)
@@ -171,15 +174,15 @@ class RoomMachine(RuleBasedStateMachine):
         talk_number = len(self.talks)
         text = f"#{talk_number}#" + "x" * size
         address = ROOM if to is None else to.person.shown
-        expected = self.recipients(member, to)
         data = cpim(member.person.shown, address, text)
         post = self.hall.begin(member, len(data) if whole else -1)
-        talk = Talk(talk_number, post, member, expected)
+        talk = Talk(talk_number, post, member, None if to is None else to.person)
+        able = not private or bool(talk.expected(self.present))
         self.talks.append(talk)
         post.feed(data, self.hall.now)
         if whole:
             post.end(True, self.hall.now)
-        if to is not None and not expected:
+        if not able:
             assert post.status == 428, post.status
             return
         if post.state != OVER:
@@ -304,38 +307,25 @@ class RoomMachine(RuleBasedStateMachine):
             assert post.state == OVER, post.state
             assert self.hall.settled.count(post) == 1
 
-    def texts(self, member: Member) -> list[tuple[str, str]]:
-        """Return the numbers of the messages a session got, with what became of each."""
-        found = []
-        for copy in device(member).got:
-            _, sign, rest = copy.data.partition(b"#")
-            number = rest.partition(b"#")[0].decode() if sign else ""
-            found.append((number, copy.state))
-        return found
-
     def nobody_twice_nobody_missing(self) -> None:
+        first: dict[int, Fan] = {}  # what follows with the same number is shown again
+        for fan in self.hall.fans:
+            first.setdefault(number_in(fan.data), fan)
+        for talk in self.talks:
+            fan = first.get(talk.number)
+            assert (fan is not None) or talk.post.status != 200
+            if fan is not None:
+                assert set(fan.copies) == talk.expected(fan.there)
+                for member, copy in fan.copies.items():
+                    if member.present:
+                        assert copy.state == ("done" if talk.post.status == 200 else "aborted")
         for member in self.members:
-            got = self.texts(member)
-            numbers = [one for one, _ in got]
+            numbers = [number_in(one.data) for one in device(member).got]
             assert len(set(numbers)) == len(numbers), "twice"
-            for talk in self.talks:
-                state = dict(got).get(str(talk.number))
-                post = talk.post
-                if state == "done":
-                    assert post.status == 200
-                    assert member in talk.to or self.replay
-                if post.status == 200 and member in talk.to and member.present:
-                    assert state == "done", (state, talk.number)
-                if post.status == 200 and state is not None and member.present:
-                    assert state == "done"
-                if not self.replay and member not in talk.to:
-                    assert state is None, "not for this one"
-                if state is None and member in talk.to and post.status == 200:
-                    assert self.is_asked or not member.present
 
     def order_is_kept(self) -> None:
         for member in self.members:
-            got = [int(one) for one, _ in self.texts(member)]
+            got = [number_in(one.data) for one in device(member).got]
             for speaker in self.members:
                 theirs = [one for one in got if self.talks[one].member is speaker]
                 assert theirs == sorted(theirs), theirs
@@ -355,6 +345,9 @@ class RoomMachine(RuleBasedStateMachine):
                 mirror.hear(report)
                 texts.append(repr(report))
             roster = self.hall.room.roster
+            if roster.is_over:
+                assert mirror.state == "deleted"
+                continue
             assert set(mirror.users.values()) == set(roster.users())
             assert mirror.count == self.hall.room.count
             shown = {one.entity for one in roster.users() if one.is_connected}

@@ -20,10 +20,12 @@ class Mirror:
         self.version = 0
         self.users: dict[str, RosterUser] = {}
         self.count = 0
+        self.state = ""
 
     def hear(self, report: RosterReport) -> None:
         assert report.version == self.version + 1, "a gap"
         self.version = report.version
+        self.state = report.state
         if report.state == "full":
             self.users = {}
         for entity in report.gone:
