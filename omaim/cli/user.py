@@ -34,8 +34,11 @@ def command(context: click.Context, control: str | None, config: str | None) -> 
     context.obj = sockets(control, config)
 
 
-def sockets(control: str | None, config: str | None) -> dict[str, str]:
+def sockets(control: str | None, config: str | None, kind: str = "core") -> dict[str, str]:
     """Return the sockets to ask, by the domain that is behind each; "" is for any.
+
+    Args:
+        kind: of the entities that are to be told.
 
     Raises:
         UsageError: the topology file names none.
@@ -43,28 +46,28 @@ def sockets(control: str | None, config: str | None) -> dict[str, str]:
     if control:
         return {"": control}
     if config:
-        found = _sockets_in(read_file(config))
+        found = _sockets_in(read_file(config), kind)
         if not found:
-            raise UsageError(f'{config} gives no core a control socket: add control = "PATH"')
+            raise UsageError(f'{config} gives no {kind} a control socket: add control = "PATH"')
         return found
     return {"": os.environ.get("OMAIM_CONTROL") or control_path()}
 
 
-def _sockets_in(contents: Mapping[str, Any]) -> dict[str, str]:
+def _sockets_in(contents: Mapping[str, Any], kind: str) -> dict[str, str]:
     shared = contents.get("node", {}).get("control", "")
     return {
         entity.get("domain", ""): entity.get("node", {}).get("control", shared)
         for entity in contents.get("entities", {}).values()
-        if entity.get("kind") == "core" and entity.get("node", {}).get("control", shared)
+        if entity.get("kind") == kind and entity.get("node", {}).get("control", shared)
     }
 
 
 def tell(known: dict[str, str], name: str, aor: str, **values: Any) -> Any:
-    """Put a command about one user to the process that is responsible."""
+    """Put a command about one user or group to the process that is responsible."""
     domain = aor.rpartition("@")[2].lower()
     path = known.get(domain) or known.get("")
     if path is None:
-        raise UsageError(f"no core of {domain} is known; there are: {', '.join(known)}")
+        raise UsageError(f"nothing of {domain} is known; there are: {', '.join(known)}")
     return ask(path, name, aor=aor if ":" in aor else f"sip:{aor}", **values)
 
 

@@ -12,7 +12,7 @@ from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, Output, Room
 from omaim.im.offers import Offers
 from omaim.im.posting import Post
 from omaim.im.room_people import DIALED_IN, Applicant, Copies, Member
-from omaim.im.room_rules import NONE, OWNER, Rights, Rules
+from omaim.im.room_rules import OWNER, Rights, Rules
 from omaim.node.events import RoomEvent
 
 ROOM = "sip:room@chat.example"
@@ -21,7 +21,7 @@ BOB = "sip:bob@north.example"
 CAROL = "sip:carol@south.example"
 DAVE = "sip:dave@south.example"
 AWARE = Offers(chatroom=frozenset({"nickname", "private-messages"}))
-ALL = Rights(**{**{name: True for name in Rights.__slots__ if name != "__weakref__"}, "key": False})
+ALL = OWNER
 
 
 class Copy:
@@ -235,6 +235,3 @@ def device(member: Member) -> Device:
     link = member.link
     assert isinstance(link, Device)
     return link
-
-
-__all__ = ["NONE", "OWNER"]

@@ -12,7 +12,8 @@ from omaim.im.nicknames import LONGEST, BadNickname, Nicknames, comparable, enfo
 
 class ProfileTests(SynchronousTestCase):
     def status(self, text: str) -> int:
-        return self.assertRaises(BadNickname, enforced, text).status
+        error: BadNickname = self.assertRaises(BadNickname, enforced, text)
+        return error.status
 
     def test_shown(self) -> None:
         """Case is kept, spaces become one, compatibility characters ordinary (RFC 8266 §2.3)."""
@@ -69,7 +70,9 @@ class NicknamesTests(SynchronousTestCase):
         self.names = Nicknames(quarantine=10.0, reserved=("Admin",))
 
     def refused(self, owner: str, device: object, text: str, now: float = 0.0) -> int:
-        error = self.assertRaises(BadNickname, self.names.reserve, owner, device, text, now)
+        error: BadNickname = self.assertRaises(
+            BadNickname, self.names.reserve, owner, device, text, now
+        )
         return error.status
 
     def test_unique(self) -> None:

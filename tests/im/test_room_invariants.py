@@ -312,11 +312,11 @@ class RoomMachine(RuleBasedStateMachine):
         for fan in self.hall.fans:
             first.setdefault(number_in(fan.data), fan)
         for talk in self.talks:
-            fan = first.get(talk.number)
-            assert (fan is not None) or talk.post.status != 200
-            if fan is not None:
-                assert set(fan.copies) == talk.expected(fan.there)
-                for member, copy in fan.copies.items():
+            began = first.get(talk.number)
+            assert (began is not None) or talk.post.status != 200
+            if began is not None:
+                assert set(began.copies) == talk.expected(began.there)
+                for member, copy in began.copies.items():
                     if member.present:
                         assert copy.state == ("done" if talk.post.status == 200 else "aborted")
         for member in self.members:
