@@ -15,6 +15,7 @@ from omaim.errors import OmaimError
 COMMANDS: Final = {
     "client": "Chat from this terminal.",
     "conformance": "Play every scenario and write down what that shows.",
+    "group": "Look after the groups of a running IM Server.",
     "lab": "Run a whole network of two domains, to play with.",
     "ladder": "Show a recorded trace as a ladder.",
     "say": "Send one message and wait for its delivery report.",

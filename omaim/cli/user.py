@@ -62,7 +62,7 @@ def _sockets_in(contents: Mapping[str, Any], kind: str) -> dict[str, str]:
     }
 
 
-def tell(known: dict[str, str], name: str, aor: str, **values: Any) -> Any:
+def tell(known: dict[str, str], name: str, aor: str, /, **values: Any) -> Any:
     """Put a command about one user or group to the process that is responsible."""
     domain = aor.rpartition("@")[2].lower()
     path = known.get(domain) or known.get("")

@@ -19,6 +19,17 @@ from typing import Final
 
 import attrs
 
+from omaim.bodies.conference_info import (
+    BOOTED,
+    CONNECTED,
+    DEPARTED,
+    DIALED_OUT,
+    DIALING_OUT,
+    DISCONNECTED,
+    Endpoint,
+    Event,
+    User,
+)
 from omaim.bodies.cpim import Address, Cpim
 from omaim.bodies.mime import Part
 from omaim.bodies.moments import write_moment
@@ -29,7 +40,7 @@ from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
 from omaim.im.posting import OK, Post
 from omaim.im.replay import Replay
-from omaim.im.room_people import DIALED_OUT, Applicant, Member, OpenCopies, Person
+from omaim.im.room_people import Applicant, Member, OpenCopies, Person
 from omaim.im.room_rules import (
     GUEST,
     NOT_A_MEMBER,
@@ -40,17 +51,7 @@ from omaim.im.room_rules import (
     combined,
     refuse_if_full,
 )
-from omaim.im.roster import (
-    BOOTED,
-    CONNECTED,
-    DEPARTED,
-    DIALING_OUT,
-    DISCONNECTED,
-    Roster,
-    RosterDevice,
-    RosterUser,
-    RosterWatch,
-)
+from omaim.im.roster import Roster, RosterWatch
 from omaim.node.events import (
     NicknameChanged,
     RoomEnded,
@@ -342,7 +343,7 @@ class Room:
         if self.rules.notices and not member.offers.is_aware:
             text = "This is a chat room: what you write goes to all who are in it."
             if person.rights.see:
-                names = [one.nickname or one.display or one.entity for one in self.roster.users()]
+                names = [one.nickname or one.text or one.entity for one in self.roster.users()]
                 more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
                 text += f" Here are: {', '.join(names[:SHOWN])}{more}."
             self.tell(text, now, [member])
@@ -458,8 +459,8 @@ class Room:
             self._pending[one.uri] = one
             self._lingering.pop(one.uri, None)
             if not one.hidden:
-                device = RosterDevice(f"{one.uri};device=0", DIALING_OUT, DIALED_OUT)
-                self.roster.put(RosterUser(one.uri, devices=(device,)))
+                device = Endpoint(f"{one.uri};device=0", DIALING_OUT, joining_method=DIALED_OUT)
+                self.roster.put(User(one.uri, endpoints=(device,)))
             asked.append(one)
             self._out.append(Invite(one))
             self._fact(RoomInvited(at=now, entity=self.entity, room=self.uri, user=one.uri, by=by))
@@ -474,14 +475,14 @@ class Room:
         if invitee is None or self.is_over:
             return
         if not invitee.hidden and self.roster.get(uri) is not None:
-            device = RosterDevice(
+            device = Endpoint(
                 f"{uri};device=0",
                 DISCONNECTED,
-                DIALED_OUT,
+                joining_method=DIALED_OUT,
                 disconnection_method=how,
-                disconnected_at=now,
+                disconnection_info=Event(now),
             )
-            self.roster.put(RosterUser(uri, devices=(device,)))
+            self.roster.put(User(uri, endpoints=(device,)))
             self._lingering.pop(uri, None)
             self._lingering[uri] = now + self.rules.linger
         if self.count + len(self._pending) < self.rules.least:
@@ -679,14 +680,27 @@ class Room:
         """Write into the roster what others may see of somebody."""
         called = [self.nicknames.of(one) for one in person.members]
         devices = tuple(
-            RosterDevice(one.name, CONNECTED, one.method, one.joined_at) for one in person.members
+            Endpoint(
+                one.name,
+                CONNECTED,
+                joining_method=one.method,
+                joining_info=Event(one.joined_at),
+            )
+            for one in person.members
         )
         nickname = next((one for one in reversed(called) if one), "")
-        self.roster.put(RosterUser(person.shown, person.display, nickname, devices=devices))
+        self.roster.put(User(person.shown, person.display, nickname, endpoints=devices))
 
     def _show_gone(self, person: Person, member: Member, how: str, now: float) -> None:
-        device = RosterDevice(member.name, DISCONNECTED, member.method, member.joined_at, how, now)
-        self.roster.put(RosterUser(person.shown, person.display, devices=(device,)))
+        device = Endpoint(
+            member.name,
+            DISCONNECTED,
+            joining_method=member.method,
+            joining_info=Event(member.joined_at),
+            disconnection_method=how,
+            disconnection_info=Event(now),
+        )
+        self.roster.put(User(person.shown, person.display, endpoints=(device,)))
 
     def _note_roster(self) -> None:
         if self.roster.change != self._told:

@@ -22,6 +22,7 @@ from omaim.im import pager
 from omaim.im.config import Config
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
+from omaim.im.group_commands import serve_groups
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
 from omaim.im.lists import Lists
@@ -85,6 +86,7 @@ class ImServer(Service):
         history: what is recorded.
         msrp: its MSRP endpoint.
         sessions: conversations between two.
+        groups: those that are defined in documents.
     """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
@@ -232,6 +234,7 @@ class ImServer(Service):
             now,
         )
         self._build_sessions(policy, settings, recorder, journal)
+        self.groups = serve_groups(node, self._name, config.domain)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
         services[recorded.address] = self.history.fetch

@@ -5,22 +5,22 @@ Spec: RFC 4975 §8.6, §8.7; RFC 7701 §5.2, §6.1, §8
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Iterable
 
 import attrs
 
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM
+from omaim.bodies.media_types import Accepts
+from omaim.bodies.message_media import PRIVATE_MESSAGES, MessageMedia
 from omaim.errors import PeerError
-
-NICKNAME: Final = "nickname"
-PRIVATE: Final = "private-messages"
-ANY: Final = "*"
-WITHOUT_LIMIT: Final = -1
 
 
 def _lower(types: Iterable[str]) -> tuple[str, ...]:
     return tuple(one.strip().lower() for one in types)
+
+
+def _tokens(tokens: Iterable[str] | None) -> frozenset[str] | None:
+    return None if tokens is None else frozenset(tokens)
 
 
 @attrs.frozen
@@ -29,8 +29,20 @@ class Offers:
 
     accepts: tuple[str, ...] = attrs.field(default=(CPIM,), converter=_lower)  # accept-types
     wrapped: tuple[str, ...] = attrs.field(default=(), converter=_lower)  # accept-wrapped-types
-    chatroom: frozenset[str] | None = None  # tokens of a=chatroom; None: the line is missing
-    max_size: int = WITHOUT_LIMIT  # octets of a message
+    chatroom: Collection[str] | None = attrs.field(  # tokens; None: the line is missing
+        default=None, converter=_tokens
+    )
+    max_size: int | None = None  # octets of a message, None without a limit
+    _content: Accepts = attrs.field(init=False, repr=False, eq=False)
+
+    @_content.default
+    def _declared(self) -> Accepts:
+        return Accepts(tuple(one for one in self.accepts if one != CPIM), self.wrapped)
+
+    @classmethod
+    def of(cls, media: MessageMedia) -> Offers:
+        """Return what a medium of a session description says."""
+        return cls(media.accept_types, media.accept_wrapped_types, media.chatroom, media.max_size)
 
     def check(self) -> None:
         """Make sure that this session can be in a chat room.
@@ -40,7 +52,7 @@ class Offers:
 
         Spec: RFC 7701 §5.2
         """
-        if not _covers(self.accepts, CPIM):
+        if not Accepts(self.accepts).takes(CPIM):
             raise PeerError("a chat room needs message/cpim among the accept-types", 488)
 
     def takes(self, media_type: str) -> bool:
@@ -48,13 +60,10 @@ class Offers:
 
         Who declares no type but CPIM has not said what is acceptable: that one gets all.
 
-        Args:
-            media_type: lower case, no parameters.
-
         Spec: RFC 7701 §6.1; RFC 4975 §8.6
         """
-        declared = [one for one in (*self.accepts, *self.wrapped) if one != CPIM]
-        return not declared or _covers(declared, media_type)
+        content = self._content
+        return not (content.types or content.wrapped) or content.takes_wrapped(media_type)
 
     @property
     def is_aware(self) -> bool:
@@ -64,13 +73,8 @@ class Offers:
     @property
     def takes_private(self) -> bool:
         """Whether it can tell a private message from one to all (RFC 7701 §6.2)."""
-        return self.chatroom is not None and PRIVATE in self.chatroom
+        return self.chatroom is not None and PRIVATE_MESSAGES in self.chatroom
 
     def has_room_for(self, size: int) -> bool:
         """Tell whether a message of so many octets may be sent to it; -1 is not known yet."""
-        return self.max_size == WITHOUT_LIMIT or size <= self.max_size
-
-
-def _covers(types: Iterable[str], media_type: str) -> bool:
-    family = media_type.partition("/")[0] + "/*"
-    return any(one in (ANY, media_type, family) for one in types)
+        return self.max_size is None or size <= self.max_size

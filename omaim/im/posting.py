@@ -417,7 +417,8 @@ class Post:
 
 def _smallest(members: Sequence[Member]) -> int:
     """Return how many octets a message may have that all of them take, -1 for any number."""
-    return min((one.offers.max_size for one in members if one.offers.max_size >= 0), default=-1)
+    limits = [one.offers.max_size for one in members]
+    return min((one for one in limits if one is not None), default=-1)
 
 
 def _end_of_part_head(data: bytes, start: int) -> int:

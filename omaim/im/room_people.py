@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
+from omaim.bodies.conference_info import DIALED_IN
 from omaim.im.offers import Offers
 from omaim.im.participating import ANONYMOUS
 from omaim.im.room_rules import Rights
 
 if TYPE_CHECKING:
     from omaim.im.posting import Post
-
-DIALED_IN: Final = "dialed-in"  # RFC 4575 §5.7.4
-DIALED_OUT: Final = "dialed-out"
 
 _RECENT: Final = 100  # Message-IDs by which a repeat is known
 

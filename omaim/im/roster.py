@@ -10,66 +10,23 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
-CONNECTED: Final = "connected"  # RFC 4575 §5.7.3
-DISCONNECTED: Final = "disconnected"
-DIALING_OUT: Final = "dialing-out"
-DEPARTED: Final = "departed"  # RFC 4575 §5.7.6
-BOOTED: Final = "booted"
-FAILED: Final = "failed"
-BUSY: Final = "busy"
+from omaim.bodies.conference_info import (
+    CONNECTED,
+    DELETED,
+    FULL,
+    PARTIAL,
+    Activity,
+    ConferenceInfo,
+    Description,
+    User,
+)
 
 _TRACES: Final = 1000  # addresses that have gone, remembered for watchers that are behind
 
 
-@attrs.frozen
-class RosterDevice:
-    """An endpoint of a user (RFC 4575 §5.7)."""
-
-    entity: str
-    status: str
-    joining_method: str = ""
-    joined_at: float | None = None
-    disconnection_method: str = ""
-    disconnected_at: float | None = None
-
-
-@attrs.frozen
-class RosterUser:
-    """A user (RFC 4575 §5.6): nothing in it that the others may not see."""
-
-    entity: str
-    display: str = ""
-    nickname: str = ""
-    roles: tuple[str, ...] = ()
-    devices: tuple[RosterDevice, ...] = ()
-
-    @property
-    def is_connected(self) -> bool:
-        return any(one.status == CONNECTED for one in self.devices)
-
-
-@attrs.frozen
-class RosterReport:
-    """What one watcher is told at once.
-
-    Attributes:
-        state: "full", "partial" or "deleted" (the conference is over).
-        users: all of them, or those that changed, each whole.
-        gone: users that are there no more; only in a partial report.
-    """
-
-    entity: str  # the conference URI
-    version: int
-    state: str
-    subject: str = ""
-    count: int = 0  # connected users
-    most: int = 0  # that may be, 0 without a limit
-    active: bool = True
-    locked: bool = False
-    users: tuple[RosterUser, ...] = ()
-    gone: tuple[str, ...] = ()
+def is_connected(user: User) -> bool:
+    """Tell whether a user is there with any device."""
+    return any(one.status == CONNECTED for one in user.endpoints)
 
 
 class Roster:
@@ -86,30 +43,40 @@ class Roster:
         self.most = most
         self.locked = False
         self.is_over = False
-        self._users: dict[str, RosterUser] = {}
+        self._users: dict[str, User] = {}
         self._count = 0
         self._changed: dict[str, int] = {}  # entity to number of its last change, rising
         self._change = 0
         self._watches: dict[RosterWatch, None] = {}
 
     @property
+    def description(self) -> Description:
+        """What is known of the conference before anybody comes."""
+        return Description(subject=self.subject, maximum_user_count=self.most or None)
+
+    @property
+    def activity(self) -> Activity:
+        """How it goes with the conference."""
+        return Activity(self._count, not self.is_over, self.locked)
+
+    @property
     def count(self) -> int:
         """How many users are connected."""
         return self._count
 
-    def users(self) -> tuple[RosterUser, ...]:
+    def users(self) -> tuple[User, ...]:
         """Return all users, in the order of their coming."""
         return tuple(self._users.values())
 
-    def get(self, entity: str) -> RosterUser | None:
+    def get(self, entity: str) -> User | None:
         return self._users.get(entity)
 
-    def put(self, user: RosterUser) -> None:
+    def put(self, user: User) -> None:
         """Add a user, or replace what is known of one."""
         old = self._users.get(user.entity)
         if old == user:
             return
-        self._count += user.is_connected - (old is not None and old.is_connected)
+        self._count += is_connected(user) - (old is not None and is_connected(old))
         self._users[user.entity] = user
         self._note(user.entity)
 
@@ -117,7 +84,7 @@ class Roster:
         """Strike a user off."""
         old = self._users.pop(entity, None)
         if old is not None:
-            self._count -= old.is_connected
+            self._count -= is_connected(old)
             self._note(entity)
             self._forget_traces()
 
@@ -160,7 +127,7 @@ class Roster:
         """The number of the last change."""
         return self._change
 
-    def changes(self, after: int) -> tuple[list[RosterUser], list[str]]:
+    def changes(self, after: int) -> tuple[list[User], list[str]]:
         """Return the users that changed since change ``after``, and those that have gone."""
         entities: list[str] = []
         for entity in reversed(self._changed):
@@ -193,12 +160,12 @@ class RosterWatch:
         """Whether there is something to tell."""
         return self.is_lost or self.seen != self._roster.change
 
-    def full(self) -> RosterReport:
+    def full(self) -> ConferenceInfo:
         """Return all there is: for the answer to each SUBSCRIBE (RFC 4575 §3.2)."""
         self.is_lost = True
         return self._report()
 
-    def next(self) -> RosterReport | None:
+    def next(self) -> ConferenceInfo | None:
         """Return what has changed since the last report; ``None`` if nothing has.
 
         It is a full one when it is the first, or when too much has happened.
@@ -209,32 +176,30 @@ class RosterWatch:
         """The subscription has ended."""
         self._roster.forget(self)
 
-    def _report(self) -> RosterReport:
+    def _report(self) -> ConferenceInfo:
         roster = self._roster
-        gone: list[str] = []
+        self.version += 1
+        state, users = FULL, list(roster.users())
+        description: Description | None = roster.description
         if roster.is_over:
-            state, users = "deleted", []
+            state, users, description = DELETED, [], None
         elif self.is_lost:
-            state, users = "full", list(roster.users())
             self._known = {one.entity for one in users}
         else:
-            state = "partial"
             users, gone = roster.changes(self.seen)
             gone = [one for one in gone if one in self._known]
             self._known.difference_update(gone)
             self._known.update(one.entity for one in users)
-        self.version += 1
+            users += [User(one, state=DELETED) for one in gone]
+            state, description = PARTIAL, None
         self.seen = roster.change
         self.is_lost = False
-        return RosterReport(
+        return ConferenceInfo(
             entity=roster.entity,
             version=self.version,
             state=state,
-            subject=roster.subject,
-            count=roster.count,
-            most=roster.most,
-            active=not roster.is_over,
-            locked=roster.locked,
+            description=description,
+            activity=None if state == DELETED else roster.activity,
             users=tuple(users),
-            gone=tuple(gone),
+            users_state=state if users or state == FULL else None,
         )

@@ -202,6 +202,7 @@ class UserTests(SynchronousTestCase):
             (("lab", "split"), "start.sh"),
             (("ladder",), "trace"),
             (("user",), "omaim user list"),
+            (("group",), "omaim group list"),
             (("user", "deregister"), "probation"),
         ):
             self.assertIn(word, told(*arguments, "--help"))

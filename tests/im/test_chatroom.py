@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.bodies.conference_info import DIALED_OUT
 from omaim.errors import PeerError
 from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
-from omaim.im.room_people import DIALED_OUT
 from omaim.im.room_rules import (
     AD_HOC,
     GUEST,

@@ -23,7 +23,7 @@ from omaim.im.policy import Refusal
 from omaim.im.posting import OVER, Post
 from omaim.im.room_people import Member, Person
 from omaim.im.room_rules import DROP, PAUSE, Rules
-from omaim.im.roster import RosterWatch
+from omaim.im.roster import RosterWatch, is_connected
 from tests.im.rooms import AWARE, ROOM, Fan, Hall, cpim, device
 from tests.im.test_roster import Mirror
 
@@ -348,9 +348,9 @@ class RoomMachine(RuleBasedStateMachine):
             if roster.is_over:
                 assert mirror.state == "deleted"
                 continue
-            assert set(mirror.users.values()) == set(roster.users())
+            assert mirror.users == set(roster.users())
             assert mirror.count == self.hall.room.count
-            shown = {one.entity for one in roster.users() if one.is_connected}
+            shown = {one.entity for one in roster.users() if is_connected(one)}
             assert shown == {one.person.shown for one in self.present}
 
 
