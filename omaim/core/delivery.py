@@ -79,16 +79,17 @@ class Delivery:
         preferences = _NO_PREFERENCES
         if len(bindings) == 1 and not stated:
             groups = [[_target(bindings, None)]]
+            others = 0
         else:
             reader = self._preferences
             preferences = reader.read(request)
-            targets = [
-                _target(ways, reader.features(ways[0].params)) for ways in choose(bindings, now)
-            ]
+            devices = choose(bindings, now)
+            others = sum(map(len, devices)) - len(devices)
+            targets = [_target(ways, reader.features(ways[0].params)) for ways in devices]
             groups = arrange(preferences.order(targets), bits)
             if not groups:
                 raise PeerError("no device of the callee is what the caller wants", 480)
-        fork = Fork(request, groups, self._policy, self._ids, True, bits, preferences)
+        fork = Fork(request, groups, self._policy, self._ids, True, bits, preferences, others)
         self._forwarder.start(job, fork, self._begin)
 
     def place(
@@ -161,7 +162,7 @@ class Delivery:
     def _lost(
         self, job: Job, fork: Fork, branch: Branch, ways: list[Binding], response: Response
     ) -> None:
-        self._other_way(fork, ways)
+        self._other_way(fork, ways, False)
         fork.respond(branch, response, self._forwarder.now())
         self._forwarder.perform(job, fork)
 
@@ -181,10 +182,14 @@ class Delivery:
             return None, binding.reg_id > 0  # made before we last started
         return flow, flow is None and binding.reg_id > 0
 
-    def _other_way(self, fork: Fork, ways: list[Binding] | None) -> None:
-        """One flow to a device failed: try its next one (RFC 5626 §7)."""
+    def _other_way(self, fork: Fork, ways: list[Binding] | None, spent: bool = True) -> None:
+        """One flow to a device failed: try its next one (RFC 5626 §7).
+
+        Args:
+            spent: the request had left by it.
+        """
         if ways is not None and len(ways) > 1:
-            fork.add([_target(ways[1:], None)], self._forwarder.now(), compare=False)
+            fork.add([_target(ways[1:], None)], self._forwarder.now(), False, spent)
 
 
 def _target(ways: list[Binding], features: Any) -> Target:

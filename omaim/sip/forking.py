@@ -78,8 +78,9 @@ class Policy:
             answered; 0 waits for it.
         recurse: try the contacts of 3xx responses instead of passing them on.
         serialise: fork one after the other when Max-Breadth does not allow all at once, and
-            give each group all of it; otherwise answer 440, and share it out among the groups:
-            then no request becomes more than Max-Breadth in all, whoever forwards to whom.
+            give each group all of it; otherwise answer 440, and share it out among the groups,
+            other ways to the same device and redirections included: then no request becomes
+            more than Max-Breadth in all, whoever forwards to whom and answers what.
     """
 
     __slots__ = ("patience", "recurse", "serialise", "timer_c")
@@ -151,6 +152,8 @@ class Fork:
             only then are redirections followed.
         bits: the caller's Request-Disposition; see :func:`omaim.sip.preferences.disposition`.
         preferences: of the caller, for the targets that a redirection adds.
+        alternatives: how many groups :meth:`add` may bring when others have failed; without
+            ``serialise`` breadth is kept for as many as it allows.
 
     Attributes:
         deadline: when :meth:`wake` is wanted, or :data:`~omaim.timers.NEVER`.
@@ -178,6 +181,7 @@ class Fork:
         "_request",
         "_responsible",
         "_seen",
+        "_spare",
         "_steps",
         "_stopped",
         "_waiting",
@@ -196,6 +200,7 @@ class Fork:
         responsible: bool = True,
         bits: int = 0,
         preferences: Preferences = _NO_PREFERENCES,
+        alternatives: int = 0,
     ) -> None:
         self._request = request
         self._policy = policy
@@ -213,6 +218,7 @@ class Fork:
         self._incoming = incoming_breadth(request)
         self._outgoing = 0
         self._allowed = self._incoming  # to one group
+        self._spare = 0  # further groups that breadth was kept for; without serialising only
         self._stopped = False  # no branch will be started any more
         self._patience_at = NEVER
         self.branches: list[Branch] = []
@@ -231,6 +237,11 @@ class Fork:
                         raise PeerError("Max-Breadth does not allow for all targets", 440)
         if self._incoming < 1:
             raise PeerError("Max-Breadth does not allow for any target", 440)
+        if not policy.serialise:
+            if responsible and self._recurses():
+                alternatives += len(self._groups)
+            if alternatives:
+                self._set_aside(alternatives)
 
     @property
     def finished(self) -> bool:
@@ -249,7 +260,9 @@ class Fork:
         else:
             self._forward(self._own(480))
 
-    def add(self, targets: list[Target], now: float, compare: bool = True) -> bool:
+    def add(
+        self, targets: list[Target], now: float, compare: bool = True, spent: bool = True
+    ) -> bool:
         """Take in more targets, to be tried after all others.
 
         A flow's failure (430) is met so: add another way to the same device, then feed the
@@ -260,13 +273,17 @@ class Fork:
             now: monotonic seconds.
             compare: leave out those whose URI was tried; another flow to the same device has
                 the same URI, and is not to be compared.
+            spent: what failed had been sent out, so that others may have forked it by now;
+                false where no message left.
 
         Returns:
             Whether one of them is new and may still be tried.
 
-        Spec: RFC 3261 §16.5; RFC 5626 §5.3
+        Spec: RFC 3261 §16.5; RFC 5626 §5.3; RFC 5393 §5.3.3
         """
         if self._stopped or self.answered or not self._responsible:
+            return False
+        if spent and not self._charge(1):
             return False
         if not compare and len(self.branches) < TARGETS:
             self._groups.append(targets)
@@ -335,6 +352,28 @@ class Fork:
         steps = self._steps
         self._steps = []
         return steps
+
+    # Breadth
+
+    def _recurses(self) -> bool:
+        """Tell whether redirections are followed (RFC 3841 §9.1)."""
+        return self._bits & RECURSE > 0 or (self._policy.recurse and self._bits & NO_RECURSE == 0)
+
+    def _set_aside(self, alternatives: int) -> None:
+        """Keep breadth for so many more groups, or as many as there is some for."""
+        widest = 1
+        for group in self._groups:
+            widest = max(widest, len(group))
+        self._spare = max(0, min(alternatives, self._incoming // widest - len(self._groups)))
+        self._allowed = self._incoming // max(1, len(self._groups) + self._spare)
+
+    def _charge(self, groups: int) -> bool:
+        """Take breadth for more groups from what was set aside; false when it is used up."""
+        if not self._policy.serialise:
+            if groups > self._spare:
+                return False
+            self._spare -= groups
+        return True
 
     # Branches
 
@@ -538,8 +577,9 @@ class Fork:
         status = response.status
         if status == 416:
             return self._as_sip(branch)
-        recurse = self._bits & RECURSE or (self._policy.recurse and not self._bits & NO_RECURSE)
-        if status >= 400 or not recurse or not response.has("Contact"):
+        if status >= 400 or not self._recurses() or not response.has("Contact"):
+            return False
+        if not self._policy.serialise and not self._spare:
             return False
         try:
             contacts = response.contacts
@@ -555,7 +595,12 @@ class Fork:
             elif self._is_new(target.uri):
                 found.append(target)
         found = self._preferences.order(found)
-        self._groups = arrange(found, self._bits & ~NO_FORK) + self._groups
+        groups = arrange(found, self._bits & ~NO_FORK)
+        if not self._policy.serialise:
+            # One share for all of them: as many as it is enough for, one after the other.
+            groups = [[target] for group in groups for target in group][: self._spare]
+            self._charge(len(groups))
+        self._groups = groups + self._groups
         if rest:
             response.set("Contact", ", ".join(rest))
             return False

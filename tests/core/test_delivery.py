@@ -219,6 +219,9 @@ class FlowTests(CoreCase):
         edge.status = 430
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.assertEqual((len(edge.got), len(bob.got)), (1, 1))
+        # Each of the two ways had its share of what the request may become (RFC 5393 §5.3.3).
+        breadths = [int(one.first("Max-Breadth") or 0) for one in (*edge.got, *bob.got)]
+        self.assertEqual(breadths, [30, 30])
 
     def test_restart(self) -> None:
         """A device behind a NAT notices no restart over UDP; its flow is still the way to it."""

@@ -44,10 +44,19 @@ class Owner:
         policy: Policy | None = None,
         responsible: bool = True,
         bits: int = 0,
+        alternatives: int = 0,
     ) -> None:
         self.request = sent
         targets = [[Target(uri) for uri in group] for group in groups]
-        self.fork = Fork(sent, targets, policy or Policy(), Ids(1), responsible, bits)
+        self.fork = Fork(
+            sent,
+            targets,
+            policy or Policy(),
+            Ids(1),
+            responsible,
+            bits,
+            alternatives=alternatives,
+        )
         self.started: list[Branch] = []
         self.cancelled: list[Branch] = []
         self.upstream: list[Response] = []
@@ -394,6 +403,66 @@ class BreadthTests(SynchronousTestCase):
                 narrow = request("MESSAGE", "sip:b@b", ("Max-Breadth", "2"))
                 Owner(narrow, groups, Policy(serialise=False))
             self.assertEqual(caught.exception.status, 440)
+
+    def test_other_ways(self) -> None:
+        """Other ways to a device have their share from the beginning: each 430 that came from
+        further on may stand for a fork there (RFC 5393 §5.3.3, RFC 5626 §5.3)."""
+        owner = Owner(request("MESSAGE"), [[A]], Policy(serialise=False), alternatives=2)
+        for place in range(3):
+            added = owner.fork.add([Target(A)], 1.0, compare=False)
+            self.assertEqual(added, place < 2)
+            owner.answer(place, 430)
+        self.assertEqual([branch.breadth for branch in owner.started], [20, 20, 20])
+        self.assertEqual(owner.statuses, [480])
+
+    def test_nothing_left(self) -> None:
+        """A flow that is known to be gone costs nothing: no message left by it."""
+        owner = Owner(request("MESSAGE"), [[A]], Policy(serialise=False))
+        self.assertTrue(owner.fork.add([Target(A)], 1.0, compare=False, spent=False))
+        owner.answer(0, 430)
+        self.assertEqual([branch.breadth for branch in owner.started], [60, 60])
+
+    def test_too_narrow_for_other_ways(self) -> None:
+        """Where there is breadth for the devices only, other ways are done without."""
+        narrow = request("MESSAGE", "sip:b@b", ("Max-Breadth", "2"))
+        owner = Owner(narrow, [[A, B]], Policy(serialise=False), alternatives=3)
+        self.assertEqual([branch.breadth for branch in owner.started], [1, 1])
+        self.assertFalse(owner.fork.add([Target(A)], 1.0, compare=False))
+
+    @given(
+        integers(1, 70),
+        lists(sampled_from(["430", "302", "404", "lost"]), max_size=20),
+        integers(1, 3),
+        integers(0, 4),
+        booleans(),
+    )
+    def test_never_more(
+        self, breadth: int, answers: list[str], devices: int, ways: int, recurses: bool
+    ) -> None:
+        """Whatever is answered, all that was sent out has no more breadth than the request."""
+        sent = request("MESSAGE", "sip:b@b", ("Max-Breadth", str(breadth)))
+        groups = [[f"sip:u@h{place}.example"] for place in range(devices)]
+        policy = Policy(serialise=False)
+        try:
+            owner = Owner(sent, groups, policy, True, RECURSE if recurses else 0, ways * devices)
+        except PeerError as error:
+            self.assertEqual(error.status, 440)
+            return
+        spent = 0
+        for number, answer in enumerate(answers):
+            waiting = [at for at, one in enumerate(owner.started) if one.state != DONE]
+            if not waiting:
+                break
+            branch = owner.started[waiting[0]]
+            spent += branch.breadth if answer != "lost" else 0
+            if answer in ("430", "lost"):
+                target = [Target(branch.target.uri)]
+                owner.fork.add(target, 1.0, compare=False, spent=answer == "430")
+                owner.answer(waiting[0], 430)
+            else:
+                contact = ("Contact", f"<sip:u@n{number}.example>, <sip:u@m{number}.example>")
+                owner.answer(waiting[0], int(answer), contact)
+        self.assertLessEqual(spent, breadth)
 
     def test_refused(self) -> None:
         """Or 440, if the proxy does not like that (§5.3.3); 0 allows for nothing."""
