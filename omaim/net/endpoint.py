@@ -44,6 +44,7 @@ from omaim.sip.user import TransactionUser
 LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
 OUR_VIA: Final = 110  # octets that our Via may add
 GRACE: Final = 2.0  # seconds that peers have to read our last words
+LOOK: Final = 1e-6  # seconds of pause for each transaction, before those of a dead peer are sought
 HOPS: Final = 1024  # Routes whose meaning is remembered
 
 _log = Logger()
@@ -147,6 +148,7 @@ class Endpoint:
         self._redelivery = Redelivery(self)
         self._hops: dict[str, SipUri] = {}
         self._broken: list[Flow] = []
+        self._refused: dict[tuple[str, int], None] = {}
         self._stopped = False
 
     def listen(
@@ -174,7 +176,10 @@ class Endpoint:
         try:
             if upper == UDP:
                 receiver = self._incoming.datagrams
-                return succeed(self.flows.listen_datagram(host, port, advertise, receiver))
+                listener = self.flows.listen_datagram(
+                    host, port, advertise, receiver, self._unreachable
+                )
+                return succeed(listener)
             if upper not in (TCP, TLS):
                 raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
             return succeed(self.flows.listen_stream(upper, host, port, tls, advertise))
@@ -478,6 +483,22 @@ class Endpoint:
         """A stream is gone; those who wait for something from it hear it in the next turn."""
         self.count("stream_lost")
         self._break(flow)
+
+    def _unreachable(self, flow: Flow) -> None:
+        """The network says that a peer cannot be reached by datagrams (RFC 3261 §18.4)."""
+        self.count("unreachable")
+        if self._stopped:
+            return
+        if not self._refused:
+            # All that comes meanwhile is looked after together, as looking takes its time.
+            pause = self.transactions.client_count * LOOK
+            self._clock.callLater(pause, self._report_refused)
+        self._refused[flow.remote_host, flow.remote_port] = None
+
+    def _report_refused(self) -> None:
+        refused, self._refused = self._refused, {}
+        self.transactions.unreachable(refused, self.now())
+        self.arm()
 
     def _break(self, flow: Flow) -> None:
         if not self._broken and not self._stopped:

@@ -156,6 +156,8 @@ class Exchange:
             self._ended if self._on_end else None,
             self._loop,
         )
+        if self._targets:
+            self.transaction.elsewhere = True
 
     def _responded(self, response: Response) -> None:
         if self._done and response.status >= 300:

@@ -48,14 +48,24 @@ class Flows:
         port: int,
         advertise: str,
         receiver: Callable[[DatagramPaths], Callable[[bytes, Any], None]],
+        refused: Callable[[Flow], None],
     ) -> Listener:
         """Bind a UDP socket; ``receiver`` makes what takes its datagrams.
+
+        Args:
+            refused: called with each flow whose peer cannot be reached.
 
         Raises:
             Unavailable: the address is not ours or in use.
         """
         paths = DatagramPaths(self._next_serial)
-        socket = self._network.listen_datagram(host, port, receiver(paths))
+
+        def unreachable(address: Any) -> None:
+            flow = paths.known(address)
+            if flow is not None:
+                refused(flow)
+
+        socket = self._network.listen_datagram(host, port, receiver(paths), unreachable)
         listener = self._add(UDP, advertise, socket)
         paths.bind(listener)
         self._datagrams.append(paths)

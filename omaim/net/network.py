@@ -22,6 +22,7 @@ from omaim.net.udp import DatagramSocket
 
 Address = tuple[Any, ...]  # (host, port) first; IPv6 sockets append flow and scope
 Received = Callable[[bytes, Address], None]  # one datagram and where it came from
+Refused = Callable[[Address], None]  # where datagrams cannot go
 
 
 class Receiver(Protocol):
@@ -121,8 +122,14 @@ class INetwork(Interface):
 
     simulated = Attribute("True when no real socket is behind it.")
 
-    def listen_datagram(host: str, port: int, received: Received) -> Datagrams:
+    def listen_datagram(
+        host: str, port: int, received: Received, refused: Refused | None = None
+    ) -> Datagrams:
         """Bind a datagram socket; ``port`` 0 takes a free one.
+
+        Args:
+            refused: called with each peer of which the network says that a datagram cannot
+                reach it, where it says so; never before the sending has returned.
 
         Raises:
             Unavailable: the address is not ours or in use.
@@ -181,8 +188,10 @@ class ReactorNetwork:
         self._reactor = reactor
         self._turn = Turn(reactor)
 
-    def listen_datagram(self, host: str, port: int, received: Received) -> Datagrams:
-        return DatagramSocket(self._reactor, host, port, received, self._turn)
+    def listen_datagram(
+        self, host: str, port: int, received: Received, refused: Refused | None = None
+    ) -> Datagrams:
+        return DatagramSocket(self._reactor, host, port, received, self._turn, refused)
 
     def listen_stream(
         self, host: str, port: int, accept: Accept, tls: TlsSettings | None = None

@@ -124,6 +124,11 @@ class DatagramPaths:
         """Return the flow to a peer."""
         return self.flow((host, port, 0, 0) if self.ipv6 else (host, port))
 
+    def known(self, address: Any) -> Flow | None:
+        """Return the flow to a peer, if we have sent something there lately."""
+        host, port = address[0], address[1]
+        return self._flows.get((host, port, 0, 0) if self.ipv6 else (host, port))
+
     def flow(self, address: Any) -> Flow:
         """Return the flow to a peer; ``address`` is as the socket gives it."""
         flow = self._flows.get(address)

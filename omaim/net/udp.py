@@ -1,6 +1,8 @@
 """Datagrams on a reactor: a socket that is emptied in one go.
 
-Twisted's own UDP port costs a third more per datagram; this one is a bare descriptor.
+Twisted's own UDP port costs a third more per datagram; this one is a bare descriptor. Errors that
+the network reports have peers' addresses: see :mod:`omaim.net.icmp`. A reactor takes them for the
+end of the descriptor, or for something to be read; both ways they are read and the socket goes on.
 """
 
 from __future__ import annotations
@@ -12,11 +14,16 @@ from errno import EINTR, ENOBUFS
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from omaim.errors import Unavailable
+from omaim.net.icmp import ask_for_errors, read_errors
 from omaim.net.stream import Turn
 
 BATCH: Final = 64  # datagrams taken before other descriptors have their turn
@@ -27,7 +34,7 @@ QUEUE: Final = 512  # datagrams kept while the socket takes no more
 _log = Logger()
 
 
-@implementer(IReadDescriptor, IWriteDescriptor)
+@implementer(IReadDescriptor, IWriteDescriptor, IHalfCloseableDescriptor)
 class DatagramSocket:
     """One bound UDP socket, IPv4 or IPv6.
 
@@ -36,6 +43,8 @@ class DatagramSocket:
         host: numeric address to bind, IPv6 without brackets.
         port: port to bind, 0 for a free one.
         received: called with each datagram and its source; what it raises is logged.
+        refused: called with the address of a peer that cannot be reached, in a later turn than
+            the sending.
         turn: of the network, whose streams may be written to meanwhile.
 
     Raises:
@@ -49,6 +58,7 @@ class DatagramSocket:
         port: int,
         received: Callable[[bytes, Any], None],
         turn: Turn | None = None,
+        refused: Callable[[Any], None] | None = None,
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -66,6 +76,8 @@ class DatagramSocket:
         self.port: int = self._socket.getsockname()[1]
         self._reactor = reactor
         self._received = received
+        self._refused = refused
+        self._errors = refused is not None and ask_for_errors(self._socket)
         self._turn = turn or Turn(reactor)
         self._waiting: deque[tuple[bytes, Any]] = deque()
         self._closed = False
@@ -81,8 +93,9 @@ class DatagramSocket:
         except BlockingIOError:
             return self._wait(data, address)
         except (OSError, OverflowError) as error:
-            # A full queue in the kernel is loss, which UDP may have; the rest is this peer's.
-            return getattr(error, "errno", 0) in (ENOBUFS, EINTR)
+            if self._errors and self._take_errors():
+                return self._again(data, address)  # it was about an earlier datagram
+            return _is_loss(error)
         return True
 
     def close(self) -> Deferred[None]:
@@ -93,6 +106,15 @@ class DatagramSocket:
             self._waiting.clear()
             self._socket.close()
         return succeed(None)
+
+    def _again(self, data: bytes, address: Any) -> bool:
+        try:
+            self._socket.sendto(data, address)
+        except BlockingIOError:
+            return self._wait(data, address)
+        except OSError as error:
+            return _is_loss(error)
+        return True
 
     def _wait(self, data: bytes, address: Any) -> bool:
         if len(self._waiting) < QUEUE:
@@ -110,13 +132,17 @@ class DatagramSocket:
     def _read(self) -> None:
         receive = self._socket.recvfrom
         received = self._received
-        for _ in range(BATCH):
+        for count in range(BATCH):
             try:
                 data, address = receive(LARGEST)
             except BlockingIOError:
+                if not count and self._errors:
+                    self._take_errors()  # what else woke us
                 return
             except OSError:
-                continue  # an ICMP error of an earlier send, for nobody in particular
+                if self._errors:
+                    self._take_errors()
+                continue  # about an earlier datagram
             try:
                 received(data, address)
             except Exception:
@@ -135,8 +161,27 @@ class DatagramSocket:
             except BlockingIOError:
                 return
             except OSError:
-                pass  # lost, as datagrams may be
+                if self._errors:
+                    self._take_errors()  # lost, as datagrams may be
             self._waiting.popleft()
+
+    def _take_errors(self) -> bool:
+        """Read what the network reported; tell whether there was something."""
+        found = read_errors(self._socket)
+        refused = self._refused
+        if refused is not None:
+            for address in found:
+                self._reactor.callLater(0, refused, address)
+        return bool(found)
+
+    def readConnectionLost(self, reason: object) -> None:
+        """The reactor sees an error and has let go of us: there are some to be read."""
+        if not self._closed:
+            self._take_errors()
+            self._reactor.addReader(self)
+
+    def writeConnectionLost(self, reason: object) -> None:
+        """See :meth:`readConnectionLost`."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -146,3 +191,8 @@ class DatagramSocket:
 
     def logPrefix(self) -> str:
         return "UDP"
+
+
+def _is_loss(error: Exception) -> bool:
+    """Tell a full queue in the kernel, which is loss as UDP may have, from what is this peer's."""
+    return getattr(error, "errno", 0) in (ENOBUFS, EINTR)

@@ -439,6 +439,27 @@ class Transactions:
             if out:
                 self._perform(transaction, out, None, now)
 
+    def unreachable(self, peers: dict[tuple[str, int], None], now: float) -> None:
+        """The network says that datagrams to these hosts and ports do not arrive.
+
+        Differs: a request that can go nowhere else is not failed by the first such error, but
+        repeated for some seconds: its server may be starting again. See
+        :meth:`ClientTransaction.refused <omaim.sip.transaction.ClientTransaction.refused>`.
+
+        Spec: RFC 3261 §17.1.4, §18.4
+        """
+        lost: list[ClientTransaction] = []
+        for client in self._clients.values():
+            flow = client.flow
+            refused = not flow.reliable and (flow.remote_host, flow.remote_port) in peers
+            if refused and client.refused(now):
+                lost.append(client)
+        for transaction in lost:
+            transaction.failed(now)
+            out = transaction.take()
+            if out:
+                self._perform(transaction, out, None, now)
+
     def undelivered(self, transaction: ServerTransaction, now: float) -> None:
         """No way was found to deliver an answer.
 

@@ -48,6 +48,8 @@ from omaim.sip.transitions import (
 from omaim.sip.waiting import Waiting
 from omaim.timers import NEVER
 
+RESTART: Final = 5.0  # seconds in which a server may come back whose port is closed
+
 _INVITE_CLIENT: Final = flatten(INVITE_CLIENT)
 _OTHER_CLIENT: Final = flatten(OTHER_CLIENT)
 _INVITE_SERVER: Final = flatten(INVITE_SERVER)
@@ -269,6 +271,7 @@ class ClientTransaction(Waiting):
         ack: the ACK for an error response, likewise.
         cancelling: the user wants the request cancelled.
         cancelled: CANCEL was sent.
+        elsewhere: its user has another server to turn to.
         hopeless: the request cannot be sent; the user hears it at the next wake.
 
     Spec: RFC 3261 §17.1; RFC 6026 §7.2
@@ -287,6 +290,7 @@ class ClientTransaction(Waiting):
         "branch",
         "cancelled",
         "cancelling",
+        "elsewhere",
         "flow",
         "hopeless",
         "invite",
@@ -322,6 +326,7 @@ class ClientTransaction(Waiting):
         self.ack = b""
         self.cancelling = False
         self.cancelled = False
+        self.elsewhere = False
         self.hopeless = False
         self.on_response = on_response
         self.on_end = on_end
@@ -368,6 +373,17 @@ class ClientTransaction(Waiting):
     def failed(self, now: float) -> None:
         """The transport could not deliver (§17.1.4)."""
         self._step(ERROR, now)
+
+    def refused(self, now: float) -> bool:
+        """Tell whether word that the peer cannot be reached ends it; if so, :meth:`failed`.
+
+        It does at once where there is another server, else when it has been so for
+        :data:`RESTART` seconds.
+        """
+        if self.state > PROCEEDING:
+            return False
+        whole = self._timing.b if self.invite else self._timing.f
+        return self.elsewhere or (self._end_at < NEVER and now >= self._end_at - whole + RESTART)
 
     def abandon(self, now: float) -> None:
         """CANCEL was sent: wait no longer than 64 × T1 for the final response (§9.1)."""

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from omaim.errors import Unavailable, UsageError
-from omaim.net.network import Accept, INetwork, Received, Receiver
+from omaim.net.network import Accept, INetwork, Received, Receiver, Refused
 from omaim.net.tls import NONE, REQUIRED, TlsSettings, names_domain
 from omaim.testing.clock import Clock
 
@@ -54,6 +54,7 @@ class SimulatedNetwork:
     Attributes:
         datagrams: how many were sent.
         lost: how many of them never arrived.
+        icmp: senders hear of ports that are closed.
     """
 
     simulated = True
@@ -64,6 +65,7 @@ class SimulatedNetwork:
         self.link = link or Link()
         self.datagrams = 0
         self.lost = 0
+        self.icmp = False
         self._links: dict[frozenset[str], Link] = {}
         self._cuts: set[frozenset[str]] = set()
         self._sockets: dict[Pair, SimulatedDatagrams] = {}
@@ -92,9 +94,11 @@ class SimulatedNetwork:
             if one in ends and (other == "*" or other in ends):
                 half.source.lose("Connection was reset")
 
-    def listen_datagram(self, host: str, port: int, received: Received) -> SimulatedDatagrams:
+    def listen_datagram(
+        self, host: str, port: int, received: Received, refused: Refused | None = None
+    ) -> SimulatedDatagrams:
         local = self._bind(host, port, self._sockets)
-        return SimulatedDatagrams(self, local, received)
+        return SimulatedDatagrams(self, local, received, refused)
 
     def listen_stream(
         self, host: str, port: int, accept: Accept, tls: TlsSettings | None = None
@@ -169,6 +173,10 @@ class SimulatedNetwork:
         receiving = self._sockets.get(target)
         if receiving is None:
             self.lost += 1
+            sender = self._sockets.get(source)
+            if self.icmp and sender is not None and sender.refused is not None:
+                back = self.delay(target[0], source[0])
+                self.clock.callLater(back, sender.refused, target)
         else:
             receiving.received(data, source)
 
@@ -217,9 +225,16 @@ class SimulatedNetwork:
 class SimulatedDatagrams:
     """One datagram socket; see ``omaim.net.network.Datagrams``."""
 
-    def __init__(self, network: SimulatedNetwork, local: Pair, received: Received) -> None:
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        local: Pair,
+        received: Received,
+        refused: Refused | None = None,
+    ) -> None:
         self.host, self.port = local
         self.received = received
+        self.refused = refused
         self._network = network
         network._sockets[local] = self
 

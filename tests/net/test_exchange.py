@@ -13,7 +13,7 @@ from omaim.net.endpoint import Endpoint
 from omaim.net.resolver import Resolver
 from omaim.sip.locating import Target
 from omaim.sip.message import Request, Response
-from omaim.sip.transaction import ServerTransaction
+from omaim.sip.transaction import RESTART, ServerTransaction
 from omaim.testing.dns import SimulatedDns
 from omaim.testing.network import Clock, Link, SimulatedNetwork
 from tests.net.support import Sink, invite, message
@@ -93,6 +93,36 @@ class ExchangeTests(SynchronousTestCase):
         self.send(message("sip:bob@example.com"))
         self.assertEqual(self.finish(), (200, False))
         self.assertEqual(len(self.second.seen), 1)
+
+    def test_failover_on_refused_datagram(self) -> None:
+        """So is a server of which the network says that nobody listens there, and at once
+        (RFC 3261 §18.4; RFC 3263 §4.3)."""
+        self.network.icmp = True
+        for request in (message("sip:bob@example.com"), invite("sip:bob@example.com", 2)):
+            self.responses.clear()
+            start = self.clock.seconds()
+            targets = [Target("UDP", "10.0.0.9", 5060), Target("UDP", "10.0.0.3", 5060)]
+            self.send(request, targets=targets)
+            self.assertEqual(self.finish(), (200, False))
+            self.assertLess(self.clock.seconds() - start, 1)
+
+    def test_refused_datagrams(self) -> None:
+        """Without another server it is repeated for some seconds, in which the server may start;
+        then it has failed (RFC 3261 §17.1.4)."""
+        self.network.icmp = True
+        start = self.clock.seconds()
+        targets = [Target("UDP", "10.0.0.9", 5060)]
+        self.send(message("sip:bob@example.com"), targets=targets)
+        self.assertEqual(self.finish(), (503, True))
+        seconds = self.clock.seconds() - start
+        self.assertTrue(RESTART <= seconds < 10.0, seconds)
+        self.responses.clear()
+        self.send(message("sip:bob@example.com", cseq=2), targets=targets)
+        self.clock.advance(1.0)
+        late = Endpoint(self.network, self.clock)
+        self.successResultOf(late.listen("UDP", "10.0.0.9", 5060))
+        Sink(late)
+        self.assertEqual(self.finish(), (200, False))
 
     def test_failover_on_refused_stream(self) -> None:
         """A server whose port is closed is followed by the next at once."""
