@@ -17,12 +17,14 @@ from omaim.sip.flow import TCP, UDP, Flow
 from omaim.sip.headers import RetryAfter
 from omaim.sip.locating import Target
 from omaim.sip.message import Request, Response
+from omaim.timers import Alarm
 
 if TYPE_CHECKING:
     from omaim.net.endpoint import Endpoint
     from omaim.sip.transaction import ClientTransaction
 
 MOST_TRIES: Final = 8
+SILENCE: Final = 2.0  # times T1 behind the moment at which a live server has said 100 at least
 LONGEST_AVOIDED: Final = 300.0  # seconds that a Retry-After may keep us from a target
 
 _log = Logger()
@@ -30,6 +32,11 @@ _log = Logger()
 
 class Exchange:
     """A request that was sent, until its final response.
+
+    Differs: a MESSAGE that has another server to turn to does so over UDP when the first has not
+    even said 100 by the time that RFC 4320 §4.1 sets, and not only after Timer F (RFC 3263 §4.3):
+    whoever waits for the answer would have given up by then. The first may still answer; one
+    that takes both copies for one request (RFC 3261 §8.2.2.2) is waited for.
 
     Attributes:
         request: the request; it belongs to the exchange from the start.
@@ -43,7 +50,9 @@ class Exchange:
         "_done",
         "_endpoint",
         "_heard",
+        "_held",
         "_loop",
+        "_older",
         "_on_end",
         "_on_response",
         "_spare",
@@ -74,6 +83,8 @@ class Exchange:
         self._targets: list[Target] = []  # the next one last
         self._spare: Target | None = None  # a datagram target, should its stream be refused
         self._tries = 0
+        self._older = 0  # attempts that were too silent, and may still be answered
+        self._held: Response | None = None  # says no more than that another copy is there
         self._heard = False
         self._cancelled = False
         self._done = False
@@ -158,9 +169,50 @@ class Exchange:
         )
         if self._targets:
             self.transaction.elsewhere = True
+            if not flow.reliable and self.request.method == "MESSAGE":
+                self._watch(self.transaction)
+
+    def _watch(self, transaction: ClientTransaction) -> None:
+        """Turn to the next server if this one stays silent."""
+        endpoint = self._endpoint
+
+        def silent(now: float) -> None:
+            idle = self._heard or self._done or self._cancelled
+            if idle or self.transaction is not transaction or not self._targets:
+                return
+            if self.target is not None:
+                endpoint.resolver.failed(self.target)
+            transaction.on_response = self._responded_late
+            self._older += 1
+            endpoint.count("silent")
+            self._next()
+
+        timing = endpoint.timing
+        alarm = Alarm(silent)
+        alarm.deadline = endpoint.now() + timing.late + SILENCE * timing.t1
+        endpoint.driver.deadlines.arm(alarm)
+        endpoint.arm()
+
+    def _responded_late(self, response: Response) -> None:
+        """A server that was too silent answers after all, or never does."""
+        if response.status < 200:
+            return
+        self._older -= 1
+        if self._done:
+            return
+        if response.local or response.status == 503:
+            held = self._held
+            if held is None or self._older:
+                return
+            response = held
+        self._done = True
+        self._endpoint.guarded(self._on_response, response)
 
     def _responded(self, response: Response) -> None:
-        if self._done and response.status >= 300:
+        if self._done and (response.status >= 300 or self.request.method == "MESSAGE"):
+            return
+        if response.status == 482 and self._older:
+            self._held = response
             return
         if (response.status == 503 or response.local) and self._failed_over(response):
             return

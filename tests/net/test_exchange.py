@@ -88,11 +88,85 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(len(self.first.seen), 1)  # avoided for a while
 
     def test_failover_on_silence(self) -> None:
-        """A server that is dead is followed by the next after Timer F."""
+        """A server that is dead is followed by the next."""
         self.network.cut("10.0.0.2")
         self.send(message("sip:bob@example.com"))
         self.assertEqual(self.finish(), (200, False))
         self.assertEqual(len(self.second.seen), 1)
+
+    def test_failover_in_time(self) -> None:
+        """A MESSAGE turns to the next server while its sender still waits; the silent one is
+        avoided from then on (RFC 4320 §4.1: a live one would have said 100)."""
+        self.network.cut("10.0.0.2")
+        start = self.clock.seconds()
+        self.send(message("sip:bob@example.com"))
+        self.assertEqual(self.finish(), (200, False))
+        self.assertLess(self.clock.seconds() - start, 5.0)
+        start = self.clock.seconds()
+        self.send(message("sip:bob@example.com", cseq=2))
+        self.finish()
+        self.assertLess(self.clock.seconds() - start, 1.0)
+        self.clock.advance(100.0)
+        self.assertEqual([one.status for one in self.responses], [200, 200])
+
+    def test_slow_server(self) -> None:
+        """A server that has said 100 is waited for; other methods wait for Timer F."""
+        self.first.endpoint.on_request = self.first.seen.append
+        self.send(message("sip:bob@example.com"))
+        self.clock.advance(20.0)
+        self.assertEqual((len(self.first.seen), self.second.seen), (1, []))
+        self.one.reply(self.first.seen[0], 202)
+        self.assertEqual(self.finish(), (202, False))
+        self.network.cut("10.0.0.2")
+        info = message("sip:bob@example.com", cseq=3)
+        info.method = "INFO"
+        info.set("CSeq", "3 INFO")
+        self.send(info)
+        self.clock.advance(20.0)
+        self.assertEqual(self.second.seen, [])
+
+    def finals(self) -> list[int]:
+        """Return the final statuses heard."""
+        return [one.status for one in self.responses if one.status >= 200]
+
+    def test_both_answer(self) -> None:
+        """Whoever answers first has answered: once, whichever way it comes out."""
+        for number, status in enumerate((200, 486), 10):
+            self.responses.clear()
+            self.resolver._avoided.clear()
+            self.first.seen.clear()
+            self.first.endpoint.on_request = self.first.seen.append
+            self.second.endpoint.on_request = self.second.seen.append
+            self.network.cut("10.0.0.2", "10.0.0.1")
+            self.send(message("sip:bob@example.com", cseq=number))
+            self.clock.advance(4.0)
+            self.network.mend("10.0.0.2", "10.0.0.1")
+            self.clock.advance(5.0)
+            self.assertEqual((len(self.first.seen), len(self.second.seen)), (1, number - 9))
+            self.one.reply(self.first.seen[0], status)
+            self.clock.advance(1.0)
+            self.two.reply(self.second.seen[-1], 200)
+            self.clock.advance(60.0)
+            self.assertEqual(self.finals(), [status])
+
+    def test_merged(self) -> None:
+        """482 of the second says that the first copy is there: its answer is waited for."""
+        for number, end in ((20, 200), (21, 0)):
+            self.responses.clear()
+            self.resolver._avoided.clear()
+            self.first.seen.clear()
+            self.first.endpoint.on_request = self.first.seen.append
+            self.second.endpoint.on_request = lambda one: self.two.reply(one, 482)
+            self.network.cut("10.0.0.2", "10.0.0.1")
+            self.send(message("sip:bob@example.com", cseq=number))
+            self.clock.advance(4.0)
+            self.network.mend("10.0.0.2", "10.0.0.1")
+            self.clock.advance(5.0)
+            self.assertEqual(self.finals(), [])
+            if end:
+                self.one.reply(self.first.seen[0], end)
+            self.clock.advance(60.0)
+            self.assertEqual(self.finals(), [end or 482])
 
     def test_failover_on_refused_datagram(self) -> None:
         """So is a server of which the network says that nobody listens there, and at once
