@@ -94,8 +94,10 @@ class Delivery:
 
     def place(
         self, request: Request, bindings: list[Binding]
-    ) -> tuple[str, list[str], Flow | None]:
-        """Return Request-URI, Path and flow for a request to one device and no other.
+    ) -> tuple[str, list[str], Flow | None, str]:
+        """Return Request-URI, Path, flow and next hop for a request to one device and no other.
+
+        The next hop is "" where Path and Request-URI say it.
 
         Raises:
             PeerError: as :meth:`deliver`; or its flow is gone (430).
@@ -105,7 +107,8 @@ class Delivery:
         flow, lost = self._flow_of(ways[0])
         if lost:
             raise flow_failed()
-        return target.uri, target.routes, flow
+        uri, hop = _as_asked(request, target.uri)
+        return uri, target.routes, flow, hop
 
     def _meant(self, request: Request, bindings: list[Binding], now: float) -> list[Binding]:
         """Return the bindings that the Request-URI means; at least one."""
@@ -137,9 +140,11 @@ class Delivery:
         )
         if self._ims:
             keep_called_party(copy)
-        copy.uri = target.uri
+        copy.uri, hop = _as_asked(request, target.uri)
         leave_trust_domain(copy)
         postprocess(copy)
+        if hop and not target.routes:
+            copy.next_hop = hop
 
         def heard(response: Response) -> bool:
             if response.local:
@@ -157,12 +162,23 @@ class Delivery:
                 request.response(430, None, self._ids.tag()),
             )
             return
+        if hop and flow is not None and not flow.secure:
+            # Over TLS or not at all (RFC 5630 §5.3).
+            self._forwarder.later(
+                lambda response: self._unsafe(job, fork, branch, response),
+                request.response(480, None, self._ids.tag()),
+            )
+            return
         self._forwarder.depart(job, fork, branch, copy, flow, heard)
 
     def _lost(
         self, job: Job, fork: Fork, branch: Branch, ways: list[Binding], response: Response
     ) -> None:
         self._other_way(fork, ways, False)
+        fork.respond(branch, response, self._forwarder.now())
+        self._forwarder.perform(job, fork)
+
+    def _unsafe(self, job: Job, fork: Fork, branch: Branch, response: Response) -> None:
         fork.respond(branch, response, self._forwarder.now())
         self._forwarder.perform(job, fork)
 
@@ -190,6 +206,19 @@ class Delivery:
         """
         if ways is not None and len(ways) > 1:
             fork.add([_target(ways[1:], None)], self._forwarder.now(), False, spent)
+
+
+def _as_asked(request: Request, contact: str) -> tuple[str, str]:
+    """Return the Request-URI for a device, and the URI that its next hop is found by, if another.
+
+    Who asked for a sip URI is not sent to a sips URI, but over TLS where the device is to be
+    reached so only.
+
+    Spec: RFC 5630 §5.3
+    """
+    if contact[:5].lower() == "sips:" and request.uri[:5].lower() != "sips:":
+        return "sip:" + contact[5:], contact
+    return contact, ""
 
 
 def _target(ways: list[Binding], features: Any) -> Target:

@@ -155,12 +155,15 @@ class Router:
             way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
             uri: str = request.uri
             path = self._path_to_service(request) if way is None else None
+            hop = ""
             callee = None if way is not None else self._device(request)
             if callee is not None:
                 bindings = self._services.bindings_of(callee)
-                uri, path, way = self._delivery.place(request, bindings)
+                uri, path, way, hop = self._delivery.place(request, bindings)
             copy = forwarded_copy(request, uri, routes=path)
             postprocess(copy)
+            if hop and not path:
+                copy.next_hop = hop
             self._endpoint.send_ack(copy, flow=way)
         except PeerError as error:
             self._endpoint.count("ack_refused")

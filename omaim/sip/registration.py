@@ -22,7 +22,7 @@ from omaim.sip.bindings import (
     expire,
 )
 from omaim.sip.gruu import Gruus, public_gruu
-from omaim.sip.headers import date_text
+from omaim.sip.headers import NameAddr, date_text
 from omaim.sip.message import Request
 from omaim.sip.registering import (
     Policy,
@@ -158,6 +158,7 @@ class _Work:
         "_mints",
         "_now",
         "_path",
+        "_request_uri",
         "_sender",
         "_touched",
         "_user_agent",
@@ -184,6 +185,7 @@ class _Work:
         self._now = now
         self._ids = ids
         self._sender = sender
+        self._request_uri = request.uri
         self._path = path
         self._gruus = gruus
         self._mints = mints
@@ -222,6 +224,7 @@ class _Work:
                 self.changes.append(Change(UNREGISTERED, self.live.pop(place)))
             return
         self._check_loop(wish)
+        self._check_secure(wish)
         temp_gruu = self._temp_gruu(wish) if wish.instance else ""
         if place < 0:
             binding = self._make(wish, self._ids.token(), self._now, temp_gruu)
@@ -271,6 +274,17 @@ class _Work:
                 raise PeerError("a contact cannot be a GRUU of its own address", 403)
         elif uri.user and not uri.port and uri.aor() == self._aor:
             raise PeerError("a contact cannot be its own address", 403)
+
+    def _check_secure(self, wish: Wish) -> None:
+        """Refuse a sips contact unless all that leads to it is sips (RFC 5630 §5.2)."""
+        uri = wish.uri
+        if not isinstance(uri, SipUri) or uri.scheme != "sips":
+            return
+        if self._request_uri[:5].lower() != "sips:":
+            raise PeerError("a sips contact is registered at a sips URI")
+        for value in self._path:
+            if NameAddr.parse(value).uri_text[:5].lower() != "sips:":
+                raise PeerError("a sips contact is reached by a Path of sips URIs")
 
     def _temp_gruu(self, wish: Wish) -> str:
         """Return the new temporary GRUU of an instance, "" when the sender wants none.

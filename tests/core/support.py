@@ -199,7 +199,8 @@ class CoreCase(SynchronousTestCase):
         """Register a phone; return the answer."""
         fields = [("Contact", f"<{phone.contact}>{params}"), *headers]
         identity = phone.agent.identity
-        uri = f"sip:{identity.rpartition('@')[2]}"
+        scheme = phone.contact.partition(":")[0]  # a sips contact needs a sips URI (RFC 5630 §5.2)
+        uri = f"{scheme}:{identity.rpartition('@')[2]}"
         return self.wait(
             phone.agent.request(phone.agent.make("REGISTER", uri, fields, to=f"<{identity}>"))
         )

@@ -13,12 +13,14 @@ from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
+from omaim.sip.bindings import Binding
 from omaim.sip.dialog import as_uac
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
 from tests.core.support import CORE, DOMAIN, ROUTE, CoreCase, Phone
 
 BOB = f"sip:bob@{DOMAIN}"
+CAROL = f"sip:carol@{DOMAIN}"
 
 
 class ForkTests(CoreCase):
@@ -369,7 +371,9 @@ class SecureTests(DialogCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         now = datetime.datetime.now(datetime.UTC)
-        write_certificates(folder, {"north": ((DOMAIN,), CORE)}, now)
+        servers = {"north": ((DOMAIN,), CORE), "carol": (("carol.example",), "10.0.1.3")}
+        write_certificates(folder, servers, now)
+        self.folder = folder
         pem, ca = folder / "north.pem", folder / "ca.pem"
         listen = (f"udp:{CORE}:5060", f"tls:{CORE}:5061")
         self.settings = {"listen": listen, "certificate": str(pem), "ca": str(ca)}
@@ -402,6 +406,48 @@ class SecureTests(DialogCase):
             self.assertEqual(response.status, 480)
             self.assertEqual(response.first("Warning"), '380 omaim "SIPS Not Allowed"')
         self.assertEqual(bob.got, [])
+
+    def test_sip_to_sips(self) -> None:
+        """What was sent to a sip URI keeps it, and goes to a sips contact over TLS all the same:
+        by its flow, and by a connection of our own (RFC 5630 §5.3)."""
+        outbound = [("Supported", "path, outbound")]
+        alice, bob = self.phone("alice", 1), self.secure("bob", 2)
+        self.register(bob, f"{FlowTests.instance};reg-id=1", outbound)
+        for method in ("MESSAGE", "INVITE"):
+            self.assertEqual(self.send(alice, BOB, method).status, 200)
+        # "carol" is found by her Contact: nothing is known of a flow.
+        carol = self.listening("carol", 3)
+        self.put(self.person("carol"))
+        self.stores.bindings.replace(
+            CAROL, 0, [Binding(CAROL, f"sips:carol@{carol.host}:5061", "x", 1, 9e9)]
+        )
+        for method in ("MESSAGE", "INVITE"):
+            self.assertEqual(self.send(alice, CAROL, method).status, 200)
+        for phone, uri in (
+            (bob, f"sip:bob@{bob.host};ob"),
+            (carol, f"sip:carol@{carol.host}:5061"),
+        ):
+            self.assertEqual([one.uri for one in phone.got], [uri] * 2)
+            self.assertEqual([flow.transport for flow in phone.flows], ["TLS"] * 2)
+        safe = self.secure("alice", 5)
+        self.assertEqual(self.send(safe, f"sips:bob@{DOMAIN}").status, 200)
+        self.assertEqual(bob.got[-1].uri, bob.contact)
+
+    def test_no_tls(self) -> None:
+        """Where there is no way over TLS a sips contact gets nothing (RFC 5630 §5.3)."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.stores.bindings.replace(BOB, 0, [Binding(BOB, f"sips:bob@{bob.host}", "x", 1, 9e9)])
+        self.assertIn(self.send(alice, BOB).status, (480, 500))
+        self.assertEqual(bob.got, [])
+
+    def listening(self, name: str, number: int) -> Phone:
+        """Return a phone at which others may knock over TLS."""
+        host = f"10.0.1.{number}"
+        pem = Path(self.folder, f"{name}.pem").read_bytes()
+        settings = TlsSettings(certificate=pem, key=pem, trust=self.trust)
+        endpoint = Endpoint(self.network, self.clock, ids=Ids(number), tls=settings)
+        self.successResultOf(endpoint.listen("TLS", host, 5061, settings))
+        return Phone(UserAgent(endpoint, f"sip:{name}@{DOMAIN}"), host)
 
     def test_dialog(self) -> None:
         """A dialog with a sips contact stays on TLS: our marks are sips URIs (§16.6 step 4)."""

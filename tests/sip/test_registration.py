@@ -308,6 +308,24 @@ class PathTests(SynchronousTestCase):
         outcome = Registrar(Policy(lenient_path=True))(request)
         self.assertEqual(outcome.bindings[0].path, ("<sip:p1;lr>",))
 
+    def test_secure(self) -> None:
+        """A sips contact wants a sips Request-URI and a Path of sips URIs (RFC 5630 §5.2)."""
+        contact = "<sips:alice@192.0.2.1>"
+        for uri, path, fine in (
+            ("sips:example.com", "<sips:p1;lr>", True),
+            ("sip:example.com", "<sips:p1;lr>", False),
+            ("sips:example.com", "<sips:p2;lr>, <sip:p1;lr>", False),
+        ):
+            request = a_register(contact, vias=2, Path=path, Supported="path")
+            request.uri = uri
+            if fine:
+                self.assertEqual(len(Registrar()(request).bindings), 1)
+            else:
+                error = self.assertRaises(PeerError, Registrar(), request)
+                self.assertEqual(error.status, 400)
+        gone = a_register(contact + ";expires=0")
+        self.assertEqual(Registrar()(gone).bindings, [])
+
     def test_malformed(self) -> None:
         """A Path that is no list of SIP URIs, or endless, is refused."""
         for path in ("<tel:+1>", "x", ", ".join(["<sip:p;lr>"] * 21)):
