@@ -94,6 +94,13 @@ class Config:
         "event package of the IM service settings, as the IM Server has it; empty: none",
         check=lambda text: "" if not text or _EVENT.fullmatch(text) else "is no event package",
     )
+    im_down: str = setting(
+        "refuse",
+        "what becomes of a MESSAGE while the IM Server is dead. refuse: its sender is told to try "
+        "later, so that it is not delivered before older ones that the server keeps, or to "
+        "somebody who blocks the sender; deliver: it goes to the device without the server",
+        check=lambda value: "" if value in ("refuse", "deliver") else "must be refuse or deliver",
+    )
     psis: tuple[str, ...] = setting(
         (),
         "addresses of services: sip:NAME@DOMAIN=URI sends what is for the first to the second; a "

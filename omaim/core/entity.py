@@ -31,6 +31,7 @@ from omaim.core.registrar import Registrar
 from omaim.core.routing import Router
 from omaim.core.secret import durable_secret
 from omaim.core.senders import Senders
+from omaim.core.service_profile import CONTINUE, TERMINATE
 from omaim.core.services import Services
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
@@ -85,7 +86,9 @@ class Core(Service):
         self._name = name
         self._ready: Deferred[None] = Deferred()
         self._hosts = {config.domain.lower(), *(alias.lower() for alias in config.aliases)}
-        self.profile_of = Profiles(config.im_server, config.settings_event).profile_of
+        handling = CONTINUE if config.im_down == "deliver" else TERMINATE
+        profiles = Profiles(config.im_server, config.settings_event, handling)
+        self.profile_of = profiles.profile_of
         self._psis = service_addresses(config.psis)
         servers = [config.im_server] if config.im_server else []
         self._neighbours = Neighbours(

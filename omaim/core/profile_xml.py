@@ -16,6 +16,7 @@ from omaim.core.service_profile import (
     ORIGINATING_UNREGISTERED,
     REFRESH,
     REMOVAL,
+    TERMINATE,
     TERMINATING,
     TERMINATING_UNREGISTERED,
     BadProfile,
@@ -346,7 +347,7 @@ def im_profile(
     xdm_server: str = "",
     *,
     tagged_only: bool = True,
-    default_handling: int = CONTINUE,
+    default_handling: int = TERMINATE,
     settings_event: str = "im-settings",
 ) -> Profile:
     """Return the profile of a user of the IM service.
@@ -360,31 +361,27 @@ def im_profile(
         xdm_server: that of document changes; no criteria for it when empty.
         tagged_only: send the IM Server only what asks for the IM feature tag in
             Accept-Contact; otherwise every MESSAGE, and INVITE still by its tag.
-        default_handling: of the IM Server, :data:`CONTINUE` or :data:`TERMINATE`.
+        default_handling: of a MESSAGE while the IM Server is dead. :data:`TERMINATE` refuses it;
+            with :data:`CONTINUE` it goes to the device directly, past what its user blocks and
+            before older messages that the server keeps. Sessions and registrations always
+            continue.
         settings_event: the event package of the service settings that users publish for the
             IM Server; no criteria for it when empty.
 
     Spec: OMA SIMPLE IM 1.0 architecture §5.6.2 (IM-2)
     """
     cases = (ORIGINATING, TERMINATING, TERMINATING_UNREGISTERED, ORIGINATING_UNREGISTERED)
-    im = Server(im_server, default_handling, include_response=True)
+    im = Server(im_server, CONTINUE, include_response=True)
     tag = HeaderMatches("Accept-Contact", r"\+g\.oma\.sip-im")
-    message_groups = (0, 1) if not tagged_only else (0,)
+    tagged = Point(tag, False, (1,))
+    anywhere = tuple(Point(CaseIs(case), False, (2,)) for case in cases)
+    messages = (Point(MethodIs("MESSAGE")), *((tagged,) if tagged_only else ()), *anywhere)
+    sessions = (Point(MethodIs("INVITE")), tagged, *anywhere)
+    registrations = (Point(MethodIs("REGISTER", (INITIAL, REFRESH, REMOVAL))),)
     criteria = [
-        Criteria(0, im, Trigger(True, (Point(MethodIs("REGISTER", (INITIAL, REFRESH, REMOVAL))),))),
-        Criteria(
-            10,
-            im,
-            Trigger(
-                True,
-                (
-                    Point(MethodIs("MESSAGE"), False, message_groups),
-                    Point(MethodIs("INVITE")),
-                    Point(tag, False, (1,)),
-                    *(Point(CaseIs(case), False, (2,)) for case in cases),
-                ),
-            ),
-        ),
+        Criteria(0, im, Trigger(True, registrations)),
+        Criteria(10, Server(im_server, default_handling), Trigger(True, messages)),
+        Criteria(11, Server(im_server), Trigger(True, sessions)),
     ]
     if settings_event:
         event = HeaderMatches("Event", rf"^{settings_event.replace('.', '[.]')}([ ;]|$)")

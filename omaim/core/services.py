@@ -33,6 +33,7 @@ from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
+from omaim.net.exchange import Exchange
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import ChargingVector
 from omaim.sip.identity import SERVED, ServedUser
@@ -148,14 +149,14 @@ class Services:
         """Go on where the service chain was left.
 
         Raises:
-            PeerError: the sender may not, or the place is not one of ours (403); we went on
-                without that server (487); the user is no more (404).
+            PeerError: the sender may not, or the place is not one of ours (403); it was decided
+                without that server, which took too long (487); the user is no more (404).
         """
         if job.neighbour is None or job.neighbour.kind != SERVICE:
             raise PeerError("only application servers continue a service chain", 403)
         place = self._chain.open(token)
         if token in self._given_up:
-            raise PeerError("the request went on without this server", 487)
+            raise PeerError("the request is no longer this server's", 487)
         job.visit = self._visits.passed_on(token)
         user = self._users.peek_by_identity(place.served)
         if user is None:
@@ -260,7 +261,7 @@ class Services:
             self._charging.to_service(copy, job.vector, served.user)
         visit = Visit(job, served, criteria, case, token, self._endpoint.now())
         self._visits.begin(visit)
-        self._send(job, copy, lambda response: self._heard(visit, response))
+        visit.exchange = self._send(job, copy, lambda response: self._heard(visit, response))
 
     def _heard(self, visit: Visit, response: Response) -> bool:
         """Take a server's response; true when it is to go no further."""
@@ -275,23 +276,25 @@ class Services:
         return failed and not visit.alive and not visit.cancelled and self._go_past(visit)
 
     def _expired(self, visit: Visit) -> None:
-        """A server took too long."""
+        """A server took too long; when it is back it shall not find the request waiting."""
+        if visit.exchange is not None:
+            visit.exchange.give_up()
         if not self._go_past(visit):
             self._forwarder.abandon(visit.job)
             self._forwarder.answer(visit.job, 504)
 
-    def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> None:
+    def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> Exchange | None:
         postprocess(copy)
         if copy.method in DIALOGS:
             self._forwarder.along(job, copy, None, heard)
-            return
+            return None
         job.fork = None
 
         def answered(response: Response) -> None:
             if not heard(response):
                 self._forwarder.pass_back(job, response)
 
-        self._endpoint.send(copy, answered, loop=job.loop)
+        return self._endpoint.send(copy, answered, loop=job.loop)
 
     def _go_past(self, visit: Visit) -> bool:
         """A server does not serve: go on without it, if its criteria say so.
@@ -307,11 +310,11 @@ class Services:
             fate="goes on" if go_on else "ends",
         )
         self._endpoint.count("service_failed")
-        if not go_on:
-            return False
         if len(self._given_up) >= REMEMBERED:
             del self._given_up[next(iter(self._given_up))]
         self._given_up[visit.token] = None
+        if not go_on:
+            return False
         self._forwarder.abandon(visit.job)
         self._again(visit.job, visit.served, visit.case, criteria.priority)
         return True

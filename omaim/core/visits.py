@@ -15,6 +15,7 @@ from collections.abc import Callable
 from omaim.core.job import Job, Served
 from omaim.core.service_profile import Criteria
 from omaim.net.driver import Driver
+from omaim.net.exchange import Exchange
 from omaim.timers import NEVER, Alarm
 
 
@@ -29,6 +30,7 @@ class Visit:
         alive: it has acted: its failures are its answers.
         settled: nobody waits for a sign of life any more.
         over: what it says counts no more.
+        exchange: the request on its way to the server, ``None`` where a fork holds it.
         accepted: the status with which the request was accepted further on, 0 before.
     """
 
@@ -37,6 +39,7 @@ class Visit:
         "alive",
         "case",
         "criteria",
+        "exchange",
         "job",
         "over",
         "served",
@@ -66,6 +69,7 @@ class Visit:
         self.settled = False
         self.over = False
         self.accepted = 0
+        self.exchange: Exchange | None = None
 
     @property
     def cancelled(self) -> bool:

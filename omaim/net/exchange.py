@@ -102,6 +102,16 @@ class Exchange:
         else:
             self._endpoint.later(self._fail, 487)
 
+    def give_up(self) -> None:
+        """Forget the request: it is not repeated, and no answer is told any more.
+
+        A server that is dead would otherwise still get it when it comes back.
+        """
+        self._done = self._cancelled = True
+        self._on_end = None
+        if self.transaction is not None:
+            self._endpoint.transactions.give_up(self.transaction)
+
     def start(self, flow: Flow | None, targets: list[Target] | None) -> None:
         """Send the request, at once when it is known where to."""
         if flow is not None:

@@ -302,6 +302,14 @@ class Transactions:
             if transaction.state == PROCEEDING:
                 self._send_cancel(transaction, now)
 
+    def give_up(self, transaction: ClientTransaction) -> None:
+        """Repeat a request no more, and forget it: whatever is answered is a stray response."""
+        if not transaction.answered:
+            transaction.leave()
+            transaction.deadline = NEVER
+            transaction.on_response = _ignore_response
+            self._forget_client(transaction)
+
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> bool:
         """Answer a request.
 

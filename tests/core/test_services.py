@@ -34,6 +34,7 @@ from tests.core.test_delivery import DialogCase
 
 BOB = f"sip:bob@{DOMAIN}"
 OTHER = "10.0.0.3"
+TAG = ("Accept-Contact", "*;+g.oma.sip-im")
 
 
 def criteria(priority: int, host: str, case: int, handling: int = CONTINUE) -> Criteria:
@@ -324,15 +325,43 @@ class FailureTests(ServiceCase):
         self.assertLess(self.clock.seconds() - before, 6.0)
 
     def test_late(self) -> None:
-        """A server that wakes up later does not deliver the message a second time."""
-        self.im.status = 0
-        self.network.cut(IM)
-        self.assertEqual(self.send(self.alice, BOB).status, 200)
-        self.im.status = -1
-        self.network.mend(IM)
-        self.clock.advance(40.0)
-        self.assertEqual(len(self.im.messages()), 1)
+        """A server that comes back finds no message waiting that was decided without it."""
+        for handling, status in ((CONTINUE, 200), (TERMINATE, 504)):
+            self.profile("alice", criteria(1, IM, ORIGINATING, handling))
+            self.network.cut(IM)
+            self.assertEqual(self.send(self.alice, BOB).status, status)
+            self.network.mend(IM)
+            self.clock.advance(40.0)
+            self.assertEqual(self.im.messages(), [])
         self.assertEqual(len(self.bob.got), 1)
+
+    def test_passed_on_too_late(self) -> None:
+        """A server that had the message all the time does not deliver it a second time, nor one
+        that was refused."""
+        for handling, status in ((CONTINUE, 200), (TERMINATE, 504)):
+            self.profile("alice", criteria(1, IM, ORIGINATING, handling))
+            self.im.status = 0
+            self.assertEqual(self.send(self.alice, BOB).status, status)
+            late = self.im.messages()[-1]
+            late.remove_first("Route")
+            answers: list[int] = []
+            self.im.endpoint.send(late, lambda response: answers.append(response.status))  # noqa: B023
+            self.clock.advance(1.0)
+            self.assertEqual(answers, [487])
+        self.assertEqual(len(self.bob.got), 1)
+
+    def test_profile_of_everybody(self) -> None:
+        """While the IM Server is dead a MESSAGE is refused, since it would overtake those that it
+        keeps; registrations and sessions go on. Another setting lets it go to the device."""
+        self.network.cut(IM)
+        self.put(self.person("alice"), self.person("bob"))
+        self.assertEqual(self.send(self.alice, BOB).status, 504)
+        self.assertEqual(self.send(self.alice, BOB, "INVITE", [TAG]).status, 200)
+        self.assertEqual(self.register(self.bob).status, 200)
+        self.successResultOf(self.core.endpoint.stop())
+        settings = {**self.settings, "im_down": "deliver"}
+        self.node, self.core = self.make_core(CORE, self.stores, **settings)
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
 
     def test_broken(self) -> None:
         """A server error counts as dead; a refusal is the answer."""

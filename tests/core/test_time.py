@@ -10,7 +10,7 @@ HOUR = 3600.0
 
 
 class TimeTests(CoreCase):
-    settings = {"im_server": f"sip:{IM}", "default_expires": 86400}
+    settings = {"im_server": f"sip:{IM}", "default_expires": 86400, "im_down": "deliver"}
 
     def setUp(self) -> None:
         super().setUp()

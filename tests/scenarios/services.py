@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omaim.bodies.multipart import parse_multipart
+from omaim.client.failures import Busy
 from omaim.core.profile_xml import write_profile
 from omaim.core.service_profile import (
     CONTINUE,
@@ -28,6 +29,7 @@ from omaim.testing.scenario import (
     IN_PROCESS,
     VIRTUAL,
     Layout,
+    Missed,
     ScenarioNetwork,
     holds,
     refused,
@@ -37,6 +39,7 @@ from omaim.testing.scenario import (
 
 NORTH = "north.example"
 TRUSTING = Layout({"core-north": {"services": ["{base}.1.2", "{base}.1.101", "{base}.1.102"]}})
+DIRECT = Layout({name: {"im_down": "deliver"} for name in ("core-north", "core-south")})
 CHARGED = Layout({"core-north": {"ccf": ["ccf1.north.example"], "ecf": ["ecf1.north.example"]}})
 
 
@@ -134,9 +137,30 @@ async def silent_service(net: ScenarioNetwork) -> None:
     same(len(bob.received()), 1, "messages to bob")
 
 
-@scenario(shows=("IMS-47", "IMS-63"), stages=VIRTUAL)
+@scenario(shows=("IMS-47",), stages=VIRTUAL)
+async def nothing_overtakes(net: ScenarioNetwork) -> None:
+    """While an IM Server is away, what would overtake the messages that it keeps is refused."""
+    alice = await net.online("alice")
+    zoe = net.person("zoe").aor
+    await alice.send(zoe, "the first", reports=())
+    await net.stop("im-south")
+    there = await net.online("zoe")
+    try:
+        await alice.send(zoe, "too early", reports=())
+    except Busy as error:
+        holds("later" in str(error), f"what alice is told: {error}")
+    else:
+        raise Missed("a message went past the IM Server that was away")
+    await net.nothing(there)
+    await net.start("im-south")
+    await alice.send(zoe, "the second", reports=())
+    texts = [(await net.message(there, within=120)).text for _ in range(2)]
+    same(texts, ["the first", "the second"], "what zoe reads")
+
+
+@scenario(shows=("IMS-47", "IMS-63"), stages=VIRTUAL, layout=DIRECT)
 async def im_server_is_down(net: ScenarioNetwork) -> None:
-    """With both IM Servers away, people who are there still reach each other."""
+    """With both IM Servers away, people who are there still reach each other, if that is wanted."""
     alice, xenia = await net.online("alice"), await net.online("xenia")
     await net.stop("im-north")
     await net.stop("im-south")
