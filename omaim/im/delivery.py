@@ -42,7 +42,8 @@ from omaim.stores.records import (
 
 ATTEMPT: Final = 40.0  # seconds a delivery may take; more than Timer F
 ANSWER: Final = 4.0  # seconds a device may take while a fresh one waits; RFC 4320 §4.1: 100 by then
-GRACE: Final = 1.0  # seconds by which an attempt may seem too long, as sums of floats are not exact
+LONGEST: Final = 3600.0  # seconds for which anybody may keep a message to itself
+GRACE: Final = 1.0  # seconds more, as sums of floats are not exact
 REMEMBER: Final = 86400.0  # seconds for which a repeat of an ended message is recognised
 BATCH: Final = 16  # messages read from the store at a time
 WIDTH: Final = 1000  # recipients served at the same time
@@ -120,6 +121,7 @@ class Delivery:
         self._arrived: dict[str, float] = {}  # those who registered lately, and when
         self._fresh: dict[str, float] = {}  # those of them whose device was not known before
         self._flying: dict[str, tuple[Errand, float]] = {}  # what is being tried, and since when
+        self._begun: dict[str, float] = {}  # attempts of late, and when
         self._overtaken: set[str] = set()  # attempts that another has followed before their answer
 
     def box(self, address: str) -> str:
@@ -153,6 +155,7 @@ class Delivery:
             now = self._now()
             claim = self._store.attempt(user, [message.reference], name, now, now + ATTEMPT)
             claim.addErrback(_unclaimed)
+            self._begin(name)
         added = await adding
         self.holding.add(user)
         if user in self._running:
@@ -349,9 +352,10 @@ class Delivery:
         mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
         if not mine:
             if message.attempt_until > now:
-                self._times.later(user, self._left(message, now))
+                self._times.later(user, max(0.0, self._left(message, now)))
                 return False
             return True  # somebody has ended it meanwhile
+        self._begin(name)
         content = Content(message.content_type, message.body)
         errands: list[Errand] = []
 
@@ -360,7 +364,7 @@ class Delivery:
             self._flying[user] = errand, self._seconds()
 
         try:
-            response = await self._sending.post(self._request(message), content, begun)
+            response = await self._sending.attempt(self._request(message), content, begun)
         finally:
             self._flying.pop(user, None)
         if response is None:
@@ -369,21 +373,28 @@ class Delivery:
             return False
         return await self.answered(message, name, response)
 
+    def _begin(self, name: str) -> None:
+        """Note when an attempt began."""
+        begun, now = self._begun, self._seconds()
+        begun.pop(name, None)
+        begun[name] = now
+        for one, at in tuple(islice(begun.items(), 2)):
+            if at < now - 10 * ATTEMPT:
+                del begun[one]
+                self._overtaken.discard(one)
+
     def _left(self, message: DeferredMessage, now: float) -> float:
         """Return the seconds until a message may be tried that an attempt holds.
 
-        One of this life that began before its recipient had another device is waited for as long
-        as a live one needs.
+        One that began before its recipient had another device is waited for as long as a live
+        one needs; none of ours longer than it may take, though the time of day was set back.
         """
-        age = now - (message.attempt_until - ATTEMPT)
-        fresh = self._fresh.get(address_of(message.recipient))
-        if (
-            fresh is not None
-            and self._seconds() - fresh < age
-            and message.attempt.startswith(self._life)
-        ):
-            return max(0.0, ANSWER - age)
-        return message.attempt_until - now + 1.0
+        begun = self._begun.get(message.attempt)
+        if begun is None:
+            return message.attempt_until - now + GRACE
+        age = self._seconds() - begun
+        fresh = self._fresh.get(address_of(message.recipient), begun)
+        return (ANSWER if fresh > begun else ATTEMPT) - age
 
     def _overtake(self, message: DeferredMessage, name: str, errand: Errand) -> None:
         """A late answer still ends the message if it says that it was delivered."""
@@ -407,13 +418,15 @@ class Delivery:
         """
         name, now = message.attempt, self._now()
         ahead = message.attempt_until - now
-        if name.startswith(self._life):
-            if ahead > 0.0 and self._left(message, now) <= 0.0:
+        if ahead <= 0.0:
+            return False
+        if name in self._begun:
+            over = self._left(message, now) <= 0.0
+            if over:
                 self._overtaken.add(name)
-                return True
-            return ahead > ATTEMPT + GRACE
-        mine = name.startswith(f"{self._journal.entity} ")
-        return ahead > ATTEMPT + GRACE or (mine and ahead > 0.0)
+            return over
+        mine = name.startswith(f"{self._journal.entity} ") and not name.startswith(self._life)
+        return mine or ahead > LONGEST + GRACE
 
     async def answered(self, message: DeferredMessage, name: str, response: Response) -> bool:
         """Act on what the recipient said to a stored message; tell whether to go on.

@@ -17,13 +17,13 @@ import attrs
 
 from omaim.bodies.cpim import MEDIA_TYPE
 from omaim.bodies.mime import Part
-from omaim.im.delivery import Delivery
+from omaim.im.delivery import LONGEST, Delivery
 from omaim.im.envelopes import enveloped
 from omaim.im.participating import ANONYMOUS, address_of
 from omaim.stores.interfaces import IDeferredStore
 from omaim.stores.records import DeferredMessage
 
-CLAIM: Final = 3600.0  # seconds for which a session may keep a message to itself
+CLAIM: Final = LONGEST  # seconds for which a session may keep a message to itself
 
 
 @attrs.frozen

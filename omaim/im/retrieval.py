@@ -169,7 +169,7 @@ class Retrieval:
             body,
         )
         response = await self._sending.post(request, Content(MEDIA_TYPE, body))
-        if response is not None and response.status < 300:
+        if response.status < 300:
             if len(self._told) >= NOTED:
                 self._told.clear()
             self._told[user] = waiting[-1].position

@@ -136,13 +136,19 @@ class Sending:
         driver.deadlines.arm(alarm)
         driver.arm()
 
-    async def post(
+    async def post(self, request: Request, content: Content) -> Response:
+        """Send a request of our own; return its final response."""
+        response = await self.attempt(request, content, None)
+        assert response is not None
+        return response
+
+    async def attempt(
         self,
         request: Request,
         content: Content,
-        begun: Callable[[Errand], object] | None = None,
+        begun: Callable[[Errand], object] | None,
     ) -> Response | None:
-        """Send a request of our own; return its final response.
+        """Send a request of our own; return its final response, as long as anybody waits for it.
 
         Args:
             begun: gets the errand, and may have it given up: then ``None`` is returned.
