@@ -23,6 +23,7 @@ from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
 from omaim.core.job import Job, Served
+from omaim.core.naming import service_route
 from omaim.core.people import read_people
 from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
@@ -35,6 +36,7 @@ from omaim.core.service_profile import CONTINUE, TERMINATE
 from omaim.core.services import Services
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
+from omaim.net.tls import TlsSettings
 from omaim.node.config import parse_listen
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
@@ -109,6 +111,7 @@ class Core(Service):
         self.notifier: Notifier
         self._agent: UserAgent
         self._keeping: Keeping
+        self._tls: TlsSettings | None = None
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when the core listens, or fails with the reason."""
@@ -160,7 +163,7 @@ class Core(Service):
         own = OwnAddresses()
         for host in self._hosts:
             own.add(host)
-        tls = tls_settings(config.certificate, config.ca)
+        tls = self._tls = tls_settings(config.certificate, config.ca)
         for text in config.listen:
             place = parse_listen(text)
             listener = await self.endpoint.listen(
@@ -279,7 +282,11 @@ class Core(Service):
                 config.min_expires,
                 config.max_expires,
                 config.max_contacts,
-                (f"<{self.endpoint.uri(transport)};lr>",),
+                (
+                    service_route(
+                        self.endpoint, transport, self._tls, config.domain.lower(), config.aliases
+                    ),
+                ),
                 config.flow_timer,
             )
             for transport in {listener.transport for listener in self.endpoint.listeners}

@@ -407,6 +407,47 @@ class SecureTests(DialogCase):
             self.assertEqual(response.first("Warning"), '380 omaim "SIPS Not Allowed"')
         self.assertEqual(bob.got, [])
 
+    def test_service_route(self) -> None:
+        """The Service-Route names what the certificate proves (RFC 5922 §7.3): the address, an
+        alias at its port, or the domain, at whose port DNS looks."""
+        folder, now = Path(self.folder), datetime.datetime.now(datetime.UTC)
+        cases = (
+            ((DOMAIN, "core.north.example"), CORE, f"sip:{CORE}:5061;transport=tls"),
+            ((DOMAIN,), "192.0.2.1", f"sip:{DOMAIN};transport=tls"),
+            (
+                (DOMAIN, "core.north.example"),
+                "192.0.2.1",
+                "sip:core.north.example:5061;transport=tls",
+            ),
+            (("elsewhere.example",), "192.0.2.1", f"sip:{CORE}:5061;transport=tls"),
+        )
+        for names, address, wanted in cases:
+            write_certificates(folder, {"north": (names, address)}, now)
+            self.successResultOf(self.core.endpoint.stop())
+            aliases = ("core.north.example",)
+            self.node, self.core = self.make_core(
+                CORE, self.stores, **self.settings, aliases=aliases
+            )
+            policies = self.core._register_policies()
+            self.assertEqual(policies["TLS"].service_route, (f"<{wanted};lr>",))
+            self.assertEqual(policies["UDP"].service_route, (f"<sip:{CORE}:5060;lr>",))
+
+    def test_service_route_works(self) -> None:
+        """A client that checks certificates sends its requests by that route."""
+        now = datetime.datetime.now(datetime.UTC)
+        write_certificates(Path(self.folder), {"north": ((DOMAIN,), "192.0.2.1")}, now)
+        self.trust = Path(self.folder, "ca.pem").read_bytes()
+        self.successResultOf(self.core.endpoint.stop())
+        self.node, self.core = self.make_core(CORE, self.stores, **self.settings)
+        alice, bob = self.secure("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        response = self.register(alice, ';+sip.instance="<urn:uuid:1>"')
+        alice.agent.routes = tuple(response.all("Service-Route"))
+        self.assertEqual(alice.agent.routes, (f"<sip:{DOMAIN};transport=tls;lr>",))
+        self.network.reset(CORE)  # the next request needs a connection of its own
+        self.clock.advance(1.0)
+        self.assertEqual(self.send(alice, BOB).status, 200)
+
     def test_sip_to_sips(self) -> None:
         """What was sent to a sip URI keeps it, and goes to a sips contact over TLS all the same:
         by its flow, and by a connection of our own (RFC 5630 §5.3)."""
