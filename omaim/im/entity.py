@@ -58,18 +58,7 @@ from omaim.stores.records import REPORT, DeferredMessage, Quota
 TICK: Final = 1.0  # seconds between looks at who is to be tried again
 SWEEP: Final = 10  # ticks between sweeps
 GOODBYE: Final = 2.0  # seconds in which parties of sessions have to hear that the server stops
-# What the server answers as a user agent, in a dialog or not; INVITE begins one.
-HEARD: Final = (
-    "SUBSCRIBE",
-    "OPTIONS",
-    "INVITE",
-    "BYE",
-    "UPDATE",
-    "PRACK",
-    "REFER",
-    "NOTIFY",
-    "INFO",
-)
+HEARD: Final = ("SUBSCRIBE", "OPTIONS", "REFER")  # answered outside of dialogs, too
 
 _log = Logger()
 
@@ -366,7 +355,7 @@ class ImServer(Service):
             elif method == "INVITE" and not transaction.request.to.tag:
                 self._check(transaction)
                 self.agent.receive(transaction)
-            elif method in HEARD or self.agent.knows(transaction.request):
+            elif method in HEARD or transaction.request.to.tag:
                 self.agent.receive(transaction)
             else:
                 # The core goes on without a server that answers so, as its criteria say.
