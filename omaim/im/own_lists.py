@@ -89,7 +89,7 @@ class OwnLists(EventPackage):
 
     def state(self, served: Served, full: bool) -> Awaitable[State | None]:
         """Return the list, whole each time."""
-        address, _, user = served.resource.partition(" ")
+        address, _, user = served.resource.rpartition(" ")
         shelf = next(one for one in self._shelves if one.address == address)
         return self._state(shelf, user, served.subscribe)
 

@@ -555,9 +555,26 @@ class ImProfileTests(SynchronousTestCase):
                 "sip:xdms",
             )
             self.assertEqual(self.server(request(("Event", "reg"), method="SUBSCRIBE"), case), "")
+            for event, im in (
+                ("im-settings", "sip:im"),
+                ("im-settings;x=1", "sip:im"),
+                ("im-settings2", ""),
+                ("x-im-settings", ""),
+            ):
+                published = request(("Event", event), method="PUBLISH")
+                self.assertEqual(self.server(published, case), im if case == 0 else "")
         for registration in (INITIAL, REFRESH, REMOVAL):
             sent = request(method="REGISTER")
             self.assertEqual(self.server(sent, NO_SESSION, registration), "sip:im")
+
+    def test_settings_event(self) -> None:
+        """What the package of the service settings is called can be chosen, or there is none."""
+        sent = request(("Event", "poc.settings"), method="PUBLISH")
+        other = request(("Event", "pocxsettings"), method="PUBLISH")
+        for name, found in (("poc.settings", True), ("im-settings", False), ("", False)):
+            profile = im_profile("sip:im.a.example", settings_event=name)
+            self.assertEqual(profile.next_server(sent, ORIGINATING) is not None, found)
+            self.assertIsNone(profile.next_server(other, ORIGINATING))
 
     def test_untagged(self) -> None:
         """Where clients do not tag their messages, every MESSAGE goes to the IM Server."""
