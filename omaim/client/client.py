@@ -25,12 +25,14 @@ from omaim.client.composing import (
 )
 from omaim.client.deferred import Mailbox
 from omaim.client.failures import WrongFormat, failure_of
+from omaim.client.history import History
 from omaim.client.inbox import Inbox
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
 from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
+from omaim.client.settings import Settings
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import steady, wall
@@ -40,6 +42,7 @@ from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import OPTION
+from omaim.roles.publisher import Publisher
 from omaim.roles.watcher import Watcher
 from omaim.sip.answering import Answerer
 from omaim.sip.client_registration import Granted
@@ -80,6 +83,8 @@ class Client:
 
     Attributes:
         deferred: what waits for us at the IM Server.
+        history: what is recorded of our conversations there.
+        settings: what we want of the service; others of our devices may say something else.
         on_state: gets a :class:`~omaim.client.messages.State` whenever it changes.
     """
 
@@ -160,8 +165,18 @@ class Client:
             self.address("deferred"),
             self.address("deferred-delete"),
         )
+        self.settings = Settings(Publisher(self._phone), self._opened, self._clock)
+        self.history = History(
+            self._watcher,
+            self._outbox,
+            self.settings,
+            self.address("history"),
+            self.address("history-delete"),
+            self._clock,
+        )
         reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
         self.inbox = Inbox(accept, self._trusts, reporter.report, self._reply, self.endpoint.later)
+        self.inbox.serve(self.address("history"), self.history.take)
         self.on_state: Callable[[State], object] | None = None
         self._phone.on("MESSAGE", self.inbox.receive)
         self._phone.attach()
@@ -208,9 +223,10 @@ class Client:
         """Send what is still to be sent, take our binding away, end.
 
         Args:
-            patience: seconds that each of the two may take.
+            patience: seconds that each of these may take.
         """
         await self._outbox.drain(patience, self._clock)
+        await self.settings.withdraw(patience)
         await self.unregister(patience)
         self.inbox.close()
         await self.endpoint.stop()

@@ -90,6 +90,12 @@ class TooLarge(Failure):
     advice = "make the message shorter"
 
 
+class SessionNeeded(TooLarge):
+    """413: what is asked for does not fit into pager mode."""
+
+    advice = "it has to be fetched in a session"
+
+
 class Unreachable(Failure):
     """480: the recipient is not there now, and the message was not kept."""
 

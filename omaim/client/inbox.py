@@ -73,6 +73,7 @@ class Inbox:
         self._waiting: deque[Message] = deque()
         self._readers: deque[Deferred[Message]] = deque()
         self._closed = False
+        self._services: dict[str, Callable[[Request, Received], object]] = {}
         self.on_message: Callable[[Message], object] | None = None
         self.on_report: Callable[[Report], object] | None = None
         self.on_typing: Callable[[Typing], object] | None = None
@@ -88,6 +89,10 @@ class Inbox:
     def forget(self, sent: Sent) -> None:
         """Take no reports on a message of ours any more."""
         self._sent.pop(sent.message_id, None)
+
+    def serve(self, sender: str, act: Callable[[Request, Received], object]) -> None:
+        """Hand what a service sends to ``act``, which has asked for it; it is no message to us."""
+        self._services[canonical_aor(sender)] = act
 
     # Fetching.
 
@@ -129,9 +134,13 @@ class Inbox:
         """
         if self.refusing:
             raise PeerError("not now", self.refusing)
-        request = incoming.request
+        request, trusted = incoming.request, self._trusts(incoming)
+        service = self._service(request) if trusted else None
+        if service is not None:
+            service(request, read(request, ("*/*",)))
+            return incoming.response(200)
         try:
-            found = read(request, self._accept, trusted=self._trusts(incoming))
+            found = read(request, self._accept, trusted=trusted)
         except NotTaken:
             return incoming.response(415, [("Accept", ", ".join(self._accept))])
         if found.reports:
@@ -147,6 +156,10 @@ class Inbox:
                     raise PeerError("the inbox is full", 480)
                 self._take(found, name, sent_at(request, found))
         return incoming.response(200)
+
+    def _service(self, request: Request) -> Callable[[Request, Received], object] | None:
+        asserted = request.addresses("P-Asserted-Identity") if self._services else []
+        return self._services.get(canonical_aor(asserted[0].uri_text)) if asserted else None
 
     def _is_new(self, name: _Name | None) -> bool:
         """Tell whether a message is not one that is known.

@@ -20,9 +20,10 @@ from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.imdn import DELIVERY, DISPLAY
 from omaim.client.client import Client
 from omaim.client.failures import Failure
+from omaim.client.history_prompt import HistoryPrompt, chosen
 from omaim.client.messages import PENDING, Message, Report, Sent, State, Typing
 from omaim.client.terminal import Screen
-from omaim.errors import OmaimError, UsageError
+from omaim.errors import OmaimError
 from omaim.sip.uri import canonical_aor
 
 QUOTED: Final = 24  # characters of a message that a line about it repeats
@@ -63,6 +64,7 @@ class Prompt:
         self._unread: list[Message] = []
         self._waiting: tuple[Waiting, ...] = ()
         self._state = ""
+        self._history = HistoryPrompt(client.history, self, self._is_own)
         self._commands = {
             "to": Command("/to ADDRESS [TEXT]", "write to this person from now on", self._set_to),
             "list": Command("/list A,B,C TEXT", "send one message to several people", self._list),
@@ -71,6 +73,11 @@ class Prompt:
                 "/deferred [get|delete [1,2]]",
                 "show, fetch or delete what waits at the server",
                 self._deferred,
+            ),
+            "history": Command(
+                "/history [on|off|NAME|get 1,2|delete 1,2]",
+                "show, record, fetch or delete what you talked about",
+                self._history.enter,
             ),
             "connect": Command("/connect", "register again now", self._connect),
             "help": Command("/help", "show this", self._help),
@@ -90,7 +97,7 @@ class Prompt:
         self._screen.start(self.complete)
         try:
             self._screen.ask("> ")
-            self._say(f"You are {self._short(self._client.identity)}. Registering …")
+            self.say(f"You are {self.short(self._client.identity)}. Registering …")
             try:
                 await self._client.register(insist=True)
             except OmaimError as error:
@@ -130,7 +137,7 @@ class Prompt:
             elif self._to:
                 await self._send(self._to, text[1:] if text.startswith("//") else text)
             else:
-                self._say("Whom is it for? Type /to and a name, as /to bob, then the text again.")
+                self.say("Whom is it for? Type /to and a name, as /to bob, then the text again.")
         except OmaimError as error:
             self._screen.show(f"That did not work: {error}", "error")
 
@@ -141,7 +148,7 @@ class Prompt:
             if len(fitting) != 1:
                 near = fitting or difflib.get_close_matches(name, self._commands, 1)
                 hint = f" Did you mean /{near[0]}?" if near else ""
-                self._say(f"There is no /{name}.{hint} /help shows what there is.")
+                self.say(f"There is no /{name}.{hint} /help shows what there is.")
                 return
             command = self._commands[fitting[0]]
         done = command.act(rest)
@@ -151,35 +158,35 @@ class Prompt:
     async def _set_to(self, rest: str) -> None:
         name, _, text = rest.partition(" ")
         if not name:
-            whom = f"You write to {self._short(self._to)}. " if self._to else ""
-            self._say(f"{whom}Type /to and a name or an address, as /to bob.")
+            whom = f"You write to {self.short(self._to)}. " if self._to else ""
+            self.say(f"{whom}Type /to and a name or an address, as /to bob.")
             return
-        self._choose(self._find(name))
+        self._choose(self.find(name))
         if text.strip():
             await self._send(self._to, text.strip())
 
     async def _list(self, rest: str) -> None:
         names, _, text = rest.partition(" ")
-        people = [self._find(name) for name in names.split(",") if name]
+        people = [self.find(name) for name in names.split(",") if name]
         if not people or not text.strip():
-            self._say("Type the names with commas and no spaces: /list bob,carol Lunch at noon?")
+            self.say("Type the names with commas and no spaces: /list bob,carol Lunch at noon?")
             return
         shown = ", ".join(self._note(uri) for uri in people)
-        self._screen.show(f"{self._time()} you to {shown}: {text.strip()}", "own")
+        self._screen.show(f"{self.moment()} you to {shown}: {text.strip()}", "own")
         sent = await self._client.send_list(people, text.strip())
         self._sent(sent, text.strip(), shown)
 
     def _who(self, rest: str) -> None:
         client = self._client
-        names = [self._short(uri) for uri in client.granted.associated] or [
-            self._short(client.identity)
+        names = [self.short(uri) for uri in client.granted.associated] or [
+            self.short(client.identity)
         ]
         standing = "registered" if client.registered else "not registered"
-        self._say(f"You are {', '.join(names)}, {standing}.")
+        self.say(f"You are {', '.join(names)}, {standing}.")
         if self._people:
-            self._say(f"You talked to: {', '.join(self._people)}.")
+            self.say(f"You talked to: {', '.join(self._people)}.")
         if self._to:
-            self._say(f"What you type goes to {self._short(self._to)}.")
+            self.say(f"What you type goes to {self.short(self._to)}.")
 
     async def _connect(self, rest: str) -> None:
         await self._client.register(insist=True)
@@ -188,58 +195,45 @@ class Prompt:
         verb, _, numbers = rest.partition(" ")
         mailbox = self._client.deferred
         if verb not in ("", "get", "delete"):
-            self._say("Type /deferred to see what waits, /deferred get to fetch it.")
+            self.say("Type /deferred to see what waits, /deferred get to fetch it.")
             return
         if not verb:
             self._waiting = await mailbox.list()
             self._show_waiting()
             return
-        chosen = self._chosen(numbers)
+        found = chosen(numbers, len(self._waiting), "/deferred")
+        references = [self._waiting[at].reference for at in found]
         if verb == "get":
-            await mailbox.retrieve(chosen)
+            await mailbox.retrieve(references)
         else:
-            await mailbox.delete(chosen)
-            self._say("Deleted.")
+            await mailbox.delete(references)
+            self.say("Deleted.")
         self._waiting = ()
-
-    def _chosen(self, numbers: str) -> list[str]:
-        """Return the references of what was shown under these numbers; none means all.
-
-        Raises:
-            UsageError: there is no such number.
-        """
-        chosen = []
-        for text in numbers.replace(",", " ").split():
-            number = int(text) if text.isdecimal() else 0
-            if not 1 <= number <= len(self._waiting):
-                raise UsageError(f"there is no message {text}; /deferred shows the numbers")
-            chosen.append(self._waiting[number - 1].reference)
-        return chosen
 
     def _show_waiting(self) -> None:
         if not self._waiting:
-            self._say("Nothing waits for you at the server.")
+            self.say("Nothing waits for you at the server.")
             return
         for number, one in enumerate(self._waiting, 1):
-            who = self._short(one.sender) if one.sender else "somebody"
+            who = self.short(one.sender) if one.sender else "somebody"
             subject = f", {one.subject}" if one.subject else ""
-            moment = self._time(one.sent_at or one.date)
-            self._say(f"  {number}. {moment} from {who}{subject}, {one.size} octets")
-        self._say("/deferred get fetches all, /deferred get 1,2 these; delete works alike.")
+            moment = self.moment(one.sent_at or one.date)
+            self.say(f"  {number}. {moment} from {who}{subject}, {one.size} octets")
+        self.say("/deferred get fetches all, /deferred get 1,2 these; delete works alike.")
 
     def _notice(self, waiting: tuple[Waiting, ...]) -> None:
         self._waiting = waiting
         if waiting:
-            self._say(f"Kept for you at the server: {len(waiting)}.")
+            self.say(f"Kept for you at the server: {len(waiting)}.")
             self._show_waiting()
 
     def _help(self, rest: str) -> None:
-        self._say("Type a line and press Enter: it goes to the one whose name stands before it.")
+        self.say("Type a line and press Enter: it goes to the one whose name stands before it.")
         width = max(len(one.usage) for one in self._commands.values())
         for one in self._commands.values():
-            self._say(f"  {one.usage.ljust(width)}  {one.help}")
-        self._say("A name is bob for somebody of your own domain, or xenia@south.example.")
-        self._say("Tab completes commands and names; the up arrow brings back what you typed.")
+            self.say(f"  {one.usage.ljust(width)}  {one.help}")
+        self.say("A name is bob for somebody of your own domain, or xenia@south.example.")
+        self.say("Tab completes commands and names; the up arrow brings back what you typed.")
 
     def _quit(self, rest: str) -> None:
         self._end()
@@ -272,23 +266,23 @@ class Prompt:
     # What happens.
 
     async def _send(self, to: str, text: str) -> None:
-        self._screen.show(f"{self._time()} you to {self._short(to)}: {text}", "own")
+        self._screen.show(f"{self.moment()} you to {self.short(to)}: {text}", "own")
         sent = await self._client.send(to, text)
-        self._sent(sent, text, self._short(to))
+        self._sent(sent, text, self.short(to))
 
     def _sent(self, sent: Sent, text: str, whom: str) -> None:
         if len(self._texts) >= REMEMBERED:
             del self._texts[next(iter(self._texts))]
         self._texts[sent.message_id] = text
         if sent.status == PENDING and len(sent.to) == 1:
-            self._say(f"  {whom} is not there now; the message is kept for later.")
+            self.say(f"  {whom} is not there now; the message is kept for later.")
 
     def _message(self, message: Message) -> None:
         who = self._note(message.sender)
-        others = [self._short(uri) for uri in message.others if not self._is_own(uri)]
+        others = [self.short(uri) for uri in message.others if not self._is_own(uri)]
         also = f" (also to {', '.join(others)})" if others else ""
         doubt = "" if message.verified else " (not confirmed by the network)"
-        head = f"{self._time(message.sent_at)} {who}{also}{doubt}: "
+        head = f"{self.moment(message.sent_at)} {who}{also}{doubt}: "
         if message.subject:
             head += f"[{message.subject}] "
         first, *more = message.text.splitlines() or [self._described(message)]
@@ -299,61 +293,62 @@ class Prompt:
             self._unread.append(message)
         if not self._to:
             self._choose(message.sender)
-            self._say(f"  What you type now goes to {who}; /to changes that.")
+            self.say(f"  What you type now goes to {who}; /to changes that.")
 
     def _report(self, report: Report) -> None:
         text = self._texts.get(report.message_id)
         if text is None:
             return
         quoted = text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
-        who = self._short(report.recipient) if report.recipient else "The recipient"
+        who = self.short(report.recipient) if report.recipient else "The recipient"
         if report.kind == DISPLAY and report.status == "displayed":
-            self._say(f"  {who} has read: {quoted}")
+            self.say(f"  {who} has read: {quoted}")
         elif report.status == "delivered":
-            self._say(f"  {who} has got: {quoted}")
+            self.say(f"  {who} has got: {quoted}")
         elif report.kind == DELIVERY or report.status in ("forbidden", "error"):
             self._screen.show(f"  {who} did not get ({report.status}): {quoted}", "error")
 
     def _typing(self, typing: Typing) -> None:
         if typing.active:
-            self._say(f"  {self._short(typing.sender)} is writing …")
+            self.say(f"  {self.short(typing.sender)} is writing …")
 
     def _moved(self, state: State) -> None:
         name, self._state = self._state, state.name
         if state.name == "registered":
             if name != "registered":
-                self._say("You are registered: who writes to you reaches you here.")
+                self.say("You are registered: who writes to you reaches you here.")
                 if not self._to:
-                    self._say("Type /to and a name to write to somebody; /help shows the rest.")
+                    self.say("Type /to and a name to write to somebody; /help shows the rest.")
         elif state.name == "registering" and state.failure is not None:
             self._screen.show(f"Not registered: {_why(state.failure)}.{_later(state)}", "error")
         elif state.name == "registering" and name == "registered":
-            self._say(f"The connection is lost.{_later(state) or ' Connecting again …'}")
+            self.say(f"The connection is lost.{_later(state) or ' Connecting again …'}")
         elif state.name == "failed":
             self._screen.show(f"Not registered: {state.failure or 'refused'}", "error")
 
     # Words.
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Show a note."""
         self._screen.show(text, "note")
 
     def _choose(self, uri: str) -> None:
         self._to = uri
         self._screen.ask(f"{self._note(uri)}> ")
 
-    def _find(self, name: str) -> str:
+    def find(self, name: str) -> str:
         """Return the URI of somebody by the name shown, or of any address."""
         known = self._people.get(name)
         return known or self._client.address(name)
 
     def _note(self, uri: str) -> str:
         """Remember somebody for completion; return the name."""
-        name = self._short(uri)
+        name = self.short(uri)
         if len(self._people) < REMEMBERED:
             self._people.setdefault(name, uri)
         return name
 
-    def _short(self, uri: str) -> str:
+    def short(self, uri: str) -> str:
         """Return an address as people write it."""
         try:
             text = canonical_aor(uri)
@@ -364,9 +359,9 @@ class Prompt:
         return user if at and domain == self._client.domain else text
 
     def _is_own(self, uri: str) -> bool:
-        return self._short(uri) == self._short(self._client.identity)
+        return self.short(uri) == self.short(self._client.identity)
 
-    def _time(self, moment: float = 0.0) -> str:
+    def moment(self, moment: float = 0.0) -> str:
         """Return the time of day, with the date when it is not today's."""
         now = time.localtime(self._client.now())
         then = time.localtime(moment) if moment else now

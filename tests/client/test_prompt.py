@@ -167,7 +167,7 @@ class PromptTests(HomeTests):
         self.type("/to bob hello")
         self.type("/to xenia@south.example")
         complete = self.paper.complete
-        self.assertEqual(complete("/h"), ["/help "])
+        self.assertEqual(complete("/he"), ["/help "])
         self.assertEqual(complete("/to b"), ["/to bob"])
         self.assertEqual(complete("/list bob,x"), ["/list bob,xenia@south.example"])
         self.assertEqual(complete("/deferred g"), ["/deferred get "])
