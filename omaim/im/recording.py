@@ -140,7 +140,7 @@ class Recorder:
             sender=sender,
             peer=peer,
             recipients=tuple(recipients),
-            subject=mail.request.first("Subject") or "",
+            subject=_subject(mail, content),
             sent_at=mail.sent_at,
             content_type=content.content_type,
             content=b64encode(content.body).decode(),
@@ -418,6 +418,12 @@ def _reference(owner: str, sender: str, peer: str, message_id: str, content: Con
         digest.update(text.encode() + b"\0")
     digest.update(content.body)
     return digest.hexdigest()[:40]
+
+
+def _subject(mail: Mail, content: Content) -> str:
+    """Return what a message is about: by its header, else by its envelope."""
+    cpim = content.cpim
+    return mail.request.first("Subject") or ("" if cpim is None else cpim.subject())
 
 
 def _nobody(owner: str) -> None:

@@ -28,6 +28,8 @@ from omaim.bodies.conference_info import parse_conference, write_conference
 from omaim.bodies.conference_state import ConferenceTable
 from omaim.bodies.cpim import Cpim
 from omaim.bodies.groups import parse_groups, write_groups
+from omaim.bodies.history_list import parse_history_list, write_history_list
+from omaim.bodies.im_settings import parse_settings, write_settings
 from omaim.bodies.imdn import parse_imdn
 from omaim.bodies.iscomposing import parse_iscomposing
 from omaim.bodies.message_media import TLS, names_to_resolve
@@ -210,6 +212,17 @@ def _groups(data: bytes) -> None:
         one.rights(["sip:a@b"], member, False, 1e9)
 
 
+def _history(data: bytes) -> None:
+    found = parse_history_list(data)
+    write_history_list(found.entries, found.next)
+
+
+def _settings(data: bytes) -> None:
+    found = parse_settings(data)
+    if parse_settings(write_settings(found)) != found:
+        raise Broken("what was written is read otherwise")
+
+
 @attrs.frozen
 class Target:
     """One parser and good input for it."""
@@ -309,6 +322,31 @@ TARGETS: Final[dict[str, Target]] = {
                 'xmlns:cp="urn:ietf:params:xml:ns:copycontrol"><list name="a"><entry uri="sip:a@b" '
                 'cp:copyControl="to"/><list><entry-ref ref="x"/><external anchor="http://x"/></list>'
                 "</list></resource-lists>"
+            ),
+        ),
+    ),
+    "history-list": Target(
+        _history,
+        (
+            _xml(
+                '<history-list xmlns="urn:oma:xml:im:history-list" next="9"><history '
+                'history-reference="r" size="5" expiry="2026-01-01T00:00:00Z"><pager><from>'
+                '<entry uri="sip:a@b"/></from><recipient-list><entry uri="sip:c@d"><display-name>C'
+                "</display-name></entry></recipient-list></pager></history><history>"
+                "<history-reference>s</history-reference><conference><time-start>"
+                "2026-01-01T00:00:00Z</time-start><conf-list><group-uri>sip:g@h</group-uri>"
+                "</conf-list></conference></history></history-list>"
+            ),
+        ),
+    ),
+    "im-settings": Target(
+        _settings,
+        (
+            _xml(
+                '<service-settings xmlns="urn:oma:xml:im:service-settings"><service-id>im'
+                '</service-id><active active="true"/><deferred-settings><offline-delivery>false'
+                "</offline-delivery></deferred-settings><hist-settings><hist-activation>"
+                "<session-mode/></hist-activation></hist-settings></service-settings>"
             ),
         ),
     ),

@@ -117,6 +117,13 @@ class PagerTests(HistoryTestCase):
                 self.assertEqual(self.send(case, sender, to, body, kind).status, 200)
         self.assertEqual(self.recorded(), ())
 
+    def test_subject(self) -> None:
+        """What a message is about stands in a header, or in its envelope (RFC 3862 §4.6)."""
+        body = cpim("hi", sender=XENIA).replace(b"DateTime", b"Subject: Lunch\r\nDateTime")
+        self.send("term", XENIA, BOB, body, "message/cpim")
+        self.send("term", XENIA, BOB, body, "message/cpim", headers=(("Subject", "Dinner"),))
+        self.assertEqual([one.subject for one in self.recorded()], ["Lunch"])
+
     def test_hidden(self) -> None:
         """Who wants to stay unknown stays so in the history of the recipient."""
         self.send("term", XENIA, BOB, headers=(("Privacy", "id"),))

@@ -17,7 +17,6 @@ ALICE: Final = "sip:alice@north.example"
 BOB: Final = "sip:bob@north.example"
 XENIA: Final = "sip:xenia@south.example"
 EXPLODER: Final = "sip:exploder@north.example"
-DEFERRED: Final = "sip:deferred@north.example"
 
 LIST_HEADERS: Final = (
     "Require: recipient-list-message",
@@ -168,12 +167,18 @@ class BombTests(AttackCase):
         self.play(script, ROOMY)
 
     def test_deferred_lists(self) -> None:
-        """The lists that the deferred messaging function takes are no better a way in."""
+        """The lists that deferred messaging and history take are no better a way in."""
 
         async def script(net: ScenarioNetwork) -> None:
             alice = Insider(Attacker(net))
-            kinds = ("application/vnd.oma.deferred-list+xml", "application/xml", LISTS)
-            for uri in (DEFERRED, "sip:deferred-delete@north.example"):
+            kinds = (
+                "application/vnd.oma.im.deferred-list+xml",
+                "application/vnd.oma.im.history-list+xml",
+                "application/xml",
+                LISTS,
+            )
+            addresses = ("deferred", "deferred-delete", "history", "history-delete")
+            for uri in (f"sip:{name}@north.example" for name in addresses):
                 for kind in kinds:
                     for document in (LAUGHS, "<a>" * 5000, "\0", ""):
                         with Measured(self):
