@@ -240,8 +240,6 @@ class RoomFloor:
         for post in list(self._posts):
             post.drop(member)
         self.relieved(member)
-        for slow in self._slow:
-            slow.stalls.discard(member)
 
     def pressure(self, member: Member, octets: int, now: float) -> None:
         """So many octets wait for a session: those who speak to it wait, or it has to go.

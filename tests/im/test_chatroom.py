@@ -379,10 +379,25 @@ class WishTests(Rooms):
         self.assertEqual(names, ["Alice the great", "Bobby", ""])
         room.leave(alice, 0)
         self.assertEqual(room.nickname(alice, "x", 0), 403)
-        self.assertEqual(room.nickname(bob, "Alice the great", 10), 425)  # quarantine, §11
-        self.assertEqual(room.nickname(hall.join(ALICE), "Alice the great", 10), 200)
+        self.assertEqual(room.nickname(bob, "Alice the great", 299), 425)  # quarantine, §11
+        self.assertEqual(room.nickname(bob, "Alice the great", 300), 200)
+        self.assertEqual(room.nickname(bob, "Bobby", 300), 200)
+        self.assertEqual(room.nickname(hall.join(CAROL), "Alice the great", 300), 425)
+        room.leave(bob, 300)
+        self.assertEqual(room.nickname(hall.join(BOB), "ALICE the great", 700), 200)
         closed = Hall(attrs.evolve(QUIET, nicknames=False))
         self.assertEqual(closed.room.nickname(closed.join(ALICE), "x", 0), 403)
+
+    def test_nickname_again(self) -> None:
+        """Who comes back in time gets the nickname again, by asking for it (RFC 7701 §7.1, §11)."""
+        hall = Hall(QUIET)
+        hall.join(BOB)
+        alice = hall.join(ALICE)
+        hall.room.nickname(alice, "Al", 0)
+        hall.room.leave(alice, 0)
+        again = hall.join(ALICE)
+        self.assertEqual(hall.room.nicknames.of(again), "")
+        self.assertEqual(hall.room.nickname(again, "Al", 10), 200)
 
     def test_nickname_of_two(self) -> None:
         """Openly and anonymously, one user is two: they cannot share a nickname."""

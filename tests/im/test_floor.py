@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,7 @@ from omaim.bodies.imdn import Imdn, parse_imdn, write_imdn
 from omaim.errors import PeerError
 from omaim.im.offers import Offers
 from omaim.im.posting import ASKING, FLOWING, HEADS, LOOK, OVER, Post, Refused
-from omaim.im.room_rules import DROP, Rights, Rules
+from omaim.im.room_rules import AD_HOC, DROP, Rights, Rules
 from omaim.node.events import RoomPosted
 from tests.im.rooms import ALICE, AWARE, BOB, CAROL, DAVE, ROOM, Hall, cpim, device
 
@@ -396,6 +397,26 @@ class CongestionTests(Floors):
         self.assertFalse(device(self.alice).paused)
         self.hall.room.pressure(self.bob, 5000, 0)
         self.assertFalse(self.bob.present)
+
+    def test_ends_the_room(self) -> None:
+        """When the last listener is too slow, and the room ends, the message does, too."""
+        for asked in (False, True):
+            self.hall = Hall(attrs.evolve(self.RULES, kind=AD_HOC, least=2))
+            self.alice, self.bob = self.hall.join(ALICE), self.hall.join(BOB)
+            device(self.bob).stuck, device(self.bob).queue = True, 5000
+            thought: list[Post] = []
+            if asked:
+                self.hall.room.asks = thought.append
+            data = cpim(ALICE, ROOM, kind="image/png")
+            post = self.hall.begin(self.alice, len(data) + 4)
+            post.feed(data, 0)
+            post.feed(b"more", 0)
+            post.end(True, 0)
+            for one in thought:
+                one.decide(None, None, 0)
+            self.assertTrue(self.hall.room.is_over)
+            self.assertEqual((post.status, self.hall.settled), (0, [post]))
+            self.assertEqual([one.data for one in self.hall.fans], [data])
 
     def test_slow_speaker(self) -> None:
         """Nobody waits for itself."""

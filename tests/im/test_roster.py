@@ -103,6 +103,19 @@ class RosterTests(SynchronousTestCase):
         assert report is not None
         self.assertEqual((report.users, report.users_state, report.version), ((), None, 2))
 
+    def test_gone_once(self) -> None:
+        """Who was told of as gone, and came and went again unseen, is not told of again."""
+        roster = Roster(ROOM)
+        roster.put(user(ALICE))
+        watch = roster.watch()
+        watch.next()
+        for expected in ([ALICE], []):
+            roster.put(user(ALICE, nickname="x"))
+            roster.remove(ALICE)
+            report = watch.next()
+            assert report is not None
+            self.assertEqual(gone(report), expected)
+
     def test_over(self) -> None:
         """When the room ends the last report says so (§4.6)."""
         roster = Roster(ROOM)
