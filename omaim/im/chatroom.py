@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import attrs
-
 from omaim.bodies.conference_info import (
     BOOTED,
     CONNECTED,
@@ -40,6 +38,7 @@ from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
 from omaim.im.posting import OK, Post
 from omaim.im.replay import Replay
+from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, Output, RosterChanged
 from omaim.im.room_people import Applicant, Member, OpenCopies, Person
 from omaim.im.room_rules import (
     GUEST,
@@ -66,51 +65,6 @@ from omaim.node.events import (
 TEXT: Final = "text/plain"
 INVITATIONS: Final = 1000  # that a room has open at a time
 SHOWN: Final = 50  # participants whom a notice names
-
-
-@attrs.frozen
-class Invitee:
-    """Somebody whom the room asks to come in."""
-
-    uri: str  # canonical
-    hidden: bool = False  # the others do not see the invitation (RFC 5364: bcc, anonymize)
-
-
-@attrs.frozen
-class Invite:
-    """Send an INVITE; then :meth:`Room.join` with ``dialed-out``, or :meth:`Room.failed`."""
-
-    invitee: Invitee
-
-
-@attrs.frozen
-class Drop:
-    """End a session: the room has it no more. What was written to it before goes first."""
-
-    member: Member
-    why: str
-
-
-@attrs.frozen
-class Fact:
-    """Something to write down and tell."""
-
-    event: RoomEvent
-
-
-@attrs.frozen
-class RosterChanged:
-    """Watchers have something to hear."""
-
-
-@attrs.frozen
-class Ended:
-    """The room is closed; what is to do about its sessions came before this."""
-
-    why: str
-
-
-Output = Invite | Drop | Fact | RosterChanged | Ended
 
 
 class Room:

@@ -176,6 +176,8 @@ class RoomFloor:
         if self._rules.own_devices:
             return [one for one in takers if one is not sender]
         own = sender.person
+        if not sender.present:  # and may have come back meanwhile
+            return [one for one in takers if one.person.owner != own.owner]
         return [one for one in takers if one.person is not own]
 
     # What messages ask for

@@ -9,9 +9,10 @@ import attrs
 
 from omaim.bodies.conference_info import DIALED_IN
 from omaim.bodies.cpim import Cpim
-from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, Output, Room
+from omaim.im.chatroom import Room
 from omaim.im.offers import Offers
 from omaim.im.posting import Post
+from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, Output
 from omaim.im.room_people import Applicant, Copies, Member
 from omaim.im.room_rules import OWNER, Rights, Rules
 from omaim.node.events import RoomEvent

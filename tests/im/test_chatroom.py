@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.conference_info import DIALED_OUT
 from omaim.errors import PeerError
-from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
 from omaim.im.replay import load
+from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.room_rules import (
     AD_HOC,
     GUEST,

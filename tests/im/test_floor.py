@@ -519,6 +519,14 @@ class AskingTests(Floors):
         self.assertEqual((whole.status, private.status), (200, 404))
         self.assertEqual(self.got(), [[], [], ["hi"]])
 
+    def test_sender_comes_back(self) -> None:
+        """Who has gone and come back before its message is decided on does not get it."""
+        self.hall.say(self.alice)
+        self.hall.room.leave(self.alice, 0)
+        again = self.hall.join(ALICE)
+        self.decide()
+        self.assertEqual((device(again).got, self.got()[1]), ([], ["hi"]))
+
     def test_sender_gone(self) -> None:
         """What was said to the end before its sender left is still decided on."""
         whole, half = self.hall.say(self.alice), self.hall.begin(self.alice)

@@ -17,8 +17,8 @@ from omaim.bodies.conference_info import (
     write_conference,
 )
 from omaim.bodies.conference_state import APPLIED, ENDED, ConferenceTable
-from omaim.im.chatroom import Invitee
 from omaim.im.policy import Refusal
+from omaim.im.room_outputs import Invitee
 from omaim.im.room_rules import Rights, Rules
 from omaim.im.roster import Roster, RosterWatch, is_connected
 from tests.im.rooms import ALICE, BOB, CAROL, DAVE, ROOM, Hall
