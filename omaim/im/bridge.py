@@ -27,21 +27,27 @@ STOP: Final = 413
 _log = Logger()
 
 
+Settle = Callable[["Side", Incoming, Content | None, int], Awaitable[object]]
+
+
 class Listener:
     """What is done about messages that pass. All may be replaced.
 
     Attributes:
         ask: asked whether a message of a side may go on; returns it as it goes on. A
             PeerError refuses it. ``None`` asks nobody.
-        keep: records a message of a side, durably when it returns. ``None`` records nothing.
-        most: octets of the longest message that ``keep`` gets; others are not recorded.
+        settle: awaited before a message of a side is acknowledged, with its octets: what it
+            writes is durable when it returns. ``None`` waits for nothing.
+        most: octets of the longest message that ``settle`` is shown; of others it gets no content.
+        through: a message is acknowledged when the other side has taken it, not before.
         passed: told of each message of a side that went on, with its octets.
     """
 
     def __init__(self) -> None:
         self.ask: Callable[[Side, Content, int], Awaitable[Content]] | None = None
-        self.keep: Callable[[Side, Incoming, Content], Awaitable[object]] | None = None
+        self.settle: Settle | None = None
         self.most = 0
+        self.through = False
         self.passed: Callable[[Side, int], object] = _nothing
 
 
@@ -122,6 +128,9 @@ class _Passing:
     def __init__(self, side: Side, incoming: Incoming) -> None:
         self.side = side
         self.incoming = incoming
+        self._through = side.bridge.listener.through
+        self._content: Content | None = None  # what is to be recorded
+        self._size = 0
         if incoming.success_report:
             incoming.report_later()
 
@@ -141,8 +150,31 @@ class _Passing:
         )
 
     def _ended(self, status: int) -> None:
-        if status not in (0, 200):
-            self.incoming.report(status)
+        if not self._through:
+            if status not in (0, 200):
+                self.incoming.report(status)
+        elif status == 200:
+            self.acknowledge()
+        else:
+            self.incoming.release(_told(status))
+
+    def acknowledge(self) -> None:
+        """Let be written what has to be; then tell the sender that the message was taken."""
+        settle = self.side.bridge.listener.settle
+        if settle is None:
+            self.incoming.release(200)
+            return
+        settling = self.side.lock.run(
+            _coroutine, settle, self.side, self.incoming, self._content, self._size
+        )
+        settling.addCallbacks(lambda _: self.incoming.release(200), self._not_settled)
+
+    def _not_settled(self, failure: Failure) -> None:
+        if failure.check(Unavailable):
+            _log.error("a message was not recorded: {why}", why=failure.getErrorMessage())
+        else:
+            _log.failure("a message was not recorded", failure)
+        self.incoming.release(STOP, "it cannot be recorded now")
 
     def _reported(self, report: Report) -> None:
         self.incoming.report(report.status, report.comment, report.span)
@@ -160,7 +192,8 @@ class _Short(_Passing):
 
     def _whole(self, body: bytes) -> None:
         listener, lock = self.side.bridge.listener, self.side.lock
-        if listener.ask is None and listener.keep is None and not lock.locked:
+        plain = listener.ask is None and listener.settle is None and not self._through
+        if plain and not lock.locked:
             self._pass_on(Content(self.incoming.content_type, body))
             return
         self.incoming.hold()
@@ -171,15 +204,21 @@ class _Short(_Passing):
         content = Content(incoming.content_type, body)
         if listener.ask is not None:
             content = await listener.ask(self.side, content, len(body))
-        if listener.keep is not None and len(content.body) <= listener.most:
-            await listener.keep(self.side, incoming, content)
+        self._size = len(content.body)
+        if self._size <= listener.most:
+            self._content = content
+        if self._through:
+            self._pass_on(content)
+            return
+        if listener.settle is not None:
+            await listener.settle(self.side, incoming, self._content, self._size)
         self._pass_on(content)
         incoming.release(200)
 
     def _pass_on(self, content: Content) -> None:
         other = self.side.other.session
         if other is None or other.state == CLOSED:
-            self.incoming.report(481, "the other side is gone")
+            self._ended(481)
             return
         other.send(self.outgoing(content.content_type, content.body, len(content.body)))
         self.side.bridge.listener.passed(self.side, len(content.body))
@@ -209,8 +248,7 @@ class _Long(_Passing):
         self._held: list[bytes] = []  # while it is asked whether the message may go on
         self._asking = listener.ask is not None
         self._whole: bool | None = None
-        self._kept: list[bytes] | None = None if listener.keep is None else []
-        self._size = 0
+        self._kept: list[bytes] | None = [] if listener.most else None
         incoming.stream(self._data, self._end)
         if self._asking:
             session.pause()
@@ -282,31 +320,23 @@ class _Long(_Passing):
             self._out.abort()
             return
         listener, kept = self.side.bridge.listener, self._kept
-        self._out.finish()
         listener.passed(self.side, self._size)
-        if kept is None or listener.keep is None:
-            self.incoming.release(200)
-            return
-        self.incoming.hold()
-        content = Content(self.incoming.content_type, b"".join(kept))
-        self._kept = None
-        keeping = self.side.lock.run(_coroutine, self._keep, content)
-        keeping.addCallbacks(lambda _: self.incoming.release(200), self._not_kept)
-
-    async def _keep(self, content: Content) -> None:
-        keep = self.side.bridge.listener.keep
-        if keep is not None:
-            await keep(self.side, self.incoming, content)
-
-    def _not_kept(self, failure: Failure) -> None:
-        if failure.check(Unavailable):
-            _log.error("a message was not recorded: {why}", why=failure.getErrorMessage())
-        else:
-            _log.failure("a message was not recorded", failure)
-        self.incoming.release(STOP, "it cannot be recorded now")
+        if kept is not None:
+            self._content = Content(self.incoming.content_type, b"".join(kept))
+            self._kept = None
+        if self._through or listener.settle is not None:
+            self.incoming.hold()
+        self._out.finish()
+        if not self._through:
+            self.acknowledge()
 
 
-def _coroutine(act: Callable[..., Awaitable[None]], *args: object) -> Deferred[None]:
+def _told(status: int) -> int:
+    """Return what the sender hears of how a message ended on the other side."""
+    return status if status in (403, 413, 415) else STOP
+
+
+def _coroutine(act: Callable[..., Awaitable[object]], *args: object) -> Deferred[object]:
     return Deferred.fromCoroutine(act(*args))  # type: ignore[arg-type]
 
 

@@ -83,3 +83,4 @@ class Config:
     idle: float = setting(300.0, "seconds without a message that end a session; 0 for never")
     session_expires: int = setting(1800, "seconds after which a session has to be refreshed")
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
+    large_maximum: int = setting(10485760, "octets of a large message that is kept for later")

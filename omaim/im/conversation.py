@@ -18,11 +18,11 @@ from omaim.im.content import Content
 from omaim.im.coupling import Coupling
 from omaim.im.journal import Journal
 from omaim.im.media_plan import MediaPlan
-from omaim.im.participating import TERMINATING, Leg
+from omaim.im.participating import TERMINATING, Leg, Mail, as_message
 from omaim.im.policy import Refusal
 from omaim.im.recording import Recorder
 from omaim.msrp import Incoming
-from omaim.node.events import SessionEnded, SessionStarted
+from omaim.node.events import MessageAccepted, ServiceEvent, SessionEnded, SessionStarted
 from omaim.node.hooks import Deliver, Hooks, Refuse
 from omaim.node.questions import MayPost
 from omaim.roles.call import Call
@@ -48,6 +48,7 @@ class Conversing:
         invite: the caller's INVITE.
         now: seconds since the epoch.
         on_over: told once when it has ended.
+        large: it is there for one large message only.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Conversing:
         now: Callable[[], float],
         on_over: Callable[[Conversing], object],
         agent: UserAgent,
+        large: bool = False,
     ) -> None:
         self.leg = leg
         self.callee = callee
@@ -70,6 +72,8 @@ class Conversing:
         self._now = now
         self._on_over = on_over
         self._agent = agent
+        self._large = large
+        self._invite = invite
         self._reference = ""
         self._coupling: Coupling | None = None
         self._plan: MediaPlan | None = None
@@ -102,9 +106,10 @@ class Conversing:
         peer = leg.shown if leg.side == TERMINATING else self.callee
         participants = (leg.shown, self.callee)
         if plan is not None:
-            self._reference = await self._recorder.begin(
-                leg.user, peer, participants, self._subject, now
-            )
+            if not self._large:
+                self._reference = await self._recorder.begin(
+                    leg.user, peer, participants, self._subject, now
+                )
             self._listen(plan, hooks)
             coupling.near.on_offer = lambda offer: self._changed(True, offer)
             coupling.far.on_offer = lambda offer: self._changed(False, offer)
@@ -114,6 +119,8 @@ class Conversing:
                 self._heard_at = self._agent.now()
                 self._alarm.deadline = self._heard_at + idle
                 self._agent.arm(self._alarm)
+        if self._large:
+            return
         started = SessionStarted(
             at=now,
             entity=self._journal.entity,
@@ -131,8 +138,11 @@ class Conversing:
         listener.passed = self._passed
         if hooks.wanted(MayPost):
             listener.ask = self._ask
-        if self._reference:
-            listener.keep, listener.most = self._keep, LARGEST
+        if self._large:
+            listener.settle, listener.most = self._said, self._recorder.most
+            listener.through = True
+        elif self._reference:
+            listener.settle, listener.most = self._keep, LARGEST
 
     async def _ask(self, side: Side, content: Content, size: int) -> Content:
         """Let features decide about a message that the served user says or hears.
@@ -161,7 +171,12 @@ class Conversing:
             return content.with_text(opinion.text)
         return content
 
-    async def _keep(self, side: Side, incoming: Incoming, content: Content) -> None:
+    async def _keep(
+        self, side: Side, incoming: Incoming, content: Content | None, size: int
+    ) -> None:
+        """Record a message of the session."""
+        if content is None:
+            return
         speaker, hearer = self._parties(side)
         await self._recorder.message(
             self.leg.user,
@@ -172,6 +187,41 @@ class Conversing:
             content.body,
             incoming.message_id,
         )
+
+    async def _said(
+        self, side: Side, incoming: Incoming, content: Content | None, size: int
+    ) -> None:
+        """Record the large message, and write down that it was accepted."""
+        leg, now = self.leg, self._now()
+        speaker, hearer = self._parties(side)
+        mail = Mail(
+            as_message(self._invite, content or Content(incoming.content_type, b"")), leg, "", now
+        )
+        if content is not None:
+            await self._recorder.keep(
+                leg.user,
+                speaker if leg.side == TERMINATING else hearer,
+                speaker,
+                (hearer,),
+                content,
+                mail.message_id,
+                mail.sent_at,
+                self._subject,
+            )
+        facts: list[ServiceEvent] = [
+            MessageAccepted(
+                at=now,
+                entity=self._journal.entity,
+                icid=self._icid,
+                message_id=mail.message_id,
+                side=leg.side,
+                sender=leg.sender,
+                recipients=(self.callee,),
+                content_type=incoming.content_type.partition(";")[0].strip().lower(),
+                size=size,
+            )
+        ]
+        await self._journal.append(facts, leg.user)
 
     def _parties(self, side: Side) -> tuple[str, str]:
         """Return who speaks and who hears what comes by a side."""
@@ -214,7 +264,7 @@ class Conversing:
         if self._plan is not None:
             self._plan.close("the conversation is over")
         self._on_over(self)
-        if self._begun_at:
+        if self._begun_at and not self._large:
             Deferred.fromCoroutine(self._write_end(reason)).addErrback(_not_written)
 
     async def _write_end(self, reason: str) -> None:

@@ -25,6 +25,7 @@ from omaim.im.delivery import Delivery
 from omaim.im.group_commands import serve_groups
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
+from omaim.im.large import LargeSending, LargeStore
 from omaim.im.lists import Lists
 from omaim.im.own_lists import PACKAGES, OwnLists, Shelf, Told
 from omaim.im.pager import Pager
@@ -127,7 +128,9 @@ class ImServer(Service):
         policy = Policy(settings, config.max_size, config.check_author)
         journal = Journal(self._name, node.stores.outbox, node.taps, recorder.reader.poke)
         tagged_only = config.untagged == "defer"
-        sending = Sending(endpoint, config.adaptation, tagged_only, config.patience)
+        sending = Sending(
+            endpoint, config.adaptation, tagged_only, config.patience, config.max_size
+        )
         reports = Reports(self._name, f"sip:{config.domain}", ids, now)
 
         def pushed(message: DeferredMessage) -> bool:
@@ -222,7 +225,7 @@ class ImServer(Service):
             self.serves,
             now,
         )
-        self._build_sessions(policy, settings, recorder, journal)
+        self._build_sessions(policy, settings, recorder, journal, sending)
         self.groups = serve_groups(node, self._name, config.domain)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
@@ -232,7 +235,12 @@ class ImServer(Service):
         services[self._address(config.history_delete)] = self._delete_recorded
 
     def _build_sessions(
-        self, policy: Policy, settings: PublishedSettings, recorder: Recorder, journal: Journal
+        self,
+        policy: Policy,
+        settings: PublishedSettings,
+        recorder: Recorder,
+        journal: Journal,
+        sending: Sending,
     ) -> None:
         config, node = self.config, self._node
         inviter = Inviter(
@@ -259,6 +267,16 @@ class ImServer(Service):
             idle=config.idle,
         )
         inviter.on_invite = self.sessions.invited
+        self.sessions.store = LargeStore(
+            self.msrp,
+            self.deferring,
+            self.delivery,
+            recorder,
+            self._name,
+            config.large_maximum,
+            node.now,
+        )
+        sending.large = LargeSending(inviter, self.msrp, config.clients_msrp == "tls").post
 
     def _address(self, user: str) -> str:
         return f"sip:{user}@{self.config.domain}"

@@ -25,6 +25,12 @@ ANONYMOUS_FROM: Final = f'"Anonymous" <{ANONYMOUS}>'
 FOREVER: Final = float("inf")
 SOFTWARE: Final = "IM-serv/OMA1.0 omaim"
 
+# What a message and the INVITE of its session have in common.
+CARRIED: Final = (
+    "P-Asserted-Identity", "Privacy", VECTOR, "Subject", "Priority", "In-Reply-To", "Reply-To",
+    "Date",
+)  # fmt: skip
+
 
 @attrs.frozen
 class Leg:
@@ -170,3 +176,18 @@ def validity(request: Request, now: float) -> tuple[float, float]:
             sent_at = now
     expires = request.expires
     return sent_at, FOREVER if expires is None else sent_at + expires
+
+
+def as_message(invite: Request, content: Content) -> Request:
+    """Return the MESSAGE that says what an INVITE and the message in its session say.
+
+    How long an INVITE may ring (Expires) says nothing of how long the message is of use.
+    """
+    fields = copied(invite, ("From", "To", "Call-ID", "Max-Forwards", *CARRIED))
+    fields += [("CSeq", "1 MESSAGE"), ("Content-Type", content.content_type)]
+    return Request.make("MESSAGE", invite.uri, fields, content.body)
+
+
+def copied(request: Request, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the header fields of these names, for another request."""
+    return [(name, value) for name in names for value in request.all(name)]

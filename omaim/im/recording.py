@@ -87,6 +87,11 @@ class Recorder:
         self._trimming: set[str] = set()
         self._open: dict[tuple[str, str], Conversation] = {}
 
+    @property
+    def most(self) -> int:
+        """Octets of the largest message that can be recorded."""
+        return self._quota.size
+
     def wants(self, owner: str, kind: str) -> bool:
         """Tell whether somebody has conversations of a kind recorded."""
         if not self._ours(owner):

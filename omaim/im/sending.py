@@ -5,7 +5,7 @@ Spec: RFC 3261 §16.6; RFC 3428 §6, §8
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -78,11 +78,22 @@ class Sending:
         adaptation: a device that refuses CPIM gets the text inside instead.
         tagged_only: messages reach only devices that registered the IM feature tag.
         patience: seconds a device may take.
+        most: octets of what goes by MESSAGE.
+
+    Attributes:
+        large: delivers what is larger; ``None`` has it sent by MESSAGE all the same.
     """
 
     def __init__(
-        self, endpoint: Endpoint, adaptation: bool, tagged_only: bool, patience: float
+        self,
+        endpoint: Endpoint,
+        adaptation: bool,
+        tagged_only: bool,
+        patience: float,
+        most: int = 20480,
     ) -> None:
+        self.large: Callable[[Request, Content], Awaitable[Response]] | None = None
+        self.most = most
         self._endpoint = endpoint
         self._adaptation = adaptation
         self._tagged_only = tagged_only
@@ -153,6 +164,8 @@ class Sending:
         Args:
             begun: gets the errand, and may have it given up: then ``None`` is returned.
         """
+        if self.large is not None and len(content.body) > self.most:
+            return await self.large(request, content)
         if self._tagged_only and not request.has("Accept-Contact"):
             request.add("Accept-Contact", IM_TAG)
         spare = request.copy() if self._adaptation and content.media_type == _CPIM else None

@@ -21,10 +21,12 @@ from omaim.errors import PeerError
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import Coupling, hang_up
 from omaim.im.journal import Journal
+from omaim.im.large import LARGE_TAG, LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, offered_lines
 from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, TERMINATING, Leg, leg_of
 from omaim.im.policy import ISettings, Policy, Refusal, Settings
 from omaim.im.recording import SESSION, Recorder
+from omaim.im.sending import may_wait
 from omaim.net.msrp import MsrpEndpoint
 from omaim.node.events import SessionRefused
 from omaim.node.hooks import Hooks, Refuse
@@ -73,6 +75,7 @@ class Sessions:
 
     Attributes:
         conversations: those that go on.
+        store: takes large messages for who is away; ``None`` for nobody does.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Sessions:
         idle: float = 300.0,
     ) -> None:
         self.conversations: set[Conversing] = set()
+        self.store: LargeStore | None = None
         self._domain = domain
         self._inviter = inviter
         self._msrp = msrp
@@ -127,26 +131,56 @@ class Sessions:
             if service is not None and leg.side != TERMINATING:
                 await service(invitation, leg)
                 return
-            self._admit(leg)
+            large = invitation.described and is_large(request, invitation.call.remote)
+            self._welcome(leg)
             await self._ask(leg, address, request)
-            await self._connect(invitation, leg, address)
+            if large and leg.side == TERMINATING:
+                await self._now_or_later(invitation, leg, address)
+            else:
+                self._available(leg)
+                await self._connect(invitation, leg, address, large)
+        except CallFailed as failed:
+            _pass_refusal(invitation, failed)
+            raise
         except PeerError as error:
-            if not isinstance(error, CallFailed):
-                self._refused(leg, address, error)
+            self._refused(leg, address, error)
             raise
 
-    def _admit(self, leg: Leg) -> None:
-        """Make sure that the callee wants to be invited by the caller, now.
+    async def _now_or_later(self, invitation: Invitation, leg: Leg, address: str) -> None:
+        """Serve a large message to a user of ours: to a device, or for later.
+
+        Spec: OMA SIMPLE IM 1.0 (large message mode, deferred messaging)
+        """
+        settings: Settings = self._settings.of(leg.user)
+        keeps = settings.defers and self.store is not None
+        try:
+            self._available(leg)
+            await self._connect(invitation, leg, address, True)
+        except PeerError as error:
+            if not keeps or invitation.answered or not may_wait(error.status):
+                raise
+            assert self.store is not None
+            await self.store.take(invitation, leg)
+
+    def _welcome(self, leg: Leg) -> None:
+        """Make sure that the callee wants to be invited by the caller.
 
         Raises:
-            PeerError: 403, or 480 where the caller is not to learn more.
+            PeerError: 403, or 480 where the caller is not to learn that.
 
-        Spec: OMA SIMPLE IM 1.0 (access policy, availability)
+        Spec: OMA SIMPLE IM 1.0 (access policy)
         """
-        if leg.side != TERMINATING:
-            return
+        if leg.side == TERMINATING and not self._policy.welcome(leg):
+            raise Refusal(AWAY, 480)
+
+    def _available(self, leg: Leg) -> None:
+        """Make sure that the callee can be invited now.
+
+        Raises:
+            PeerError: 480.
+        """
         settings: Settings = self._settings.of(leg.user)
-        if not self._policy.welcome(leg) or not settings.willing or not leg.registered:
+        if leg.side == TERMINATING and not (settings.willing and leg.registered):
             raise PeerError(AWAY, 480)
 
     async def _ask(self, leg: Leg, callee: str, request: Request) -> None:
@@ -166,13 +200,13 @@ class Sessions:
 
     # Both calls
 
-    async def _connect(self, invitation: Invitation, leg: Leg, callee: str) -> None:
+    async def _connect(self, invitation: Invitation, leg: Leg, callee: str, large: bool) -> None:
         """Invite the callee as the caller invited us, and bring both together."""
         if not invitation.described:
             raise PeerError("an INVITE without an offer cannot be served here", 488)
         offer = invitation.call.remote
         plan: MediaPlan | None = None
-        if not self._is_direct(leg, callee):
+        if large or not self._is_direct(leg):
             plan = MediaPlan(self._msrp, offer, self._onward_secure(leg, callee, offer))
         try:
             far = await self._invite(invitation, leg, plan, offer)
@@ -189,6 +223,7 @@ class Sessions:
             self._now,
             self._over,
             self._inviter.agent,
+            large,
         )
         try:
             answer = far.remote if plan is None else await plan.answer(far.remote)
@@ -206,7 +241,7 @@ class Sessions:
         if replaced is not None:
             hang_up(replaced, "SIP;cause=200;text=replaced")
 
-    def _is_direct(self, leg: Leg, callee: str) -> bool:
+    def _is_direct(self, leg: Leg) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
         recorded = self._recorder.wants(leg.user, SESSION)
         return self._direct and not recorded
@@ -242,12 +277,6 @@ class Sessions:
             return await inviting
         except CancelledError:
             raise CallFailed(invitation.request.response(487), True) from None
-        except CallFailed as failed:
-            if not invitation.answered:
-                response = failed.response
-                told = [(name, value) for name in _TOLD for value in response.all(name)]
-                invitation.reject(response.status, told)
-            raise
 
     def _onward(self, invitation: Invitation, leg: Leg, offer: Description) -> Request:
         """Return our INVITE: the caller's, of a dialog of our own.
@@ -296,7 +325,7 @@ class Sessions:
         return str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
 
     def _contact(self) -> list[tuple[str, str]]:
-        return [("Contact", f"{self._inviter.contact(None)};{TAG}")]
+        return [("Contact", f"{self._inviter.contact(None)};{TAG};{LARGE_TAG}")]
 
     # The end
 
@@ -320,6 +349,14 @@ class Sessions:
                 )
             ]
         )
+
+
+def _pass_refusal(invitation: Invitation, failed: CallFailed) -> None:
+    """Tell the caller what the callee said."""
+    if not invitation.answered:
+        response = failed.response
+        told = [(name, value) for name in _TOLD for value in response.all(name)]
+        invitation.reject(response.status, told)
 
 
 def _ring(invitation: Invitation, response: Response, whole: bool) -> None:

@@ -59,8 +59,9 @@ class Party:
     @staticmethod
     async def come(net: ScenarioNetwork, name: str, **more: Any) -> Party:
         """Return somebody who has registered and can be connected to by MSRP."""
-        client = await net.online(name, **more)
+        client = net.client(name, **more)
         party = Party(net, client)
+        await client.register()
         host = client.endpoint.listeners[0].host
         await party.msrp.listen("TCP", host, 0)
         return party
@@ -80,7 +81,8 @@ class Party:
         negotiation = Negotiation(self.msrp)
         offer = negotiation.offer(wishes or (self.wished(),))
         try:
-            call = await self.inviter.invite(to, offer.body, headers=(TAG, *headers), **more)
+            tag = () if any(name == TAG[0] for name, _ in headers) else (TAG,)
+            call = await self.inviter.invite(to, offer.body, headers=(*tag, *headers), **more)
         except BaseException:
             negotiation.close()
             raise

@@ -1,0 +1,249 @@
+"""Large messages: one message in a session of its own, that ends when it is there.
+
+Who sends one invites the recipient to a session in which only he sends. :class:`LargeStore` takes
+it in the place of a recipient who is away; :class:`LargeSending` delivers what waits and is
+too large for a MESSAGE.
+
+Spec: OMA SIMPLE IM 1.0 (large message mode); RFC 4975; RFC 3428 §8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.bodies.sdp import RECVONLY, SENDONLY
+from omaim.errors import PeerError, Unavailable
+from omaim.im.content import Content
+from omaim.im.coupling import hang_up
+from omaim.im.deferred import Deferring
+from omaim.im.delivery import Delivery
+from omaim.im.media_plan import offered_lines
+from omaim.im.participating import CARRIED, Leg, Mail, as_message, copied
+from omaim.im.recording import Recorder
+from omaim.msrp import Incoming, Outgoing, Session, SessionUser
+from omaim.net.msrp import MsrpEndpoint
+from omaim.node.events import MessageAccepted
+from omaim.roles.call import Call
+from omaim.roles.description import CallFailed, Description
+from omaim.roles.invitation import Invitation
+from omaim.roles.inviter import Inviter
+from omaim.roles.negotiation import Negotiation, Wish
+from omaim.sip.headers import NameAddr
+from omaim.sip.message import Request, Response
+from omaim.timers import NEVER, Alarm
+
+LARGE_TAG: Final = "+g.oma.sip-im.large-message"
+RINGING: Final = 20.0  # seconds in which a device has to take a message, which nobody picks up
+STOP: Final = 413
+
+_log = Logger()
+
+
+def is_large(request: Request, offer: Description) -> bool:
+    """Tell whether an INVITE announces a large message: by its tag, and that only he sends.
+
+    Raises:
+        PeerError: the offer cannot be read.
+    """
+    wanted = any(LARGE_TAG in value.lower() for value in request.all("Accept-Contact"))
+    lines = offered_lines(offer) if wanted else []
+    return bool(lines) and all(line.direction == SENDONLY for line in lines)
+
+
+class LargeStore:
+    """Takes large messages for those who cannot have them now.
+
+    Args:
+        most: octets of a message.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        msrp: MsrpEndpoint,
+        deferring: Deferring,
+        delivery: Delivery,
+        recorder: Recorder,
+        entity: str,
+        most: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._msrp = msrp
+        self._deferring = deferring
+        self._delivery = delivery
+        self._recorder = recorder
+        self._entity = entity
+        self._most = most
+        self._now = now
+
+    async def take(self, invitation: Invitation, leg: Leg) -> None:
+        """Accept the session in the place of the recipient, and store what comes.
+
+        Raises:
+            PeerError: the session cannot be used (488).
+
+        Spec: OMA SIMPLE IM 1.0 (deferred messaging, terminating participating function)
+        """
+        offer = invitation.call.remote
+        negotiation = Negotiation(self._msrp)
+        user = SessionUser(
+            lambda session, incoming: self._begins(invitation.request, leg, incoming)
+        )
+        wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY)
+        wishes = [None if one is None else wish for one in negotiation.read_offer(offer)]
+        answer = await negotiation.answer(offer, _first(wishes))
+        call = invitation.call
+        call.on_bye = lambda reason: negotiation.close("the sender is done")
+        call.on_offer = negotiation.confirm
+        try:
+            await invitation.accept(answer.body, answer.content_type)
+        except BaseException:
+            negotiation.close("the sender has gone")
+            raise
+
+    def _begins(self, invite: Request, leg: Leg, incoming: Incoming) -> None:
+        incoming.hold()
+
+        def whole(body: bytes) -> None:
+            content = Content(incoming.content_type, body)
+            keeping = Deferred.fromCoroutine(self._keep(invite, leg, incoming, content))
+            keeping.addErrback(_not_kept, incoming)
+
+        incoming.collect(self._most, whole)
+
+    async def _keep(self, invite: Request, leg: Leg, incoming: Incoming, content: Content) -> None:
+        """Store a message; only then its sender hears that it was taken."""
+        mail = Mail(as_message(invite, content), leg, "", self._now())
+        accepted = MessageAccepted(
+            at=self._now(),
+            entity=self._entity,
+            icid=mail.icid,
+            message_id=mail.message_id,
+            side=leg.side,
+            sender=leg.sender,
+            recipients=(leg.user,),
+            content_type=content.media_type,
+            size=len(content.body),
+        )
+        message = await self._deferring.keep(mail, [accepted])
+        await self._recorder.keep(
+            leg.user,
+            leg.shown,
+            leg.shown,
+            (leg.user,),
+            content,
+            mail.message_id,
+            mail.sent_at,
+            invite.first("Subject") or "",
+        )
+        incoming.release(200)
+        if message is not None:
+            await self._deferring.report_stored(message)
+            self._delivery.kick(leg.user)
+
+
+def _not_kept(failure: Failure, incoming: Incoming) -> None:
+    error = failure.value
+    if isinstance(error, PeerError):
+        incoming.release(403 if error.status == 403 else STOP, error.why)
+    elif isinstance(error, Unavailable):
+        _log.error("a large message was not taken: {why}", why=str(error))
+        incoming.release(STOP, "it cannot be stored now")
+    else:
+        _log.failure("a large message was not served", failure)
+        incoming.release(STOP, "it could not be stored")
+
+
+def _first(wishes: list[Wish | None]) -> list[Wish | None]:
+    """Keep the first wish: a large message needs one medium."""
+    found = next((at for at, wish in enumerate(wishes) if wish is not None), -1)
+    return [wish if at == found else None for at, wish in enumerate(wishes)]
+
+
+class LargeSending:
+    """Delivers stored messages in sessions of their own.
+
+    Args:
+        secure: offer MSRP over TLS.
+    """
+
+    def __init__(self, inviter: Inviter, msrp: MsrpEndpoint, secure: bool) -> None:
+        self._inviter = inviter
+        self._msrp = msrp
+        self._secure = secure
+
+    async def post(self, request: Request, content: Content) -> Response:
+        """Deliver what a MESSAGE would have delivered; return the response that it deserves."""
+        sent: Deferred[int] = Deferred()
+        user = SessionUser(_unwanted, on_closed=lambda session, why: _once(sent, 481))
+        negotiation = Negotiation(self._msrp)
+        wish = Wish(user, (content.media_type or "*",), direction=SENDONLY, secure=self._secure)
+        offer = negotiation.offer([wish])
+        call: Call | None = None
+        try:
+            call = await self._call(request, offer)
+            await negotiation.read_answer(call.remote)
+            medium = negotiation.media[0]
+            if medium is None:
+                return request.response(488)
+            medium.session.send(
+                Outgoing(content.content_type, content.body, on_end=lambda end: _once(sent, end))
+            )
+            return request.response(_status(await sent))
+        except CallFailed as failed:
+            response = request.response(failed.response.status)
+            response.local = failed.response.local
+            return response
+        except PeerError as error:
+            return request.response(error.status)
+        finally:
+            negotiation.close("done")
+            if call is not None:
+                hang_up(call)
+
+    async def _call(self, request: Request, offer: Description) -> Call:
+        """Invite the device; give up when it does not take the message soon."""
+        inviting = Deferred.fromCoroutine(
+            self._inviter.invite("", request=self._invite(request, offer), redirections=0)
+        )
+        agent = self._inviter.agent
+        alarm = Alarm(lambda now: inviting.cancel())
+        alarm.deadline = agent.now() + RINGING
+        agent.arm(alarm)
+        try:
+            return await inviting
+        finally:
+            alarm.deadline = NEVER
+
+    def _invite(self, request: Request, offer: Description) -> Request:
+        ids = self._msrp.ids
+        sender = request.from_
+        fields = [
+            *copied(request, ("Route", "Max-Forwards", "To", *CARRIED, "User-Agent")),
+            ("From", f"{NameAddr(sender.uri_text, sender.display)};tag={ids.tag()}"),
+            ("Call-ID", ids.call_id()),
+            ("CSeq", "1 INVITE"),
+            ("Accept-Contact", f"*;{LARGE_TAG}"),
+            ("Contact", f"{self._inviter.contact(None)};+g.oma.sip-im;{LARGE_TAG}"),
+            ("Content-Type", offer.content_type),
+        ]
+        return Request.make("INVITE", request.uri, fields, offer.body)
+
+
+def _unwanted(session: Session, incoming: Incoming) -> None:
+    incoming.refuse(403)
+
+
+def _once(sent: Deferred[int], status: int) -> None:
+    if not sent.called:
+        sent.callback(status)
+
+
+def _status(ended: int) -> int:
+    """Return the SIP status for how a message ended in MSRP."""
+    return ended if ended in (200, 403, 413, 415) else 480
