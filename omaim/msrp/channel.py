@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from omaim.errors import PeerError
-from omaim.msrp.frame import Head, write_response
+from omaim.msrp.frame import Head, is_path, write_response
 from omaim.msrp.framing import FrameParser, Part
 from omaim.msrp.incoming import Chunk, Incoming
 from omaim.msrp.means import Means
@@ -186,6 +186,7 @@ class Channel:
         if parser.broken:
             self._means.count("broken_framing")
             self._line.close(parser.broken)
+            self.lost(parser.broken)
         elif not parser.in_head:
             self._half_since = NEVER
         elif self._half_since == NEVER:
@@ -366,7 +367,9 @@ class Channel:
         self._session = None
         self._chunk = None
         self._means.count(f"answered_{status}")
-        if head.method == b"REPORT" or not head.from_path or not head.to_path:
+        if head.method == b"REPORT":
+            return
+        if is_path(head.from_path) is None or is_path(head.to_path) is None:
             return
         if head.method == b"SEND" and head.get(b"Failure-Report") == b"no":
             return
@@ -457,9 +460,11 @@ class Channel:
         if why:
             self._means.count("dropped_" + why.replace(" ", "_"))
             self._line.abort(why)
+            self.lost(why)
         elif self._idle_since + limits.idle <= now and not self.turns.busy:
             self._means.count("closed_idle")
             self._line.close("idle")
+            self.lost("idle")
         self._reschedule(now)
 
     def _reschedule(self, now: float) -> None:

@@ -21,6 +21,7 @@ from omaim.msrp.frame import (
     ByteRange,
     Head,
     is_ident,
+    is_path,
     phrase,
     write_response,
 )
@@ -465,6 +466,12 @@ class Inbox:
             PeerError: it is not as it has to be; answer 400.
         """
         fields = head.fields
+        path = head.from_path
+        if path != self._from:
+            if is_path(path) is None:
+                raise PeerError("From-Path cannot be answered")
+            self._from = path
+            self._previous = path.split(b" ", 1)[0]
         failure = fields.get(b"Failure-Report", b"yes")
         success = fields.get(b"Success-Report", b"no")
         if failure not in _REPORTS or (success != b"no" and success != b"yes"):

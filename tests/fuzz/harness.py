@@ -41,6 +41,23 @@ from omaim.bodies.resource_lists import parse_lists, write_lists
 from omaim.bodies.sdp import Connection, Origin, SessionDescription
 from omaim.core.profile_xml import parse_profile, parse_subscription
 from omaim.errors import PeerError, UsageError
+from omaim.ids import Ids
+from omaim.msrp import (
+    Channel,
+    FrameLimits,
+    FrameParser,
+    Line,
+    Means,
+    MsrpUri,
+    Outgoing,
+    Session,
+    SessionUser,
+)
+from omaim.msrp import (
+    Limits as MsrpLimits,
+)
+from omaim.msrp.frame import ByteRange, Status
+from omaim.msrp.nickname import read_nickname, write_nickname
 from omaim.sip.charging import ChargingFunctions, ChargingVector
 from omaim.sip.digest import find_credentials
 from omaim.sip.features import parse_filters
@@ -61,6 +78,7 @@ from omaim.sip.values import (
     SubscriptionState,
     parse_date,
 )
+from omaim.timers import Deadlines
 
 HERE: Final = Path(__file__).resolve().parent
 FOUND: Final = HERE / "found"
@@ -125,6 +143,50 @@ def _fed(data: bytes, size: int) -> list[Any]:
     for start in range(0, len(data), size):
         found += parser.feed(data[start : start + size])
     return found
+
+
+def _frames(data: bytes) -> None:
+    whole, pieces = _msrp_fed(data, len(data) or 1), _msrp_fed(data, 7)
+    if whole != pieces:
+        raise Broken(f"in pieces it is read otherwise: {whole} and {pieces}")
+
+
+def _msrp_fed(data: bytes, size: int) -> list[Any]:
+    parser = FrameParser(FrameLimits())
+    found: list[Any] = []
+    for start in range(0, len(data), size):
+        for part in parser.feed(data[start : start + size]):
+            if part.first:
+                found.append([repr(part.head), part.head.check(), b"", 0])
+            found[-1][2] += part.data
+            found[-1][3] = part.flag
+    return [*found, parser.broken]
+
+
+def _channel(data: bytes) -> None:
+    """Let a connection with one session hear it, in the middle of a message of its own."""
+    out: list[bytes] = []
+    deadlines = Deadlines()
+    means = Means(lambda: 1.0, Ids(1), deadlines.arm, str, MsrpLimits(recent=4, messages=3))
+    session = Session(means, MsrpUri("h.example", 9, "s"), _TAKER)
+    line = Line(out.append, lambda: 0, bool, bool, lambda why: None, lambda why: None)
+    channel = Channel(means, line, lambda uri: session if uri == session.uri else None, False)
+    session.lead_to((MsrpUri("h.example", 9, "a"),))
+    stream = session.send(Outgoing("text/plain"))
+    for start in range(0, len(data), 97):
+        channel.received(data[start : start + 97])
+        stream.write(data[start : start + 97])
+    deadlines.run(1e6)
+    channel.lost("the end")
+    for part in FrameParser(FrameLimits()).feed(b"".join(out)):
+        if part.head.check():
+            raise Broken(f"what was answered is no frame: {part.head.wrong}")
+
+
+def _nickname(data: bytes) -> None:
+    name = read_nickname(data)
+    if read_nickname(write_nickname(name)) != name:
+        raise Broken("what was written is read otherwise")
 
 
 def _text(parse: Callable[[str], Any], law: bool = True) -> Callable[[bytes], None]:
@@ -245,6 +307,36 @@ _SDP: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "sdp").glob(
 _CONFERENCE: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "conference").glob("*")))
 _POLICY: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "common-policy").glob("*")))
 _REGINFO: Final = tuple(path.read_bytes() for path in sorted((VECTORS / "reginfo").glob("*")))
+
+_TAKER: Final = SessionUser(
+    lambda session, incoming: (
+        incoming.collect(5000, len)
+        if incoming.size % 2
+        else incoming.stream(lambda offset, piece: None, lambda complete: None)
+    ),
+    on_nickname=lambda session, name: 200,
+)
+_MSRP: Final = (
+    *[path.read_bytes() for path in sorted((VECTORS / "msrp").glob("*.msrp"))],
+    b"".join(
+        b"MSRP t%d0 SEND\r\nTo-Path: msrp://h.example:9/s;tcp\r\nFrom-Path: "
+        b"msrp://h.example:9/a;tcp\r\nMessage-ID: m123\r\nSuccess-Report: yes\r\n"
+        b"Byte-Range: %d-*/%d\r\nContent-Type: text/plain\r\n\r\n0123456789\r\n-------t%d0%b\r\n"
+        % (number, start, total, number, flag)
+        for number, start, total, flag in (
+            (10, 1, 21, b"+"),
+            (11, 15, 21, b"$"),
+            (12, 11, 21, b"+"),
+            (13, 1, 30, b"#"),
+        )
+    ),
+    b"MSRP t234 NICKNAME\r\nTo-Path: msrp://h.example:9/s;tcp\r\nFrom-Path: msrp://h.example:9/a;tcp"
+    b'\r\nUse-Nickname: "A \\"B\\""\r\n-------t234$\r\n'
+    b"MSRP t235 REPORT\r\nTo-Path: msrp://h.example:9/s;tcp\r\nFrom-Path: msrp://h.example:9/a;tcp"
+    b"\r\nMessage-ID: m123\r\nByte-Range: 1-5/5\r\nStatus: 000 200 OK\r\n-------t235$\r\n"
+    b"MSRP t236 413 Stop\r\nTo-Path: msrp://h.example:9/s;tcp\r\n"
+    b"From-Path: msrp://h.example:9/a;tcp\r\n-------t236$\r\n",
+)
 
 TARGETS: Final[dict[str, Target]] = {
     "sip-datagram": Target(_message, TORTURE),
@@ -370,6 +462,14 @@ TARGETS: Final[dict[str, Target]] = {
         ),
     ),
     "reginfo": Target(parse_reginfo, _REGINFO),
+    "msrp-stream": Target(_frames, _MSRP),
+    "msrp-channel": Target(_channel, _MSRP),
+    "msrp-uri": Target(
+        _text(MsrpUri.parse), (b"msrps://a@[2001:db8::1]:9/x;tcp;y=z", b"msrp://h%41.x:9;ws")
+    ),
+    "msrp-range": Target(lambda data: str(ByteRange.parse(data)), (b"1-*/*", b"5-10/20")),
+    "msrp-status": Target(Status.parse, (b"000 200 OK",)),
+    "msrp-nickname": Target(_nickname, (b'"A \\"B\\" \xc3\xa9"', b'""')),
     "sdp": Target(
         _sdp,
         (

@@ -1,0 +1,1 @@
+`omaim.msrp` and `omaim.net.msrp`: sessions of MSRP over TCP and TLS (RFC 4975): messages of any size in fair turns, reports, nicknames (RFC 7701), one body to many members, back-pressure, certificates known by authority or by fingerprint (RFC 8122), connections shared by sessions. `python -m benchmarks.msrp` measures them.
