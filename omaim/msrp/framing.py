@@ -149,14 +149,14 @@ class FrameParser:
         if blank < 0 and not whole:
             self._rest = data[position:]
             return -1
-        lines = data[line_end + 2 : head_end]
+        lines = _between(data, line_end + 2, head_end)
         head = parse_start(data[position:line_end], lines, blank >= 0)
         if head is None:
             return self._give_up("not MSRP")
         if len(lines) > _COUNTED and lines.count(_CRLF) >= self._limits.lines:
             head.wrong = "the head has too many fields"
         if whole:
-            body = data[blank + 4 : end] if blank >= 0 else b""
+            body = _between(data, blank + 4, end) if blank >= 0 else b""
             parts.append(Part(head, body, True, data[end + len(mark)]))
             return self._seen(data, position, end + len(mark) + 3)
         if self._on_octets is not None:
@@ -175,7 +175,7 @@ class FrameParser:
         if not whole:
             return self._hand_out(data, position, end, parts, False)
         self._head = None
-        body = data[position + self._lead : end]
+        body = _between(data, position + self._lead, end)
         parts.append(Part(head, body, False, data[end + len(mark)]))
         return self._seen(data, position, end + len(mark) + 3)
 
@@ -244,3 +244,11 @@ class FrameParser:
         self._rest = b""
         self._head = None
         return -1
+
+
+def _between(data: bytes, start: int, end: int) -> bytes:
+    """Return the octets from ``start`` to ``end``, none when they are the wrong way round.
+
+    Compiled, a slice may not be.
+    """
+    return data[start:end] if start < end else b""

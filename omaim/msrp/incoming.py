@@ -344,7 +344,7 @@ class Incoming:
                 self.refuse(STOP, "too far out of order")
             return
         if behind:
-            data = data[behind:]
+            data = data[behind:] if behind < len(data) else b""
         if data:
             at = self.received
             self.received = at + len(data)

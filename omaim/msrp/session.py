@@ -145,6 +145,11 @@ class Session:
         self._on_vouched: Callable[[], object] | None = None
 
     @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.state == CLOSED
+
+    @property
     def pending(self) -> int:
         """Octets of our messages that wait because the peer does not take them."""
         return self._outbox.pending
@@ -294,8 +299,8 @@ class Session:
         if self._paused:
             on_pause(self, True)
         self.user.on_open(self)
-        if self._turns is None:
-            return  # closed by its user
+        if self.closed:
+            return  # by its user
         self._outbox.open(turns)
         if active and not self._outbox.frames:
             self.send(Outgoing())
