@@ -279,7 +279,7 @@ class Server:
         return json.loads(self._process.stdout.readline())
 
 
-async def _room(members: int, count: int, core: str) -> dict[str, float]:
+async def _room(members: int, count: int, under_way: int, core: str) -> dict[str, float]:
     """Let one member speak; return microseconds of the switch's CPU per copy, and copies/s."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
@@ -323,7 +323,7 @@ async def _room(members: int, count: int, core: str) -> dict[str, float]:
 
     before, _ = server.costs()
     began = time.monotonic()
-    for _ in range(8):
+    for _ in range(under_way):
         speak()
     await done
     seconds = time.monotonic() - began
@@ -399,7 +399,7 @@ async def _file(octets: int, core: str) -> dict[str, float]:
     }
 
 
-def loopback(rooms: list[int], octets: int, cores: tuple[str, str]) -> None:
+def loopback(rooms: list[int], under_way: list[int], octets: int, cores: tuple[str, str]) -> None:
     """Measure over sockets."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
@@ -410,8 +410,12 @@ def loopback(rooms: list[int], octets: int, cores: tuple[str, str]) -> None:
 
     async def run() -> None:
         for members in rooms:
-            _show(f"room of {members}", await _room(members, 40_000 // members, cores[0]))
-        _show(f"file of {octets >> 20} MiB", await _file(octets, cores[0]))
+            for window in under_way:
+                count = max(20, 40_000 // members // (1 if window > 1 else 4))
+                name = f"room of {members}, {window} under way"
+                _show(name, await _room(members, count, window, cores[0]))
+        if octets:
+            _show(f"file of {octets >> 20} MiB", await _file(octets, cores[0]))
 
     def begin() -> None:
         Deferred.fromCoroutine(run()).addErrback(_failed).addBoth(lambda _: loop.stop())
@@ -433,6 +437,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--rooms", default="2,10,100", help="members, with commas between")
+    parser.add_argument("--under-way", default="1,8", help="messages that wait for their answer")
     parser.add_argument("--mebibytes", type=int, default=256, help="of the large body")
     parser.add_argument("--cores", default=",", help="of the server and of the load: 0,1")
     parser.add_argument("--no-loopback", action="store_true")
@@ -449,7 +454,8 @@ def main() -> None:
     if not wanted.no_loopback:
         server, load = wanted.cores.split(",")
         rooms = [int(text) for text in wanted.rooms.split(",")]
-        loopback(rooms, wanted.mebibytes << 20, (server, load))
+        windows = [int(text) for text in wanted.under_way.split(",")]
+        loopback(rooms, windows, wanted.mebibytes << 20, (server, load))
 
 
 if __name__ == "__main__":

@@ -303,7 +303,7 @@ class Session:
             return  # by its user
         self._outbox.open(turns)
         if active and not self._outbox.frames:
-            self.send(Outgoing())
+            self.send(Outgoing(on_end=self._first_answered))
 
     def vouch(self, known: bool) -> None:
         """The peer's certificate is known to be right, or not; requests may be waiting for it."""
@@ -356,6 +356,11 @@ class Session:
         self.user.on_report(self, Report("", status, comment))
         if status in (481, 506):
             self.lost(f"the peer answered {status}")
+
+    def _first_answered(self, status: int) -> None:
+        """The request that only shows whose connection it is got an answer, or none."""
+        if status == 408:
+            self.lost("the peer does not answer")
 
     def _begins(self, incoming: Incoming) -> None:
         self.user.on_message(self, incoming)

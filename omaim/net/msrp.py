@@ -26,6 +26,7 @@ from omaim.net.driver import Driver
 from omaim.net.msrp_connection import Hop, MsrpConnection, Served
 from omaim.net.ports import Listener, bracketed
 from omaim.net.resolver import Resolver
+from omaim.net.stream import MOST_A_TURN
 from omaim.net.tls import TlsSettings
 from omaim.net.wire import Wire
 from omaim.sip.locating import Target
@@ -73,6 +74,9 @@ class MsrpEndpoint:
         sessmatch: find sessions by the session-id alone, whatever host and port a border
             element wrote into the URI.
 
+    Raises:
+        UsageError: ``limits.window`` is not more than what a stream keeps for the end of a turn.
+
     Attributes:
         counters: how often what happened, by name.
         listeners: where it listens.
@@ -103,7 +107,11 @@ class MsrpEndpoint:
         self.listeners: list[Listener] = []
         self.now: Callable[[], float] = clock.seconds
         self.driver = Driver(clock)
-        self.means = Means(self.now, self.ids, self._arm, self.count, limits or Limits())
+        limits = limits or Limits()
+        if limits.window <= MOST_A_TURN:
+            # A stream says that it is empty only after it was really full.
+            raise UsageError(f"the window has to be larger than {MOST_A_TURN} octets")
+        self.means = Means(self.now, self.ids, self._arm, self.count, limits)
         self.serve: Callable[[MsrpConnection], Served] = self._channel
         self._network = network
         self._clock: Any = clock

@@ -94,7 +94,9 @@ class MsrpConnection:
 
     def carry(self, session: Session, active: bool) -> None:
         """Let a session have this connection, as soon as it is up."""
-        if self.channel is not None:
+        if self.over:
+            self._owner.guarded(session.lost, "the connection ended")
+        elif self.channel is not None:
             self._owner.guarded(self.channel.bind, session, active)
         else:
             self._waiting.append((session, active))
@@ -242,6 +244,9 @@ class MsrpConnection:
         if self.over:
             return
         self.over = True
+        _log.debug(
+            "{name}: connection with {host}: {why}", name=self._owner.name, host=self.host, why=why
+        )
         self._owner.forget(self)
         waiting, self._waiting = self._waiting, []
         if self.served is not None:

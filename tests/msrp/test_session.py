@@ -114,6 +114,19 @@ class OpeningTests(Case):
         world.carry()
         self.assertEqual((other.state, other.remote_path), (OPEN, one.path))
 
+    def test_no_first_answer(self) -> None:
+        """A peer that does not answer the first request is not there (RFC 4975 §7.1.1)."""
+        world = World()
+        alice = User()
+        one = world.near.session(alice)
+        one.lead_to((MsrpUri.parse("msrp://b.example:9/y;tcp"),))
+        world.near.channel.bind(one, True)
+        world.near.take()
+        world.pass_time(29)
+        self.assertEqual(one.state, OPEN)
+        world.pass_time(2)
+        self.assertEqual(alice.closed, ["the peer does not answer"])
+
     def test_relays(self) -> None:
         """Our relays come first in To-Path (RFC 4976 §5.1); only the next hop is answered."""
         world = World()

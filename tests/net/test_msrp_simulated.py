@@ -10,13 +10,27 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.errors import Unavailable, UsageError
 from omaim.ids import Ids
-from omaim.msrp import CLOSED, OPEN, WAITING, Incoming, MsrpUri, Outgoing, Session, SessionUser
+from omaim.msrp import (
+    CLOSED,
+    OPEN,
+    WAITING,
+    Incoming,
+    Limits,
+    MsrpUri,
+    Outgoing,
+    Session,
+    SessionUser,
+)
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.resolver import Resolver
+from omaim.net.tls import TlsSettings
 from omaim.sip.locating import Answer
 from omaim.testing.clock import Clock
 from omaim.testing.network import Link, SimulatedNetwork
 from tests.msrp.support import User
+from tests.net.support import Authority
+
+OURS = Authority()
 
 ROUGH = Link(delay=0.01, jitter=0.02, loss=0.05, split=0.1)
 
@@ -219,6 +233,32 @@ class ReachingTests(Case):
         self.assertRaises(UsageError, near.connect, near.session(user.user), (), True)
         self.finish()
 
+    def test_ipv6(self) -> None:
+        """Addresses of IPv6 stand in brackets in URIs (RFC 3986 §3.2.2)."""
+        self.start()
+        near, far = self.endpoint("fd00::1"), self.endpoint("fd00::2")
+        active, _, passive, other = self.pair(near, far)
+        self.assertIn("msrp://[fd00::2]:", str(passive.uri))
+        active.send(Outgoing("text/plain", b"hello"))
+        self.clock.advance(1.0)
+        self.assertEqual(other.bodies, [b"hello"])
+        self.finish()
+
+    def test_certificates(self) -> None:
+        """The simulated TLS knows fingerprints and authorities as the real one does."""
+        certificate, key = Authority().issue()
+        own = TlsSettings(certificate, key, OURS.pem, self_signed=True)
+        for fingerprints, opened in (((own.fingerprint(),), 1), (("sha-256 00",), 0), ((), 0)):
+            self.start()
+            near, far = self.endpoint(""), self.endpoint("")
+            self.clock.wait(far.listen("TLS", "10.0.0.2", 0, own))
+            user, other = User(), User()
+            active, passive = near.session(user.user, "TLS"), far.session(other.user, "TLS")
+            near.connect(active, passive.path, True, fingerprints=fingerprints)
+            self.clock.advance(1.0)
+            self.assertEqual((other.opened, len(user.closed)), (opened, 1 - opened))
+            self.finish()
+
     def test_own_relay(self) -> None:
         """Our relay is always connected to by us; only the active side sends at once
         (RFC 6135 §4.5)."""
@@ -261,6 +301,7 @@ class ReachingTests(Case):
         self.assertNotEqual(first.uri.session, second.uri.session)
         self.assertEqual(len(second.uri.session), 32)
         self.assertRaises(UsageError, self.endpoint("").session, User().user, "UDP")
+        self.assertRaises(UsageError, self.endpoint, "", limits=Limits(window=65536))
         self.failureResultOf(near.listen("UDP", "10.0.0.1"), UsageError)
         self.finish()
         self.assertRaises(Unavailable, near.session, User().user)

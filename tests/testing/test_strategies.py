@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.grammar import is_token, parse_host
+from omaim.msrp import ByteRange, FrameLimits, FrameParser
 from omaim.sip.parser import METHODS
 from omaim.testing import strategies
 
@@ -21,6 +22,14 @@ class StrategyTests(SynchronousTestCase):
         self.assertTrue(is_token(token))
         self.assertTrue(method in METHODS or is_token(method))
         self.assertEqual(parse_host(host), host)
+
+    @given(frame=strategies.msrp_frames(), span=strategies.byte_ranges())
+    def test_msrp(self, frame: bytes, span: ByteRange) -> None:
+        """A frame is one whole good frame; a range is one that can be read."""
+        found = FrameParser(FrameLimits()).feed(frame)
+        self.assertEqual([part.head.check() for part in found], [""])
+        self.assertTrue(found[0].flag)
+        self.assertEqual(ByteRange.parse(span.to_bytes()), span)
 
     @given(data=strategies.mutated([b"abc", b"xyz"]))
     def test_mutated(self, data: bytes) -> None:
