@@ -112,6 +112,13 @@ class NodeTests(SynchronousTestCase):
         look(record)
         self.assertEqual(read_trace(path), [record])
 
+    def test_msrp(self) -> None:
+        """An entity gets an MSRP endpoint that shares the node's clock and watchers."""
+        node = make_node()
+        endpoint = node.msrp("im")
+        self.assertIs(node.msrp_endpoints["im"], endpoint)
+        self.assertEqual((endpoint.name, endpoint.wire), ("im", node.wire))
+
     def test_stops(self) -> None:
         """What is to be done at the end is done once, after the entities have stopped."""
         node = make_node()
