@@ -20,6 +20,7 @@ from omaim.msrp.session import CLOSED, Session
 from omaim.msrp.uri import MsrpUri, parse_path
 from omaim.timers import NEVER, Alarm
 
+_CROWD: Final = 64  # entries of a lane before those that are done with are looked for
 _SPARE: Final = 64  # spellings of our URIs that a peer may use beside ours
 
 
@@ -81,6 +82,7 @@ class Channel:
         "_choked",
         "_chunk",
         "_closed",
+        "_crowd",
         "_find",
         "_first_by",
         "_full_since",
@@ -126,6 +128,7 @@ class Channel:
         self._chunk: Chunk | None = None  # that it is, if it is a SEND
         self._body: list[bytes] = []  # of another request
         self._lane: deque[tuple[float, Session, Incoming]] = deque()
+        self._crowd = _CROWD
         self._now = now
         self._first_by = NEVER if initiated else now + means.limits.first
         self._half_since = NEVER  # when the head at hand began
@@ -277,8 +280,16 @@ class Channel:
             if not incoming.watched:
                 incoming.watched = True
                 at = self._now + self._means.limits.silence
+                if len(self._lane) >= self._crowd:
+                    self._thin_out()
                 self._lane.append((at, session, incoming))
                 self._schedule(at)
+
+    def _thin_out(self) -> None:
+        """Drop the messages that are over from the lane."""
+        lane = self._lane
+        self._lane = deque([entry for entry in lane if entry[1].inbox.holds(entry[2])])
+        self._crowd = max(_CROWD, 2 * len(self._lane))
 
     def _collect(self, session: Session, part: Part) -> None:
         """Another request goes on; its body is small, or it is refused."""

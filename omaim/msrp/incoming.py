@@ -81,7 +81,7 @@ class Incoming:
         "_comment",
         "_held",
         "_inbox",
-        "_last_head",
+        "_last",
         "_limit",
         "_mode",
         "_on_data",
@@ -93,6 +93,7 @@ class Incoming:
         "_report_later",
         "_status",
         "_total",
+        "_twin",
         "content_type",
         "failure_report",
         "head",
@@ -132,7 +133,8 @@ class Incoming:
         self._status = 0
         self._comment = ""
         self._chunk: Chunk | None = None  # that is coming in
-        self._last_head: Head | None = None  # of the chunk whose answer is held
+        self._last: list[Chunk] = []  # those whose answers are held
+        self._twin: Incoming | None = None  # whose answer is held, while this one came again
         self._held = False
         self._report_later = False
         self._on_whole: Callable[[bytes], object] = _whole
@@ -218,9 +220,9 @@ class Incoming:
         if not self._held:
             return
         self._held = False
-        head, self._last_head = self._last_head, None
-        if head is not None:
-            self._inbox.conclude(self, head, status, comment)
+        last, self._last = self._last, []
+        if last:
+            self._inbox.release(self, last, status, comment)
         elif status != 200:
             self.refuse(status, comment)
 
@@ -429,6 +431,7 @@ class Inbox:
 
     __slots__ = (
         "_from",
+        "_held",
         "_incoming",
         "_on_message",
         "_own",
@@ -453,6 +456,7 @@ class Inbox:
         self._own = own
         self._on_message = on_message
         self._incoming: dict[str, Incoming] = {}
+        self._held: dict[str, Incoming] = {}  # whole, but not answered
         self._from = b""  # From-Path of the last request
         self._previous = b""  # its first URI
 
@@ -523,9 +527,11 @@ class Inbox:
         )
         chunk = Chunk(head, incoming, start, failure_report)
         incoming._chunk = chunk
-        if self.recent.has(message_id):
+        twin = self._held.get(message_id)
+        if twin is not None or self.recent.has(message_id):
             self.means.count("duplicates")
             incoming._mode = _KNOWN
+            incoming._twin = twin
             return chunk
         if len(self._incoming) >= self.means.limits.messages:
             self.means.count("too_many_messages")
@@ -584,11 +590,11 @@ class Inbox:
         incoming._chunk = None
         if incoming._mode == _REFUSED:
             return  # and answered so
-        self.recent.add(incoming.message_id)
         if incoming._held:
-            incoming._last_head = chunk.head
+            incoming._last.append(chunk)
+            self._held[incoming.message_id] = incoming
         else:
-            self.conclude(incoming, chunk.head, 200, "")
+            self._conclude(incoming, chunk, 200, "")
 
     def fail(self, chunk: Chunk) -> None:
         """A defect of ours keeps the message from being served."""
@@ -598,13 +604,20 @@ class Inbox:
         elif not chunk.answered:
             self.answer(chunk, STOP)
 
-    def conclude(self, incoming: Incoming, head: Head, status: int, comment: str) -> None:
+    def release(self, incoming: Incoming, last: list[Chunk], status: int, comment: str) -> None:
+        """Answer the chunks that were kept waiting: the first, and repeats of it."""
+        self._held.pop(incoming.message_id, None)
+        self._conclude(incoming, last[0], status, comment)
+        for chunk in last[1:]:
+            self.answer(chunk, status, comment)
+
+    def _conclude(self, incoming: Incoming, chunk: Chunk, status: int, comment: str) -> None:
         """Answer the chunk that made the message whole, and report if that is wanted."""
-        failure_report = incoming.failure_report
-        if failure_report == YES or (failure_report == PARTIAL and status != 200):
-            self._respond(head, status, comment)
-        if status == 200 and not incoming._report_later:
-            incoming.report(200)
+        self.answer(chunk, status, comment)
+        if status == 200:
+            self.recent.add(incoming.message_id)
+            if not incoming._report_later:
+                incoming.report(200)
 
     def answer(self, chunk: Chunk, status: int, comment: str = "") -> None:
         """Answer a chunk, if that is wanted and has not been done.
@@ -657,12 +670,17 @@ class Inbox:
     def close(self) -> None:
         """The session is over: what is not whole will not become so."""
         self.turns = None
+        self._held.clear()
         unfinished, self._incoming = self._incoming, {}
         for incoming in unfinished.values():
             incoming.give_up()
 
     def _again(self, chunk: Chunk, incoming: Incoming, flag: int) -> None:
         """Octets of a message that has been here came again: say that they arrived (§5.4)."""
+        twin = incoming._twin
+        if flag == LAST and twin is not None and twin._held:
+            twin._last.append(chunk)
+            return
         self.answer(chunk, 200)
         if flag == LAST and incoming._mode == _KNOWN and incoming.success_report:
             span = ByteRange(chunk.start + 1, chunk.offset, chunk.offset)

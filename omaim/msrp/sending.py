@@ -26,6 +26,7 @@ from omaim.msrp.outgoing import (
 )
 
 TURN: Final = 16384  # octets that a message may send before the next one has its turn
+CROWD: Final = 1024  # entries of the lane before those that are done with are looked for
 LATE: Final = 64  # transactions without an answer due that one connection remembers
 
 
@@ -68,6 +69,7 @@ class Turns:
         "_buffered",
         "_chunk",
         "_closed",
+        "_crowd",
         "_lane",
         "_late",
         "_mark",
@@ -102,6 +104,7 @@ class Turns:
         self._window = means.limits.window
         self._most = means.limits.unanswered
         self._queue: deque[Outgoing] = deque()
+        self._crowd = CROWD
         self._pumping = False
         self._closed = False
         self._open: Outgoing | None = None  # whose chunk has no end-line yet
@@ -428,6 +431,9 @@ class Turns:
         lane = self._lane
         while lane and lane[0].done:
             lane.popleft()
+        if len(lane) >= self._crowd:  # behind one that is not answered
+            lane = self._lane = deque([one for one in lane if not one.done])
+            self._crowd = max(CROWD, 2 * len(lane))
         sent.deadline = self._means.now() + self._means.limits.answer
         self._sent[sent.transaction] = sent
         lane.append(sent)

@@ -192,6 +192,14 @@ class LimitTests(Case):
             self.world.pass_time(1100)
             self.assertEqual(bool(self.bob.failed) or self.bob.ends == {"m123": False}, True)
 
+    def test_many_whole(self) -> None:
+        """Messages that are over are not kept in mind until their time would be up."""
+        for number in range(300):
+            self.chunk(1, b"x", name=f"m{number:03}")
+            self.chunk(2, b"x", b"$", name=f"m{number:03}")
+        self.assertEqual(len(self.bob.bodies), 300)
+        self.assertLess(len(self.world.far.channel._lane), 70)
+
     def test_recent(self) -> None:
         """Only so many Message-IDs are remembered."""
         self.start(far=Limits(recent=2))

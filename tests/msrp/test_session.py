@@ -443,6 +443,32 @@ class AnswerTests(Case):
         self.world.carry()
         self.assertEqual((self.statuses, len(self.alice.reports)), ([200, 403], 1))
 
+    def test_repeated_while_held(self) -> None:
+        """A repeat is not acknowledged before the first one is; what was refused after all is
+        taken when it comes again."""
+        self.bob.on_whole = lambda incoming: incoming.hold()
+        more = b"Message-ID: 1234\r\n"
+        self.assertEqual((self.raw(more), self.raw(more)), (b"", b""))
+        self.bob.seen[0].release(403)
+        self.assertEqual(self.statuses_of(self.world.far.take()), [403, 403])
+        self.assertEqual((self.raw(more), len(self.bob.bodies)), (b"", 2))
+        self.bob.seen[1].release()
+        self.assertEqual(self.statuses_of(self.world.far.take()), [200])
+        self.assertEqual(self.statuses_of(self.raw(more)), [200])
+        self.assertEqual(len(self.bob.bodies), 2)
+
+    def test_one_unanswered(self) -> None:
+        """One request without answer does not let the others be kept."""
+        turns = self.world.near.channel.turns
+        self.send(b"lost")
+        self.world.near.take()
+        for _ in range(3000):
+            self.one.send(text(b"x"))
+            self.world.carry()
+        self.assertLess(len(turns._lane), 1100)
+        self.world.pass_time(31)
+        self.assertEqual(self.statuses, [408])
+
     def test_unknown_answers(self) -> None:
         """An answer to no request of ours is ignored; a refusal is told, as it may be one of a
         shared copy."""
