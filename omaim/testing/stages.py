@@ -10,7 +10,7 @@ import datetime
 import random
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from omaim.ids import Ids
 from omaim.lab.processes import Processes
 from omaim.lab.stage import places
 from omaim.lab.starting import taken
-from omaim.lab.topology import Plan, lay_out, split
+from omaim.lab.topology import Plan, lay_out, split, to_toml
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask
 from omaim.node.config import NodeConfig, parse_place
@@ -234,11 +234,19 @@ class Split(_Stage):
     """The lab as processes of its own; only the people's clients are in this one.
 
     All scenarios share the one network, so each has to leave it as it found it.
+
+    Args:
+        settings: of entities, by their names, that are to differ from the lab's.
+
+    Attributes:
+        processes: to be killed and started again.
     """
 
     name = SPLIT
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, settings: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         super().__init__(f"127.{random.SystemRandom().randrange(16, 250)}")
         self._reactor = reactor
         chance = random.SystemRandom()
@@ -247,8 +255,13 @@ class Split(_Stage):
             self._lab = Plan(Path(self._folder.name), self._base, port, dns_port)
             if not taken(self._lab):
                 break
-        split(self._lab, datetime.datetime.now(datetime.UTC))
-        self._processes = Processes(self._lab.folder / "network.toml")
+        contents = split(self._lab, datetime.datetime.now(datetime.UTC))
+        if settings:
+            for name, values in settings.items():
+                contents["entities"][name].update(values)
+            topology = self._lab.folder / "network.toml"
+            topology.write_text(to_toml(contents), encoding="utf-8")
+        self.processes = Processes(self._lab.folder / "network.toml")
         self._ask = lazy_dns(reactor, [parse_place(self._lab.dns)])
 
     def start(self) -> None:
@@ -257,11 +270,11 @@ class Split(_Stage):
         Raises:
             Unavailable: one did not start.
         """
-        self._processes.start()
+        self.processes.start()
 
     def close(self) -> None:
         """End all processes and remove their files."""
-        self._processes.stop()
+        self.processes.stop()
         super().close()
 
     def play(self, one: Scenario) -> Deferred[Outcome]:
@@ -273,7 +286,7 @@ class Split(_Stage):
             self._ask,
             _node_maker(self._reactor, ReactorNetwork(self._reactor), self._ask, None),
         )
-        for place in places(self._processes.contents):
+        for place in places(self.processes.contents):
             net.directory.note(place)
         outcome: Deferred[Outcome] = judge(
             one, self.name, net, lambda: perform(one, net, one.patience)

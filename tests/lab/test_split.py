@@ -10,9 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 from click.testing import CliRunner
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from omaim.bodies.deferred_list import Waiting
 from omaim.cli.main import main
 from omaim.cli.screens import called
 from omaim.errors import Unavailable
@@ -20,7 +24,10 @@ from omaim.lab.processes import Processes
 from omaim.lab.topology import Plan, split
 from omaim.net.local import ask
 from omaim.node.config import read_file
+from omaim.testing.scenario import ScenarioNetwork, same
+from omaim.testing.stages import Split
 from tests.lab.support import Running, free_base, omaim, short_folder
+from tests.scenarios.delivery import told_and_fetched
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -110,6 +117,47 @@ class SplitTests(SynchronousTestCase):
         self.assertIn("core-north ended with status 1", str(error))
         self.assertIn(f"{self.base}.1.1", str(error))
         self.assertEqual(processes.children, {})
+
+
+class NotifyTests(TestCase):
+    """A split lab whose users are told what waits for them, instead of getting it."""
+
+    timeout = 120
+
+    def test_notify(self) -> Deferred[None]:
+        """The list comes, what is asked for is delivered or deleted; and the IM Server still
+        knows what waits, and who watches it, when it was killed and started again."""
+        stage = Split(reactor, {"im-south": {"delivery": "notify"}})
+        self.addCleanup(stage.close)
+        stage.start()
+
+        async def play() -> None:
+            outcome = await stage.play(told_and_fetched)
+            self.assertTrue(outcome.passed, outcome.why)
+            outcome = await stage.play(attrs.evolve(told_and_fetched, play=told_after_a_death))
+            self.assertTrue(outcome.passed, outcome.why)
+
+        async def told_after_a_death(net: ScenarioNetwork) -> None:
+            alice = await net.online("alice")
+            await alice.send("sip:zoe@south.example", "one", reports=())
+            lists: list[tuple[Waiting, ...]] = []
+            zoe = net.client("zoe")
+            zoe.on_waiting(lists.append)
+            await zoe.register()
+            await net.until(lambda: lists, "a list of what waits")
+            watched = zoe.deferred.watch(lists.append)
+            await net.until(lambda: len(lists) > 1, "the list that is watched")
+            stage.processes.kill("im-south")
+            stage.processes.start()
+            seen = len(lists)
+            await net.until(lambda: len(lists) > seen, "the list after the death", within=15.0)
+            same(len(lists[-1]), 1, "what waits")
+            await zoe.deferred.retrieve()
+            same((await net.message(zoe)).text, "one", "what zoe gets")
+            await net.until(lambda: not lists[-1], "the change", within=15.0)
+            await watched.stop()
+
+        return Deferred.fromCoroutine(play())
 
 
 class TwistdTests(SynchronousTestCase):
