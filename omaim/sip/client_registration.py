@@ -18,7 +18,7 @@ from omaim.sip.answering import is_stale
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import Backoff, delta_seconds, refresh_after, retry_after
-from omaim.sip.uri import parse_uri
+from omaim.sip.uri import SipUri, parse_uri
 from omaim.timers import NEVER
 
 IDLE: Final = 0  # not registered, and not wanted
@@ -314,10 +314,10 @@ class Registering:
         if expires <= 0:
             self._next_at = now + self._losses.failed()  # taken, and dropped at once
             return
-        require = [option.lower() for option in response.values("Require")]
+        require = [option.lower() for option in _values(response, "Require")]
         self.granted = Granted(
             expires,
-            tuple(response.values("Service-Route")),
+            _routes(response),
             _addresses(response, "P-Associated-URI"),
             _parameter(ours, "pub-gruu"),
             _parameter(ours, "temp-gruu"),
@@ -407,6 +407,26 @@ class Registering:
             if state != REGISTERED:
                 self._since = NEVER
             self._moves.append(Moved(state, status, self._next_at))
+
+
+def _values(response: Response, name: str) -> list[str]:
+    """Return the values of a list header; a list that cannot be read is none."""
+    try:
+        return response.values(name)
+    except PeerError:
+        return []
+
+
+def _routes(response: Response) -> tuple[str, ...]:
+    """Return the Service-Route; one that leads nowhere is none at all (RFC 3608 §6.1)."""
+    routes = _values(response, "Service-Route")
+    try:
+        for route in routes:
+            if not isinstance(NameAddr.parse(route).uri, SipUri):
+                return ()
+    except PeerError:
+        return ()
+    return tuple(routes)
 
 
 def _addresses(response: Response, name: str) -> tuple[str, ...]:

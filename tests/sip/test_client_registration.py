@@ -189,6 +189,22 @@ class RegisterTests(SynchronousTestCase):
         self.assertEqual(sent(machine).cseq.number, 2)
 
 
+class SpoiltTests(SynchronousTestCase):
+    def test_spoilt(self) -> None:
+        """A 200 whose lists cannot be read is a 200: the binding stands and is refreshed."""
+        for name in ("Require", "Service-Route", "P-Associated-URI", "Contact", "Expires"):
+            for value in (",", "<sip:", '"', "x", "<tel:+1>", "<sip:a@b;lr>, ,"):
+                machine = Registering(OUTBOUND, Ids(1))
+                machine.start(0.0)
+                response = ok(sent(machine))
+                response.set(name, value)
+                machine.answered(response, 0.0)
+                self.assertEqual(machine.state, REGISTERED, (name, value))
+                self.assertLess(machine.deadline, NEVER)
+                if name == "Service-Route":
+                    self.assertEqual(machine.granted.service_route, ())
+
+
 class RecoveryTests(SynchronousTestCase):
     def test_stale(self) -> None:
         """A 401 about the nonce alone is no refusal: it is tried again later (RFC 7616 §3.3)."""
