@@ -13,13 +13,34 @@ Send a message and await its delivery report::
 
     run(main)
 
+Or talk in a session::
+
+    conversation = await client.invite("sip:bob@south.example", subject="Lunch")
+    await conversation.send("Hungry?")
+    answer = await conversation.next()
+    await conversation.leave()
+
 Reading order: messages (what you get), client (what you call), then inbox, composing, reading,
-access; bot and prompt stand on the client.
+access; for sessions conversation, invited, talk, leg, sessions; bot and prompt stand on the
+client.
 """
 
 from omaim.client.client import Client
+from omaim.client.conversation import Conversation
 from omaim.client.failures import Failure
+from omaim.client.invited import Invited
 from omaim.client.messages import Message, Report, Sent, State, Typing
 from omaim.client.running import run
 
-__all__ = ["Client", "Failure", "Message", "Report", "Sent", "State", "Typing", "run"]
+__all__ = [
+    "Client",
+    "Conversation",
+    "Failure",
+    "Invited",
+    "Message",
+    "Report",
+    "Sent",
+    "State",
+    "Typing",
+    "run",
+]

@@ -77,6 +77,10 @@ class Access:
         network: tells our address towards the server.
         server: of :func:`server_uri`.
         listen: "" or "ADDRESS" or "ADDRESS:PORT" to use; found out by itself if empty.
+
+    Attributes:
+        transport: to the server.
+        host: our own address towards it; "" before :meth:`open`.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Access:
         self._port = int(port)
         self._known: set[str] = set()
         self.transport = UDP
+        self.host = ""
 
     async def targets(self) -> list[Target]:
         """Return the places where the server is, best first.
@@ -115,6 +120,7 @@ class Access:
         first = (await self.targets())[0]
         self.transport = first.transport
         host = self._host or self._network.source_for(first.host)
+        self.host = host
         at = f"[{host}]" if ":" in host else host
         if self.transport == TLS:
             # Without a certificate nobody can connect to us: requests come by our own flow.

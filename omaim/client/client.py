@@ -23,24 +23,33 @@ from omaim.client.composing import (
     write_cpim,
     write_list_body,
 )
+from omaim.client.conversation import Conversation
 from omaim.client.deferred import Mailbox
 from omaim.client.failures import WrongFormat, failure_of
 from omaim.client.history import History
 from omaim.client.inbox import Inbox
+from omaim.client.invited import Invited
+from omaim.client.means import Means
+from omaim.client.media import LIMITS, Media
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
 from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
+from omaim.client.seen import Seen
+from omaim.client.sessions import Sessions
 from omaim.client.settings import Settings
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
+from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Resolver
+from omaim.net.self_signed import self_signed
 from omaim.net.tls import TlsSettings
 from omaim.roles.incoming import Incoming
+from omaim.roles.inviter import Inviter
 from omaim.roles.listmail import OPTION
 from omaim.roles.publisher import Publisher
 from omaim.roles.watcher import Watcher
@@ -50,7 +59,8 @@ from omaim.sip.flow import Flow
 from omaim.sip.uri import SipUri, parse_uri
 
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
-PARAMETERS: Final = f';{FEATURE};methods="MESSAGE, NOTIFY, OPTIONS"'
+METHODS: Final = "INVITE, ACK, BYE, CANCEL, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, UPDATE"
+PARAMETERS: Final = f';{FEATURE};methods="{METHODS}"'
 TAKEN: Final = (*ENVELOPES, *CONTENTS)
 
 _log = Logger()
@@ -128,15 +138,17 @@ class Client:
             self._network = network or ReactorNetwork(clock)
             ids = ids or Ids()
             ask = late_dns(clock, dns) if dns or not self._network.simulated else None
+            resolver = Resolver(clock, ask, ids)
             self.endpoint = Endpoint(
                 self._network,
                 clock,
-                Resolver(clock, ask, ids),
+                resolver,
                 name=name,
                 ids=ids,
                 software=SOFTWARE,
                 tls=tls,
             )
+        self._name, self._node, self._ca = name, node, ca
         self._ids = self.endpoint.ids
         self.now = wall(self._clock)
         username = username or f"{self.user}@{self.domain}"
@@ -175,9 +187,30 @@ class Client:
             self._clock,
         )
         reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
-        self.inbox = Inbox(accept, self._trusts, reporter.report, self._reply, self.endpoint.later)
+        seen = Seen()
+        self.inbox = Inbox(
+            accept, self._trusts, reporter.report, self._reply, self.endpoint.later, seen
+        )
         self.inbox.serve(self.address("history"), self.history.take)
         self.on_state: Callable[[State], object] | None = None
+        self._media = Media(self._make_msrp, lambda: self._access.host, self._tls)
+        self.sessions = Sessions(
+            Means(
+                self._phone,
+                Inviter(self._phone),
+                self._watcher,
+                self._media,
+                self.inbox,
+                seen,
+                reporter,
+                self._address,
+                accept,
+                self._opened,
+                self._access.is_server,
+                self.now,
+                self._clock,
+            )
+        )
         self._phone.on("MESSAGE", self.inbox.receive)
         self._phone.attach()
 
@@ -199,6 +232,10 @@ class Client:
         """
         registration = await self._opened()
         return await registration.start(insist)
+
+    async def open(self) -> None:
+        """Listen, without registering: for who is reached directly, as in a lab."""
+        await self._opened()
 
     async def unregister(self, patience: float = 3.0) -> None:
         """Take our binding away: messages wait at the server from now on.
@@ -227,8 +264,10 @@ class Client:
         """
         await self._outbox.drain(patience, self._clock)
         await self.settings.withdraw(patience)
+        await self.sessions.close(patience)
         await self.unregister(patience)
         self.inbox.close()
+        await self._media.stop()
         await self.endpoint.stop()
 
     async def _opened(self) -> Registration:
@@ -250,6 +289,27 @@ class Client:
             return self._registration
         finally:
             self._opening.release()
+
+    def _make_msrp(self, tls: TlsSettings) -> MsrpEndpoint:
+        if self._node is not None:
+            endpoint: MsrpEndpoint = self._node.msrp(self._name, tls)
+            return endpoint
+        return MsrpEndpoint(
+            self._network,
+            self._clock,
+            self.endpoint.resolver,
+            name=self._name,
+            ids=self._ids,
+            wire=self.endpoint.wire,
+            limits=LIMITS,
+            tls=tls,
+        )
+
+    def _tls(self) -> TlsSettings:
+        """Return who we are to MSRP peers: known by a fingerprint that our offers tell."""
+        certificate, key = self_signed(self.identity, self.now())
+        trust = _read(self._ca) if self._ca else b""
+        return TlsSettings(certificate, key, trust, self_signed=True)
 
     def _moved(self, state: State) -> None:
         if self.on_state is not None:
@@ -348,6 +408,57 @@ class Client:
         return await self._deliver(
             service, people, Content(body, kind), message_id, validity, [("Require", OPTION)]
         )
+
+    # Talking.
+
+    async def invite(
+        self,
+        to: str,
+        *,
+        subject: str = "",
+        secure: bool = False,
+        ringing: Callable[[int], object] | None = None,
+    ) -> Conversation:
+        """Invite somebody to talk; return the conversation when it was accepted.
+
+        Cancelling gives up.
+
+        Args:
+            to: as :meth:`send` has it.
+            subject: what it is about.
+            secure: MSRP over TLS.
+            ringing: gets the status of each provisional answer: 180 when it rings there.
+
+        Raises:
+            Declined, Unreachable, Busy, …: a Failure by what the network answered.
+
+        Spec: OMA SIMPLE IM 1.0 (session mode)
+        """
+        return await self.sessions.invite(
+            self.address(to), subject=subject, secure=secure, ringing=ringing
+        )
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """The conversations that go on, oldest first."""
+        return list(self.sessions.conversations)
+
+    @property
+    def auto_accept(self) -> bool:
+        """Whether each invitation to talk is accepted without asking."""
+        return self.sessions.auto_accept
+
+    @auto_accept.setter
+    def auto_accept(self, wanted: bool) -> None:
+        self.sessions.auto_accept = wanted
+
+    def on_invitation(self, act: Callable[[Invited], object]) -> None:
+        """Give each invitation to talk to ``act``, which may be a coroutine."""
+        self.sessions.on_invitation = act
+
+    def on_conversation(self, act: Callable[[Conversation], object]) -> None:
+        """Give each conversation that others began to ``act``, once it was accepted."""
+        self.sessions.on_conversation = act
 
     def address(self, text: str) -> str:
         """Return the URI that a person means by ``text``.

@@ -109,15 +109,27 @@ class NotAcceptable(Failure):
 
 
 class Busy(Failure):
-    """500 to 504: the server cannot serve now; or it finds a right password late each time."""
+    """486, 500 to 504: the server cannot serve now; or it finds a right password late each time."""
 
-    advice = "the server cannot serve now; try again later"
+    advice = "not now; try again later"
 
 
 class Declined(Failure):
     """600, 603: the recipient has it, or knows of it, and does not want it."""
 
     advice = "the recipient does not want it; do not try again"
+
+
+class Ended(Failure):
+    """481: the session is over."""
+
+    advice = "the session is over; begin another one"
+
+
+class BadNickname(Failure):
+    """424, 425: the room does not let us be called so."""
+
+    advice = "choose another nickname"
 
 
 class ConsentNeeded(Failure):
@@ -154,13 +166,17 @@ _CLASSES: Final[dict[int, type[Failure]]] = {
     410: NotFound,
     413: TooLarge,
     415: WrongFormat,
+    424: BadNickname,
+    425: BadNickname,
     470: ConsentNeeded,
     480: Unreachable,
+    481: Ended,
     488: NotAcceptable,
     500: Busy,
     502: Busy,
     503: Busy,
     504: Busy,
+    486: Busy,
     600: Declined,
     603: Declined,
     604: NotFound,
@@ -187,6 +203,35 @@ def failure_of(response: Response) -> Failure:
     failure = kind(response.status, told, retry_after(response))
     if isinstance(failure, WrongFormat):
         failure.accepted = tuple(response.values("Accept"))
+    return failure
+
+
+# What MSRP means by its codes (RFC 4975 §10; RFC 7701 §6, §7).
+_IN_SESSION: Final[dict[int, str]] = {
+    400: "the other side did not understand it",
+    403: "the other side does not allow it",
+    404: "nobody here has this address",
+    408: "no answer came",
+    413: "the other side wants no more of it",
+    415: "the other side does not take this format",
+    424: "no nickname is written so",
+    425: "the nickname is reserved, or in use",
+    428: "the recipient takes no private messages",
+    481: "the session has ended",
+    501: "the other side does not know this",
+}
+
+
+def failure_in_session(status: int, accepted: tuple[str, ...] = ()) -> Failure:
+    """Return the failure that a status of MSRP tells of.
+
+    Args:
+        status: of RFC 4975 §10; 481 for the end of the session.
+        accepted: media types that the other side takes.
+    """
+    failure = failure_class(status)(status, _IN_SESSION.get(status, "it was refused"))
+    if isinstance(failure, WrongFormat):
+        failure.accepted = accepted
     return failure
 
 

@@ -5,36 +5,27 @@ Spec: RFC 3428 §7; RFC 5438 §7.2; OMA SIMPLE IM 1.0 (receiving)
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from typing import Final
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
-from omaim.bodies import imdn
-from omaim.bodies.cpim import Cpim
 from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.iscomposing import ACTIVE
+from omaim.client.arrivals import Arrivals, Closed
+from omaim.client.handing import hand
 from omaim.client.messages import Message, Report, Sent, Typing
 from omaim.client.reading import NotTaken, Received, read, sent_at
+from omaim.client.seen import Name, Seen
+from omaim.client.taken import Taken, name_of
 from omaim.errors import PeerError
 from omaim.roles.incoming import Incoming
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 
-REMEMBERED: Final = 10_000  # messages of which a repeat is recognised, and sent ones with reports
-WAITING: Final = 1_000  # messages that nobody has fetched; more are refused, so that they wait
-
-_Name = tuple[str, ...]  # what tells a message from any other
-
-_log = Logger()
-
-
-class Closed(Exception):
-    """The client was closed; no more messages will come."""
+REMEMBERED: Final = 10_000  # messages of ours on which reports are taken
 
 
 class Inbox:
@@ -46,9 +37,9 @@ class Inbox:
         report: sends a report if it was asked for; gets the message, kind and status.
         reply: sends a message; for :meth:`omaim.client.messages.Message.reply`.
         later: calls a function in the next turn.
+        seen: the messages that came before.
 
     Attributes:
-        on_message: gets each message, instead of :meth:`messages`; may be a coroutine.
         on_report: gets each report on a message of ours.
         on_typing: gets told who writes to us.
         on_waiting: gets the list of what waits at the server, when the server sends it.
@@ -62,19 +53,17 @@ class Inbox:
         report: Callable[[Received, str, str], Deferred[bool]],
         reply: Callable[..., Deferred[Sent]],
         later: Callable[..., object],
+        seen: Seen,
     ) -> None:
         self._accept = accept
         self._trusts = trusts
         self._report = report
         self._reply = reply
         self._later = later
-        self._seen: OrderedDict[_Name, None] = OrderedDict()
+        self._seen = seen
         self._sent: OrderedDict[str, Sent] = OrderedDict()
-        self._waiting: deque[Message] = deque()
-        self._readers: deque[Deferred[Message]] = deque()
-        self._closed = False
         self._services: dict[str, Callable[[Request, Received], object]] = {}
-        self.on_message: Callable[[Message], object] | None = None
+        self._arrivals: Arrivals[Message] = Arrivals()
         self.on_report: Callable[[Report], object] | None = None
         self.on_typing: Callable[[Typing], object] | None = None
         self.on_waiting: Callable[[tuple[Waiting, ...]], object] | None = None
@@ -96,33 +85,28 @@ class Inbox:
 
     # Fetching.
 
+    @property
+    def on_message(self) -> Callable[[Message], object] | None:
+        """Gets each message, instead of :meth:`messages`; may be a coroutine."""
+        return self._arrivals.act
+
+    @on_message.setter
+    def on_message(self, act: Callable[[Message], object] | None) -> None:
+        self._arrivals.on(act)
+
     def next(self) -> Deferred[Message]:
         """Return the next message, when there is one; fails with :class:`Closed` at the end."""
-        if self._waiting:
-            return succeed(self._waiting.popleft())
-        if self._closed:
-            return fail(Closed())
-        reader: Deferred[Message] = Deferred(lambda one: self._readers.remove(one))
-        self._readers.append(reader)
-        return reader
+        return self._arrivals.next()
 
-    async def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message]:
         """Yield each message, until the client is closed."""
-        while True:
-            try:
-                message = await self.next()
-            except Closed:
-                return
-            yield message
+        return aiter(self._arrivals)
 
     def close(self) -> None:
         """No more messages and reports will come."""
-        self._closed = True
         for sent in self._sent.values():
             sent.end()
-        readers, self._readers = self._readers, deque()
-        for reader in readers:
-            reader.errback(Closed())
+        self._arrivals.close()
 
     # Taking.
 
@@ -144,125 +128,65 @@ class Inbox:
         except NotTaken:
             return incoming.response(415, [("Accept", ", ".join(self._accept))])
         if found.reports:
-            self._reported(found)
+            self.reported(found)
         elif found.typing is not None:
-            self._hand(self.on_typing, Typing(found.sender, found.typing.state == ACTIVE))
+            hand(self.on_typing, Typing(found.sender, found.typing.state == ACTIVE))
         elif found.waiting is not None:
-            self._hand(self.on_waiting, found.waiting)
+            hand(self.on_waiting, found.waiting)
         else:
-            name = _name(request, found)
-            if self._is_new(name):
-                if self.on_message is None and len(self._waiting) >= WAITING:
-                    raise PeerError("the inbox is full", 480)
-                self._take(found, name, sent_at(request, found))
+            if not self.deliver(found, _name(request, found), sent_at(request, found)):
+                raise PeerError("the inbox is full", 480)
         return incoming.response(200)
 
     def _service(self, request: Request) -> Callable[[Request, Received], object] | None:
         asserted = request.addresses("P-Asserted-Identity") if self._services else []
         return self._services.get(canonical_aor(asserted[0].uri_text)) if asserted else None
 
-    def _is_new(self, name: _Name | None) -> bool:
-        """Tell whether a message is not one that is known.
+    def deliver(self, found: Received, name: Name | None, moment: float) -> bool:
+        """Take a message, however it came; tell whether there was room for it.
 
-        Whoever delivers may do it twice: after a restart, or when our answer was lost.
+        A message that is known already is not shown again, and there is always room for that.
+
+        Args:
+            found: what it says.
+            name: what tells it from any other; ``None`` shows it in any case.
+            moment: when it was sent.
         """
-        if name is None or name not in self._seen:
+        if self._seen.has(name):
             return True
-        self._seen.move_to_end(name)
-        return False
+        if self._arrivals.full:
+            return False
+        taken = Taken(found, moment, self._report, self._reply)
+        self._seen.add(name)
+        # After the answer to the message itself, which goes out when the caller returns.
+        self._later(taken.delivered)
+        self._arrivals.put(taken.message)
+        return True
 
-    def _remember(self, name: _Name | None) -> None:
-        if name is not None:
-            self._seen[name] = None
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-
-    def _take(self, found: Received, name: _Name | None, moment: float) -> None:
-        reported: Deferred[bool] = Deferred()
-        message = self._message(found, moment, reported)
-        self._remember(name)
-        # After the answer to the message itself, which goes out when this returns.
-        self._later(self._delivered, found, reported)
-        if self.on_message is not None:
-            self._hand(self.on_message, message)
-        elif self._readers:
-            self._readers.popleft().callback(message)
-        else:
-            self._waiting.append(message)
-
-    def _delivered(self, found: Received, reported: Deferred[bool]) -> None:
-        self._report(found, imdn.DELIVERY, "delivered").chainDeferred(reported)
-
-    def _message(self, found: Received, moment: float, reported: Deferred[bool]) -> Message:
-        envelope, part = found.envelope, found.part
-        told: list[bool] = []
-
-        def read_it() -> Deferred[bool]:
-            if told:
-                return succeed(False)
-            told.append(True)
-            outcome: Deferred[bool] = Deferred()
-            reported.addCallback(lambda _: self._displayed(found, outcome))
-            return outcome
-
-        return Message(
-            sender=found.sender,
-            verified=found.verified,
-            name=found.name,
-            text=part.text() if part.media_type.startswith("text/") else "",
-            content_type=part.media_type,
-            body=part.decoded(),
-            to=_recipients(envelope),
-            others=found.others,
-            subject=envelope.subject() if envelope is not None else "",
-            sent_at=moment,
-            message_id=envelope.message_id if envelope is not None else "",
-            read=read_it,
-            reply=self._reply,
-        )
-
-    def _displayed(self, found: Received, outcome: Deferred[bool]) -> None:
-        self._report(found, imdn.DISPLAY, "displayed").chainDeferred(outcome)
-
-    def _reported(self, found: Received) -> None:
+    def reported(self, found: Received) -> None:
+        """Take the reports in a message, on messages of ours."""
         for one in found.reports:
             recipient = one.recipient_uri or found.sender
             report = Report(one.message_id, recipient, one.kind, one.status)
             sent = self._sent.get(one.message_id)
             if sent is not None:
                 sent.take(report)
-            self._hand(self.on_report, report)
-
-    def _hand(self, act: Callable[..., object] | None, what: object) -> None:
-        """Give something to the user's function; what goes wrong there is logged."""
-        if act is None:
-            return
-        maybeDeferred(_call, act, what).addErrback(_broken)
+            hand(self.on_report, report)
 
 
-def _name(request: Request, found: Received) -> _Name | None:
+def _name(request: Request, found: Received) -> Name | None:
     """Return what tells a message apart: its author and Message-ID, if it has one.
 
     Without, a repeat has the Call-ID, the Date and the content of the first; ``None`` if there
     is no Date, as some people's devices send all they say with one Call-ID.
     """
-    envelope = found.envelope
-    if envelope is not None and envelope.message_id:
-        return canonical_aor(found.sender), envelope.message_id
+    name = name_of(found)
+    if name is not None:
+        return name
     date = request.first("Date")
     if not date:
         return None
     return found.sender, request.call_id, date, sha256(request.body).hexdigest()
 
 
-def _call(act: Callable[..., object], what: object) -> object:
-    result = act(what)
-    return Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
-
-
-def _recipients(envelope: Cpim | None) -> tuple[str, ...]:
-    return () if envelope is None else tuple(one.uri for one in envelope.to)
-
-
-def _broken(failure: Failure) -> None:
-    _log.failure("A function that takes messages failed", failure)
+__all__ = ["REMEMBERED", "Closed", "Inbox"]

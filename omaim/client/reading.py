@@ -119,9 +119,26 @@ def read(request: Request, accept: tuple[str, ...], *, trusted: bool = True) -> 
         NotTaken: 415, the content is of another kind.
         PeerError: it does not parse (400), or requires what we do not know (488).
     """
-    sender, verified = _sender(request, trusted)
+    sender, verified = sender_of(request, trusted)
     content_type = request.first("Content-Type") or "text/plain"
-    part = Part([("Content-Type", content_type)], request.body)
+    return read_content(content_type, request.body, accept, sender, verified)
+
+
+def read_content(
+    content_type: str, body: bytes, accept: tuple[str, ...], sender: NameAddr, verified: bool
+) -> Received:
+    """Return what some content says, whatever carried it.
+
+    Args:
+        content_type: of the outermost envelope.
+        body: octets.
+        accept: as :func:`read` has it.
+        sender: who sent it, as far as who carried it knows.
+        verified: that is asserted by the network.
+
+    Raises: as :func:`read`.
+    """
+    part = Part([("Content-Type", content_type)], body)
     others: tuple[str, ...] = ()
     _check(part.media_type, accept)
     if is_multipart(content_type):
@@ -164,7 +181,8 @@ def sent_at(request: Request, found: Received) -> float:
     return moment
 
 
-def _sender(request: Request, trusted: bool) -> tuple[NameAddr, bool]:
+def sender_of(request: Request, trusted: bool) -> tuple[NameAddr, bool]:
+    """Return who sent a request, and whether the network asserts that."""
     try:
         asserted = request.addresses("P-Asserted-Identity") if trusted else []
     except PeerError:

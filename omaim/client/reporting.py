@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.bodies import imdn
-from omaim.bodies.cpim import Address
+from omaim.bodies.cpim import Address, Cpim
 from omaim.bodies.moments import write_moment
 from omaim.client.composing import CPIM_TYPE, Content
 from omaim.client.outbox import Outbox
@@ -50,26 +50,33 @@ class Reporter:
             kind: one of those of :mod:`omaim.bodies.imdn`.
             status: what became of it.
         """
-        envelope = found.envelope
-        if envelope is None or not found.honest:
+        report = self.written(found, kind, status) if found.honest else None
+        if report is None:
             return succeed(False)
         try:
-            report = imdn.report(
-                envelope,
-                kind,
-                status,
-                self._ids.token(20),
-                recipient=self._recipient,
-                date_time=write_moment(self._now()),
-            )
-            if report is None:
-                return succeed(False)
             target = imdn.destination(report)
         except PeerError as error:
             _log.info("No report on a message: {why}", why=error.why)
             return succeed(False)
         sending = self._outbox.send(target, Content(report.to_bytes(), CPIM_TYPE))
         return sending.addCallbacks(_is_taken, _not_sent)
+
+    def written(self, found: Received, kind: str, status: str) -> Cpim | None:
+        """Return a report, to be sent somehow; ``None`` when its sender did not ask for it."""
+        if found.envelope is None:
+            return None
+        try:
+            return imdn.report(
+                found.envelope,
+                kind,
+                status,
+                self._ids.token(20),
+                recipient=self._recipient,
+                date_time=write_moment(self._now()),
+            )
+        except PeerError as error:
+            _log.info("No report on a message: {why}", why=error.why)
+            return None
 
 
 def _is_taken(response: Response) -> bool:

@@ -52,6 +52,7 @@ class Invitation:
         replaces: the call that this one is to replace, which has to be ended when this one
             is accepted; ``None`` for none. It was looked up as RFC 3891 §3 says; who may
             replace it is for the owner to judge.
+        flow: the path by which it came.
         reason: the Reason value of the CANCEL, or why it ended by itself.
         on_cancel: called with this invitation when it was given up, and answered 487.
         context: the owner's own.
@@ -67,6 +68,7 @@ class Invitation:
         self.body = request.body
         self.described = describes_session(request)
         self.replaces = replaces
+        self.flow = incoming.flow
         self.reason = ""
         self.on_cancel: Callable[[Invitation], object] | None = None
         self.context: Any = None

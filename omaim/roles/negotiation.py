@@ -131,6 +131,8 @@ class Negotiation:
         self._vouch = vouch
         self._said: SessionDescription | None = None
         self._fresh: list[Medium] = []  # made for the exchange under way
+        # What both sides agreed on before an offer of ours that is not answered yet.
+        self._before: tuple[list[Medium | None], SessionDescription | None] | None = None
         number = int(msrp.ids.token(), 16) % _DIGITS
         self._number = str(number)
 
@@ -182,10 +184,12 @@ class Negotiation:
 
     def _write(self, media: list[Medium | None]) -> Description:
         lines = [None if medium is None else medium.local for medium in media]
+        before = (self.media, self._said)
         self._said = write_offer(lines, self._origin(), previous=self._said)
         for old in self.media[: len(media)]:
             if old is not None and old not in media and old.agreed is not None:
                 old.session.close("replaced")
+        self._before = self._before or before
         self.media = media
         return Description(self._said.to_bytes())
 
@@ -218,6 +222,7 @@ class Negotiation:
                 self._agree(medium, result)
         self.remote = remote
         self._fresh = []
+        self._before = None
 
     # The peer offers.
 
@@ -298,15 +303,21 @@ class Negotiation:
     # The end.
 
     def withdraw(self) -> None:
-        """The exchange under way came to nothing: let go of what was made for it."""
+        """The exchange under way came to nothing: let go of what was made for it.
+
+        What both sides agreed on before stands again (RFC 3264 §8), but for the sessions that
+        the offer was to end or to replace.
+        """
+        if self._before is not None:
+            (self.media, self._said), self._before = self._before, None
         fresh, self._fresh = self._fresh, []
         for medium in fresh:
             medium.session.close("not wanted")
 
     def close(self, why: str = "") -> None:
         """The call is over, and so are its sessions."""
-        self.withdraw()
-        for medium in self.media:
+        fresh, self._fresh = self._fresh, []
+        for medium in [*fresh, *self.media]:
             if medium is not None:
                 medium.session.close(why)
 

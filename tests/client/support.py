@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.bodies.cpim import Address, Cpim
 from omaim.client import Client
 from omaim.client.composing import Content, write_cpim
+from omaim.client.conversation import Conversation
 from omaim.core import entity as core
 from omaim.core.people import make_user
 from omaim.ids import Ids
@@ -257,3 +258,29 @@ def cpim(
 def envelope(request: Request) -> Cpim:
     """Return the CPIM message in a MESSAGE."""
     return Cpim.parse(request.body)
+
+
+class PairTests(ClientTests):
+    """A test with two clients that reach one another without a server between."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.client("alice", "10.0.0.22:5060", listen="10.0.0.21:5060")
+        self.bob = self.client("bob", "10.0.0.21:5060", listen="10.0.0.22:5060")
+        for client in (self.alice, self.bob):
+            self.wait(client.open())
+            self.addCleanup(self.closed, client)
+
+    def closed(self, client: Client) -> None:
+        """Close a client, and let nothing be left of it."""
+        self.wait(client.close())
+        self.settle(120.0)
+
+    def talk(self, **named: Any) -> tuple[Conversation, Conversation]:
+        """Return alice's and bob's side of a conversation that she has begun."""
+        begun: list[Conversation] = []
+        self.bob.auto_accept = True
+        self.bob.on_conversation(begun.append)
+        hers = self.wait(self.alice.invite("bob", **named))
+        self.settle()
+        return hers, begun[0]

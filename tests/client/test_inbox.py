@@ -13,7 +13,7 @@ from omaim.bodies.cpim import Address
 from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED
 from omaim.bodies.deferred_list import Waiting, write_deferred_list
 from omaim.bodies.imdn import Imdn, write_imdn
-from omaim.client import failures, inbox, outbox
+from omaim.client import arrivals, failures, inbox, outbox, seen
 from omaim.client.failures import Busy, NoAnswer, NoReport, Refused, WrongFormat
 from omaim.client.messages import Message
 from omaim.roles.incoming import Incoming
@@ -83,7 +83,7 @@ class InboxTests(ServedTests):
 
     def test_repeats_are_forgotten(self) -> None:
         """What is remembered of old messages is bounded."""
-        self.patch(inbox, "REMEMBERED", 3)
+        self.patch(seen, "REMEMBERED", 3)
         for number in range(6):
             self.take(cpim("x", message_id=f"m{number}", reports=()))
         self.assertLessEqual(len(self.alice.inbox._seen), 3)
@@ -205,7 +205,7 @@ class InboxTests(ServedTests):
 class FullTests(ServedTests):
     def test_full(self) -> None:
         """An inbox that nobody empties refuses, so that messages wait at the server."""
-        self.patch(inbox, "WAITING", 2)
+        self.patch(arrivals, "WAITING", 2)
         self.register()
         statuses = [
             self.wait(self.server.message(text, "text/plain")).status for text in (b"1", b"2", b"3")

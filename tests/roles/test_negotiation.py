@@ -180,6 +180,21 @@ class ChangeTests(NegotiationCase):
         self.assertEqual([one is None for one in self.one.media], [False, True])
         self.assertEqual(self.near.session.state, OPEN)
 
+    def test_withdrawn(self) -> None:
+        """What a refused offer wanted is forgotten, and the peer's next offer is understood.
+
+        Spec: RFC 3264 §8: the session stays as it was.
+        """
+        added = wish(User())
+        self.one.offer([self.offered, added])
+        session = self.medium(self.one, 1).session
+        self.one.withdraw()
+        self.assertEqual((self.one.media, session.state), ([self.near], CLOSED))
+        self.do(self.one.confirm(self.other.again()))
+        again = self.one.offer([self.offered, wish(User())])
+        self.assertEqual(len(description_of(again).media), 2)
+        self.assertEqual(self.near.session.state, OPEN)
+
     def test_moved(self) -> None:
         """A new path in an offer means a new session, and the old one ends (RFC 4975 §5.4)."""
         moved = wish(self.alice)

@@ -1,0 +1,164 @@
+"""A conversation: two people in a session of their own.
+
+::
+
+    conversation = await client.invite("bob@south.example", subject="Lunch")
+    await conversation.send("Hungry?")
+    async for message in conversation:
+        print(message.text)
+    await conversation.leave()
+
+Spec: OMA SIMPLE IM 1.0 (session mode); RFC 4975
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from twisted.internet.defer import Deferred
+
+from omaim.bodies.sdp import SENDRECV
+from omaim.client.composing import ALL_REPORTS, TEXT, Content
+from omaim.client.handing import hand
+from omaim.client.leg import Leg
+from omaim.client.means import Means
+from omaim.client.messages import Message, Sent, Typing
+from omaim.client.talk import LARGEST, Talk, talk_types
+from omaim.msrp import CLOSED
+from omaim.roles.negotiation import Wish
+from omaim.sip.headers import NameAddr
+
+CHATROOM: Final = ("nickname", "private-messages")
+
+
+class Conversation:
+    """A session with somebody.
+
+    Attributes:
+        peer: URI of the other side.
+        name: of the other side, "" if not given.
+        verified: the network says who the other side is.
+        subject: "" if none.
+        leg: the call and its media.
+    """
+
+    leg: Leg
+
+    def __init__(
+        self, means: Means, peer: NameAddr, verified: bool = True, subject: str = ""
+    ) -> None:
+        self.peer = peer.uri_text
+        self.name = peer.display
+        self.verified = verified
+        self.subject = subject
+        self.talk = Talk(means, peer, verified, [self.peer])
+        self.talk.on_lost = self._lost
+        self._means = means
+        self._on_end: Callable[[str], object] | None = None
+        self._why: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self.peer}>"
+
+    @property
+    def ended(self) -> bool:
+        """It is over."""
+        return self._why is not None
+
+    @property
+    def why(self) -> str:
+        """Why it is over, "" while it is not, and when we left."""
+        return self._why or ""
+
+    # Talking.
+
+    async def send(
+        self,
+        text: str | bytes,
+        content_type: str = TEXT,
+        *,
+        subject: str = "",
+        reports: Sequence[str] = ALL_REPORTS,
+    ) -> Sent:
+        """Say something; return when the other side, or the server between, has taken it.
+
+        Args:
+            text: the content.
+            content_type: of it.
+            subject: shown above it.
+            reports: which ones are wanted: "positive-delivery", "negative-delivery",
+                "processing", "display". Without its envelope there are none.
+
+        Raises:
+            TooLarge, WrongFormat: the other side does not take it.
+            Ended: the session is over.
+            Failure: another subclass by what came back.
+
+        Spec: RFC 4975 §7.1, §13; RFC 5438 §7.1
+        """
+        body = text.encode() if isinstance(text, str) else text
+        return await self.talk.send(Content(body, content_type, subject), reports)
+
+    def typing(self) -> None:
+        """Our user pressed a key; the other side learns, now and then, that we are writing."""
+        self.talk.typed()
+
+    def next(self) -> Deferred[Message]:
+        """Return the next message; fails with :class:`~omaim.client.arrivals.Closed` at the end."""
+        return self.talk.arrivals.next()
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return aiter(self.talk.arrivals)
+
+    def on_message(self, act: Callable[[Message], object]) -> None:
+        """Give each message to ``act``, which may be a coroutine, instead of an iterator."""
+        self.talk.arrivals.on(act)
+
+    def on_typing(self, act: Callable[[Typing], object]) -> None:
+        """Tell ``act`` who begins and stops writing."""
+        self.talk.on_typing = act
+
+    def on_end(self, act: Callable[[str], object]) -> None:
+        """Tell ``act`` why the conversation has ended; "" when we left."""
+        if self._why is not None:
+            hand(act, self._why)
+        else:
+            self._on_end = act
+
+    async def leave(self) -> None:
+        """End it; returns when the other side knows, or is not there."""
+        if not self.ended:
+            await self.leg.close()
+
+    # How it begins and ends.
+
+    def wish(self, secure: bool = False) -> Wish:
+        """Return what we bring to the session."""
+        return Wish(
+            self.talk.user,
+            talk_types(self._means.accept),
+            max_size=LARGEST,
+            direction=SENDRECV,
+            secure=secure,
+            chatroom=CHATROOM,
+        )
+
+    def begin(self, leg: Leg, index: int = 0) -> None:
+        """The call is there, and one of its media is ours."""
+        self.leg = leg
+        self.talk.medium = medium = leg.media[index]
+        leg.ending.append(self._end)
+        if medium is None or medium.session.state == CLOSED:
+            self._lost("the MSRP session could not be connected")
+
+    def _lost(self, why: str) -> None:
+        if self.talk.medium is not None:
+            self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
+            self._end(why)
+
+    def _end(self, why: str) -> None:
+        if self._why is None:
+            self._why = why
+            self.talk.stop()
+            hand(self._on_end, why)

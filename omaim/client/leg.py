@@ -1,0 +1,292 @@
+"""One call of a client and its MSRP media: from the INVITE to the BYE, with all changes.
+
+Whoever makes a leg brings a :class:`~omaim.roles.negotiation.Wish` for each medium, and finds
+what came of it in :attr:`Leg.media`::
+
+    leg = await Leg.invite(means, "sip:bob@south.example", [wish])
+    leg.media[0].session.send(Outgoing("text/plain", b"hello"))
+    await leg.close()
+
+Spec: RFC 3261 §13 to §15; RFC 3264; RFC 4975 §8; OMA SIMPLE IM 1.0 (session mode)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from omaim.bodies.message_media import MessageMedia
+from omaim.bodies.mime import Part
+from omaim.bodies.multipart import Multipart
+from omaim.client.failures import Busy, Ended, Failure, failure_class, failure_of
+from omaim.client.means import MOST, Means
+from omaim.errors import PeerError
+from omaim.roles.call import Call
+from omaim.roles.description import CallEnded, CallFailed, Description, Fields
+from omaim.roles.invitation import Invitation
+from omaim.roles.negotiation import Medium, Negotiation, Wish
+from omaim.sip.message import Response
+
+FEATURE: Final = "+g.oma.sip-im"
+LARGE_FEATURE: Final = "+g.oma.sip-im.large-message"
+CROSSINGS: Final = 8  # tries of one change that crosses changes of the peer
+
+Wishes = Sequence[Wish | None]
+Bring = Callable[[MessageMedia], Awaitable[Wish | None]]
+
+_log = Logger()
+
+
+class Leg:
+    """One call and its media.
+
+    Attributes:
+        call: is up.
+        negotiation: has the media.
+        bring: gets each medium that the peer adds; the result says what we bring to it,
+            ``None`` refuses it. Without it all are refused.
+        ending: functions that are called once with why, when the leg has ended by whatever
+            it was; "" when we have ended it.
+        over: it has ended.
+    """
+
+    call: Call
+
+    def __init__(self, means: Means, negotiation: Negotiation) -> None:
+        self.negotiation = negotiation
+        self.bring: Bring | None = None
+        self.ending: list[Callable[[str], object]] = []
+        self.over = False
+        self._means = means
+        self._changing = DeferredLock()
+
+    @property
+    def media(self) -> list[Medium | None]:
+        """What both sides want, by the index of the medium."""
+        return self.negotiation.media
+
+    # The beginning.
+
+    @classmethod
+    async def invite(
+        cls,
+        means: Means,
+        target: str,
+        wishes: Wishes,
+        headers: Fields = (),
+        *,
+        feature: str = FEATURE,
+        focus: bool = False,
+        parts: Sequence[Part] = (),
+        provisional: Callable[[Response], object] | None = None,
+    ) -> Leg:
+        """Invite somebody; return when it was accepted, and the media are being connected.
+
+        Cancelling gives up.
+
+        Args:
+            means: of the client.
+            target: URI.
+            wishes: what we bring to each medium.
+            headers: more header fields.
+            feature: tag of the service that is wanted.
+            focus: we are the focus of a conference.
+            parts: of the body, beside the offer; a recipient list for example.
+            provisional: gets each 1xx.
+
+        Raises:
+            Failure: a subclass by what the network answered.
+        """
+        await means.opened()
+        if len(means.legs) >= MOST:
+            raise Busy(0, f"{MOST} sessions are open")
+        secure = any(wish is not None and wish.secure for wish in wishes)
+        leg = cls(means, await means.media.negotiation(secure))
+        fields = [
+            ("Contact", means.contact(*(["isfocus"] if focus else []), feature)),
+            ("Accept-Contact", f"*;{feature}"),
+            *headers,
+        ]
+        try:
+            offer = leg.negotiation.offer(wishes)
+            body = _with_parts(offer, parts)
+            call = await means.inviter.invite(
+                target, body.body, body.content_type, fields, provisional=provisional
+            )
+            call.local = offer  # what a refresh repeats has no list in it
+            await leg._answered(call)
+        except CallFailed as failed:
+            leg.negotiation.close("nobody came")
+            raise failure_of(failed.response) from failed
+        except BaseException:
+            leg.negotiation.close("nobody came")
+            raise
+        return leg
+
+    async def _answered(self, call: Call) -> None:
+        try:
+            await self.negotiation.read_answer(call.remote)
+            if not any(self.media):
+                raise PeerError("the peer accepts, and wants nothing of what was offered", 488)
+        except PeerError as error:
+            _log.info("An answer cannot be used: {why}", why=error.why)
+            await call.bye([("Reason", f"SIP;cause={error.status}")])
+            raise failure_class(error.status)(error.status, error.why) from error
+        if call.over:
+            raise Ended(481)
+        self._begin(call)
+
+    @classmethod
+    async def accept(
+        cls,
+        means: Means,
+        invitation: Invitation,
+        wishes: Wishes,
+        *,
+        feature: str = FEATURE,
+        prepare: Callable[[Leg], object] | None = None,
+    ) -> Leg:
+        """Accept an invitation; return when the caller knows.
+
+        Args:
+            wishes: what we bring to each medium that is offered.
+            feature: tag of the service.
+            prepare: gets the leg before the peer can say something.
+
+        Raises:
+            PeerError: the offer cannot be accepted; the invitation is not answered yet.
+            Ended: the caller has given up, or is gone.
+        """
+        offer = invitation.call.remote
+        secure = any(wish is not None and wish.secure for wish in wishes)
+        leg = cls(means, await means.media.negotiation(secure))
+        try:
+            answer = await leg.negotiation.answer(offer, wishes)
+            leg._begin(invitation.call)
+            if prepare is not None:
+                prepare(leg)
+            contact = means.contact(feature)
+            await invitation.accept(answer.body, answer.content_type, [("Contact", contact)])
+        except (CallFailed, CallEnded) as failed:
+            leg._end("the caller has given up")
+            raise Ended(481, "the caller has given up") from failed
+        except BaseException:
+            leg._end("not accepted")
+            raise
+        return leg
+
+    def _begin(self, call: Call) -> None:
+        self.call = call
+        call.context = self
+        call.on_offer = self._offered
+        call.on_bye = self._end
+        self._means.legs.add(self)
+
+    # Changes.
+
+    async def _offered(self, offer: Description) -> Description:
+        """Answer an offer of the peer in the call."""
+        if not offer.body:
+            return self.negotiation.again()
+        await self._changing.acquire()
+        try:
+            wishes: list[Wish | None] = []
+            for index, theirs in enumerate(self.negotiation.read_offer(offer)):
+                ours = self.media[index] if index < len(self.media) else None
+                wish = None if ours is None else ours.wish
+                if wish is None and theirs is not None and theirs.port and self.bring is not None:
+                    wish = await self.bring(theirs)
+                wishes.append(wish)
+            return await self.negotiation.answer(offer, wishes)
+        finally:
+            self._changing.release()
+
+    async def add(self, wish: Wish) -> Medium:
+        """Add a medium; return it when the peer has accepted it.
+
+        Raises:
+            Failure: it was refused; the rest is as it was.
+        """
+        await self._change(lambda now: [*now, wish])
+        for medium in self.media:
+            if medium is not None and medium.wish is wish:
+                return medium
+        raise failure_class(603)(603, "the other side does not want it")
+
+    async def drop(self, medium: Medium) -> None:
+        """End a medium; nothing happens if it has ended."""
+        if medium in self.media and not self.over:
+            await self._change(
+                lambda now: [None if one is medium.wish else one for one in now],
+            )
+
+    async def _change(self, changed: Callable[[list[Wish | None]], Wishes]) -> None:
+        for _ in range(CROSSINGS):
+            await self._changing.acquire()
+            try:
+                now = [None if medium is None else medium.wish for medium in self.media]
+                offer = self.negotiation.offer(changed(now))
+                try:
+                    answer = await self.call.reinvite(offer.body, wait=False)
+                    await self.negotiation.read_answer(answer)
+                    return
+                except CallFailed as failed:
+                    self.negotiation.withdraw()
+                    if failed.response.status != 491:
+                        raise failure_of(failed.response) from failed
+                except CallEnded as ended:
+                    raise Ended(481) from ended
+                except PeerError as error:
+                    # The peer has accepted something that it did not understand.
+                    await self.close("SIP;cause=488")
+                    raise Failure(488, error.why) from error
+            finally:
+                self._changing.release()
+            # Let the peer's change, which crosses ours, be first.
+            await deferLater(self._means.clock, self.call.calling.pause())
+        raise Busy(491, "changes of both sides cross one another again and again")
+
+    # The end.
+
+    async def close(self, reason: str = "") -> None:
+        """End the call; returns when the peer knows, or is not there.
+
+        Args:
+            reason: a Reason value.
+        """
+        if self.over:
+            return
+        call = self.call
+        leaving = Deferred.fromCoroutine(call.bye([("Reason", reason)] if reason else ()))
+        self._end("")
+        await leaving
+
+    def abandon(self, reason: str) -> None:
+        """End the call without waiting for anybody."""
+        if not self.over:
+            Deferred.fromCoroutine(self.close(reason)).addErrback(
+                lambda failure: _log.failure("A call was not ended", failure)
+            )
+
+    def _end(self, why: str) -> None:
+        if self.over:
+            return
+        self.over = True
+        self._means.legs.discard(self)
+        self.negotiation.close(why)
+        ending, self.ending = self.ending, []
+        for act in ending:
+            act(why)
+
+
+def _with_parts(offer: Description, parts: Sequence[Part]) -> Description:
+    """Return a body with an offer and more parts, or the offer alone (RFC 5366 §5)."""
+    if not parts:
+        return offer
+    described = Part([("Content-Type", offer.content_type)], offer.body)
+    content_type, body = Multipart("mixed", [described, *parts]).write()
+    return Description(body, content_type)

@@ -1,0 +1,55 @@
+"""What all sessions of one client share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from omaim.bodies.cpim import Address
+from omaim.client.access import Phone
+from omaim.client.inbox import Inbox
+from omaim.client.media import Media
+from omaim.client.reporting import Reporter
+from omaim.client.seen import Seen
+from omaim.roles.inviter import Inviter
+from omaim.roles.watcher import Watcher
+from omaim.sip.flow import Flow
+
+if TYPE_CHECKING:
+    from omaim.client.leg import Leg
+
+MOST: Final = 200  # sessions at a time; whoever invites us beyond that gets 486
+
+
+@attrs.frozen(eq=False)
+class Means:
+    """What all sessions of one client share.
+
+    Attributes:
+        opened: returns when there is something to send from.
+        trusts: tells whether what comes by a flow says is to be believed.
+        now: tells the time, seconds since the epoch.
+        accept: media types that are taken.
+        legs: the calls that are up.
+    """
+
+    phone: Phone
+    inviter: Inviter
+    watcher: Watcher
+    media: Media
+    inbox: Inbox
+    seen: Seen
+    reporter: Reporter
+    own: Address
+    accept: tuple[str, ...]
+    opened: Callable[[], Awaitable[object]]
+    trusts: Callable[[Flow], bool]
+    now: Callable[[], float]
+    clock: Any
+    legs: set[Leg] = attrs.field(factory=set)
+
+    def contact(self, *parameters: str) -> str:
+        """Return our Contact value with feature tags and the like."""
+        return ";".join([self.phone.contact, *parameters])

@@ -1,0 +1,93 @@
+"""A message that was taken: what its reader gets, and the reports that follow.
+
+Spec: RFC 5438 §7.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+
+from omaim.bodies import imdn
+from omaim.bodies.cpim import Cpim
+from omaim.client.messages import Message, Sent
+from omaim.client.reading import Received
+from omaim.client.seen import Name
+from omaim.errors import PeerError
+from omaim.sip.uri import canonical_aor
+
+Report = Callable[[Received, str, str], Deferred[bool]]  # message, kind, status -> was it told
+
+
+class Taken:
+    """One message that was taken.
+
+    Args:
+        found: what it says.
+        moment: when it was sent, seconds since the epoch.
+        report: sends a report if it was asked for.
+        reply: answers; for :meth:`omaim.client.messages.Message.reply`.
+
+    Attributes:
+        message: for its reader.
+    """
+
+    def __init__(
+        self,
+        found: Received,
+        moment: float,
+        report: Report,
+        reply: Callable[..., Deferred[Sent]],
+    ) -> None:
+        self._found = found
+        self._report = report
+        self._delivered: Deferred[bool] = Deferred()
+        self._told = False
+        envelope, part = found.envelope, found.part
+        self.message = Message(
+            sender=found.sender,
+            verified=found.verified,
+            name=found.name,
+            text=part.text() if part.media_type.startswith("text/") else "",
+            content_type=part.media_type,
+            body=part.decoded(),
+            to=_recipients(envelope),
+            others=found.others,
+            subject=envelope.subject() if envelope is not None else "",
+            sent_at=moment,
+            message_id=envelope.message_id if envelope is not None else "",
+            read=self._read,
+            reply=reply,
+        )
+
+    def delivered(self) -> None:
+        """Report that it is here; once the message itself is answered."""
+        self._report(self._found, imdn.DELIVERY, "delivered").chainDeferred(self._delivered)
+
+    def _read(self) -> Deferred[bool]:
+        """Report that it was displayed, behind the report that it is here."""
+        if self._told:
+            return succeed(False)
+        self._told = True
+        outcome: Deferred[bool] = Deferred()
+        self._delivered.addCallback(lambda _: self._displayed(outcome))
+        return outcome
+
+    def _displayed(self, outcome: Deferred[bool]) -> None:
+        self._report(self._found, imdn.DISPLAY, "displayed").chainDeferred(outcome)
+
+
+def name_of(found: Received) -> Name | None:
+    """Return what tells an enveloped message apart: its author and Message-ID, if it has one."""
+    envelope = found.envelope
+    if envelope is None or not envelope.message_id:
+        return None
+    try:
+        return canonical_aor(found.sender), envelope.message_id
+    except PeerError:
+        return found.sender, envelope.message_id
+
+
+def _recipients(envelope: Cpim | None) -> tuple[str, ...]:
+    return () if envelope is None else tuple(one.uri for one in envelope.to)
