@@ -416,7 +416,7 @@ class Room:
                 device = Endpoint(f"{one.uri};device=0", DIALING_OUT, joining_method=DIALED_OUT)
                 self.roster.put(User(one.uri, endpoints=(device,)))
             asked.append(one)
-            self._out.append(Invite(one))
+            self._out.append(Invite(one, by))
             self._fact(RoomInvited(at=now, entity=self.entity, room=self.uri, user=one.uri, by=by))
         return asked
 

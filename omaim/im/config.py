@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from omaim.im.room_rules import Rules
 from omaim.node.config import setting
+
+RECORDED: Final = 1_048_576  # octets of a message in a room that is recorded
 
 
 def _one_of(*words: str) -> Any:
@@ -84,3 +87,58 @@ class Config:
     session_expires: int = setting(1800, "seconds after which a session has to be refreshed")
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
+    factory: str = setting("conference", "user part of the address that makes conferences")
+    conferences: int = setting(10000, "conferences and open rooms at a time")
+    conference_people: int = setting(100, "people in a conference that is made on demand")
+    conference_interval: float = setting(
+        1.0, "least seconds between two notifications of who is in a conference"
+    )
+    room_people: int = setting(1000, "people in one room at a time; 0 for no limit")
+    room_devices: int = setting(8, "devices with which somebody may be in one room")
+    room_types: tuple[str, ...] = setting(("*",), "content types that may be said in rooms")
+    room_max_size: int = setting(104857600, "octets of a message in a room; 0 for no limit")
+    room_duration: float = setting(0.0, "seconds after which a room is closed; 0 for never")
+    room_idle: float = setting(
+        0.0, "seconds without a message after which a room is closed; 0 for never"
+    )
+    room_ends_with_initiator: bool = setting(False, "a room is closed when who opened it has left")
+    room_nicknames: bool = setting(True, "people in rooms may have nicknames")
+    room_reserved: tuple[str, ...] = setting((), "nicknames that nobody may have")
+    room_quarantine: float = setting(
+        300.0, "seconds that a nickname is kept for who had it and has left"
+    )
+    room_private: bool = setting(True, "one may write to one other in a room")
+    room_replay: int = setting(0, "messages that who comes late into a room gets to see")
+    room_congestion: str = setting(
+        "pause",
+        "who takes messages too slowly: pause: who speaks waits for a while; drop: has to go",
+        check=_one_of("pause", "drop"),
+    )
+    room_mark: int = setting(262144, "octets that wait for somebody who is slow then")
+    room_queue: int = setting(4194304, "octets that wait for somebody who has to go")
+    room_grace: float = setting(20.0, "seconds that others wait for somebody who is slow")
+    room_notices: bool = setting(True, "rooms themselves say when somebody has to go, and why")
+
+
+def rooms_of(config: Config) -> Rules:
+    """Return what holds for all rooms where their definition says nothing else."""
+    return Rules(
+        most=config.room_people,
+        ends_with_initiator=config.room_ends_with_initiator,
+        duration=config.room_duration,
+        idle=config.room_idle,
+        nicknames=config.room_nicknames,
+        reserved=config.room_reserved,
+        quarantine=config.room_quarantine,
+        private=config.room_private,
+        devices=config.room_devices,
+        wrapped=config.room_types,
+        max_size=config.room_max_size,
+        congestion=config.room_congestion,
+        mark=config.room_mark,
+        grace=config.room_grace,
+        queue=config.room_queue,
+        keep=RECORDED,
+        replay=config.room_replay,
+        notices=config.room_notices,
+    )

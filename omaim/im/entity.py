@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,9 +19,12 @@ from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED_LIST
 from omaim.bodies.history_list import MEDIA_TYPE as HISTORY_LIST
 from omaim.errors import OmaimError, PeerError, Unavailable
 from omaim.im import pager
-from omaim.im.config import Config
+from omaim.im.conference import House
+from omaim.im.conference_package import NAME as CONFERENCE
+from omaim.im.config import Config, rooms_of
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
+from omaim.im.focus import Focus
 from omaim.im.group_commands import serve_groups
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
@@ -36,6 +39,9 @@ from omaim.im.recording import Recorder
 from omaim.im.registrations import Devices, registered_contacts, registered_identities
 from omaim.im.reports import Reports
 from omaim.im.retrieval import Retrieval
+from omaim.im.room_asking import RoomAsking
+from omaim.im.room_history import RoomHistory
+from omaim.im.room_journal import RoomJournal
 from omaim.im.sending import Sending
 from omaim.im.sessions import Sessions
 from omaim.im.settings import PublishedSettings
@@ -76,6 +82,7 @@ class ImServer(Service):
         history: what is recorded.
         msrp: its MSRP endpoint.
         sessions: conversations between two.
+        focus: conferences.
         groups: those that are defined in documents.
     """
 
@@ -225,8 +232,8 @@ class ImServer(Service):
             self.serves,
             now,
         )
-        self._build_sessions(policy, settings, recorder, journal, sending)
         self.groups = serve_groups(node, self._name, config.domain)
+        self._build_sessions(policy, settings, recorder, journal, sending)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
         services[recorded.address] = self.history.fetch
@@ -248,6 +255,7 @@ class ImServer(Service):
             session_expires=config.session_expires,
             most_calls=2 * config.session_maximum,
         )
+        self._build_focus(inviter, recorder, journal)
         self.sessions = Sessions(
             config.domain,
             inviter,
@@ -257,8 +265,8 @@ class ImServer(Service):
             node.hooks,
             recorder,
             journal,
-            {},
-            _nowhere,
+            {self._address(config.factory): self.focus.create},
+            self.focus.finds,
             self.serves,
             node.now,
             direct=config.media == "direct",
@@ -277,6 +285,44 @@ class ImServer(Service):
             node.now,
         )
         sending.large = LargeSending(inviter, self.msrp, config.clients_msrp == "tls").post
+
+    def _build_focus(self, inviter: Inviter, recorder: Recorder, journal: Journal) -> None:
+        config, node, agent = self.config, self._node, self.agent
+
+        def history(room: str) -> RoomHistory:
+            return RoomHistory(recorder, room, node.clock.callLater)
+
+        def changed(room: str) -> int:
+            return self.notifier.changed(CONFERENCE, room)
+
+        def secure(address: str) -> bool:
+            return (config.clients_msrp if self.serves(address) else config.peers_msrp) == "tls"
+
+        focus = self.focus = Focus(
+            config.domain.lower(),
+            self.groups,
+            self.notifier,
+            rooms_of(config),
+            config.conference_people,
+            config.conferences,
+            config.conference_interval,
+        )
+        asking = RoomAsking(node.hooks, config.domain, node.now, focus.settle)
+        focus.open(
+            House(
+                self._name,
+                inviter,
+                self.msrp,
+                asking,
+                RoomJournal(journal, agent.endpoint.later),
+                history,
+                f"<{config.core};lr>",
+                node.now,
+                secure,
+                changed,
+                focus.over,
+            )
+        )
 
     def _address(self, user: str) -> str:
         return f"sip:{user}@{self.config.domain}"
@@ -321,7 +367,8 @@ class ImServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        told = self.sessions.close().addTimeout(GOODBYE, self._node.clock)
+        ending = DeferredList([self.focus.stop(), self.sessions.close()])
+        told = ending.addTimeout(GOODBYE, self._node.clock)
         await told.addErrback(lambda failure: failure.trap(TimeoutError))
         await self.msrp.stop()
         await self.endpoint.stop()
@@ -483,10 +530,6 @@ class ImServer(Service):
         self._swept = None
         if isinstance(result, Failure):
             _log.failure("expired messages were not ended", result)
-
-
-def _nowhere(address: str) -> None:
-    """No other address of this domain is served."""
 
 
 def _anything(request: Request) -> None:

@@ -58,16 +58,24 @@ class Journal:
 
         A message that was delivered stays delivered when the outbox fails: that is logged.
         """
+        await self.append_each([(event, about) for event in events])
+
+    async def append_each(self, events: Sequence[tuple[ServiceEvent, str]]) -> None:
+        """Make facts durable in one commit, each with what it is about, then tell them.
+
+        See :meth:`append`.
+        """
+        records = [one for event, about in events for one in self.records([event], about)]
         try:
-            await self.outbox.append(self.records(events, about))
+            await self.outbox.append(tuple(records))
         except Unavailable as error:
             _log.critical(
                 "{entity}: events about {about} are lost: {why}",
                 entity=self.entity,
-                about=about,
+                about=", ".join(dict.fromkeys(about for _, about in events)),
                 why=str(error),
             )
-        self.publish(events)
+        self.publish(event for event, _ in events)
 
     def publish(self, events: Iterable[ServiceEvent]) -> None:
         """Tell facts that are durable; what was said is not for everybody's ears."""

@@ -103,6 +103,7 @@ class Post:
         text: what a service feature may look at; "" for all but a complete text.
         whole: the message as it went out, if it was complete and no larger than is kept.
         copies: how many sessions it went to.
+        went_to: these sessions, and those that were dropped since.
         touched_at: when octets came last.
         event: what to write down of a message that went out; ``None`` before that, and for
             what is of no use later.
@@ -130,6 +131,7 @@ class Post:
         self.text = ""
         self.whole: bytes | None = None
         self.copies = 0
+        self.went_to: Sequence[Member] = ()
         self.touched_at = now
         self.received = 0
         self.event: RoomPosted | None = None
@@ -264,6 +266,7 @@ class Post:
         if self.complete:
             size = self._holds
         self._targets = [one for one in targets if one.offers.has_room_for(size)]
+        self.went_to = self._targets
         self.copies = len(self._targets)
         self._limit = _smallest(self._targets)
         self._out = self._floor.begin(self, self._targets, size)

@@ -21,6 +21,7 @@ class Invite:
     """Send an INVITE; then :meth:`Room.join` with ``dialed-out``, or :meth:`Room.failed`."""
 
     invitee: Invitee
+    by: str = attrs.field(default="", eq=False)  # who wished so: address of record
 
 
 @attrs.frozen

@@ -1,0 +1,528 @@
+"""One conference: its room, and everything by which it is heard and seen.
+
+The room (:mod:`omaim.im.chatroom`) decides; here that is carried out: people are called and hung
+up on, events are written down, watchers told. :meth:`Conference.settle` is the one place where
+the room's outputs are taken.
+
+Spec: RFC 4579 §5; RFC 5366 §5; RFC 7701 §5; OMA SIMPLE IM 1.0 (controlling function)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.bodies.conference_info import BUSY, DEPARTED, FAILED
+from omaim.bodies.cpim import MEDIA_TYPE
+from omaim.bodies.message_media import NICKNAME, PRIVATE_MESSAGES
+from omaim.bodies.resource_lists import Entry
+from omaim.errors import OmaimError, PeerError
+from omaim.im.attendance import Attendance
+from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, Room, RosterChanged
+from omaim.im.coupling import hang_up
+from omaim.im.groups import Group
+from omaim.im.guest_lists import Guest
+from omaim.im.inviting import called, invitation_of
+from omaim.im.joining import applicant_of, applicant_who_answered
+from omaim.im.nicknames import Nicknames
+from omaim.im.offers import Offers
+from omaim.im.participating import Leg
+from omaim.im.posting import Post
+from omaim.im.room_asking import RoomAsking
+from omaim.im.room_copies import RoomCopies
+from omaim.im.room_history import RoomHistory
+from omaim.im.room_journal import RoomJournal
+from omaim.im.room_people import Applicant, Copies, Member
+from omaim.im.room_rules import Rules
+from omaim.msrp import Incoming, Session, SessionUser
+from omaim.net.msrp import MsrpEndpoint
+from omaim.roles.call import Call
+from omaim.roles.description import CallEnded, CallFailed
+from omaim.roles.invitation import Invitation
+from omaim.roles.inviter import Inviter
+from omaim.roles.negotiation import Wish
+from omaim.timers import Alarm
+
+BUSY_AT: Final = (486, 600)  # statuses of somebody who is there and does not come
+GONE: Final = 413  # what cannot be kept as it has to be is not accepted
+
+_log = Logger()
+
+
+@attrs.frozen
+class House:
+    """What all conferences of one server share.
+
+    Attributes:
+        core: Route value of the core.
+        route_secure: whether MSRP is offered over TLS to an address.
+        over: told when a conference has ended.
+    """
+
+    entity: str
+    inviter: Inviter
+    msrp: MsrpEndpoint
+    asking: RoomAsking
+    journal: RoomJournal
+    history: Callable[[str], RoomHistory]  # of a new conference
+    core: str
+    now: Callable[[], float]  # seconds since the epoch
+    secure: Callable[[str], bool]
+    roster_changed: Callable[[str], object]
+    over: Callable[[Conference], object]
+
+
+class Conference:
+    """One conference that goes on.
+
+    Args:
+        invitees: whom to invite when the first has come.
+        guests: how to reach those of them who are reached in another way than by their address.
+        shown: the list that all who are invited get to see (RFC 5364).
+
+    Attributes:
+        house: what it shares with others.
+        group: as whose session it goes on.
+        room: decides.
+        history: what is recorded, by its participants.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        group: Group,
+        rules: Rules,
+        invitees: Sequence[Invitee] = (),
+        guests: Mapping[str, Guest] | None = None,
+        shown: Sequence[Entry] = (),
+        nicknames: Nicknames | None = None,
+    ) -> None:
+        self.house = house
+        self.group = group
+        self.history = house.history(group.uri)
+        self.room = Room(
+            group.uri,
+            rules,
+            group.rights,
+            self._open_copies,
+            entity=house.entity,
+            subject=group.subject or group.name,
+            invitees=invitees,
+            nicknames=nicknames,
+        )
+        house.asking.attend(self.room)
+        self._guests = dict(guests or {})
+        self._shown = tuple(shown)
+        self._attendances: dict[Member, Attendance] = {}
+        self._members: dict[Session, Member] = {}
+        self._calling: dict[str, Deferred[None]] = {}
+        self._told: dict[str, list[Callable[[int], object]]] = {}
+        self._alarm = Alarm(self._woken)
+        self._settling = False
+        self._entering = 0
+        self._farewell = ""  # Reason of the BYEs with which the server stops
+        self._told_last: list[Deferred[None]] = []
+        self._nameless: set[str] = set()  # who does not want to be named, as address of record
+
+    @property
+    def uri(self) -> str:
+        """Its canonical address."""
+        return self.room.uri
+
+    @property
+    def contact(self) -> str:
+        """The Contact value of the focus (RFC 4579 §5.1)."""
+        return f"<{self.uri}>;isfocus;+g.oma.sip-im"
+
+    @property
+    def is_unused(self) -> bool:
+        """Nobody is in it, nor comes in just now."""
+        return not self.room.count and not self._entering
+
+    def wish(self, user: SessionUser, secure: bool = False) -> Wish:
+        """Return what the focus says of its side of a session.
+
+        Spec: RFC 7701 §5.2, §8
+        """
+        rules = self.room.rules
+        tokens = []
+        if rules.nicknames:
+            tokens.append(NICKNAME)
+        if rules.private:
+            tokens.append(PRIVATE_MESSAGES)
+        return Wish(
+            user,
+            (MEDIA_TYPE,),
+            rules.wrapped,
+            rules.max_size or None,
+            secure=secure,
+            chatroom=tuple(tokens),
+        )
+
+    # Who comes
+
+    async def admit(self, invitation: Invitation, leg: Leg) -> None:
+        """Let somebody come in who has sent an INVITE.
+
+        Raises:
+            PeerError: 403, 410, 486 as the room says; 488 without a session for it.
+            CallEnded: the caller was gone before it was in.
+
+        Spec: RFC 4579 §5.1; RFC 7701 §5.2
+        """
+        replaced = self._replaced(invitation, leg)
+        self._entering += 1
+        try:
+            await self._admit(invitation, leg)
+        finally:
+            self._entering -= 1
+        if replaced is not None:
+            self._hand_over(replaced)
+
+    async def _admit(self, invitation: Invitation, leg: Leg) -> None:
+        attendance = Attendance(self, None)
+        headers = [("Contact", self.contact), ("Allow-Events", "conference")]
+        try:
+            if invitation.described:
+                call = invitation.call
+                offers = attendance.read_offer(call.remote)
+                applicant = applicant_of(invitation.request, leg, attendance, offers)
+                await self._ask(applicant)
+                answer = await attendance.answer(call.remote)
+                await self._enter(attendance, applicant, call, invitation)
+                await invitation.accept(answer.body, answer.content_type, headers)
+            else:
+                applicant = applicant_of(invitation.request, leg, attendance, Offers())
+                await self._ask(applicant)
+                offer = attendance.offer(self.house.secure(applicant.identities[0]))
+                call = await invitation.accept(offer.body, offer.content_type, headers)
+                await self._enter_with_answer(attendance, applicant, call)
+        except BaseException:
+            self.left(attendance, failed=True)
+            attendance.refuse()
+            raise
+
+    async def _ask(self, applicant: Applicant) -> None:
+        await self.house.asking.may_join(self.room, applicant)
+
+    async def _enter(
+        self,
+        attendance: Attendance,
+        applicant: Applicant,
+        call: Call,
+        invitation: Invitation | None = None,
+    ) -> None:
+        """Take somebody into the room: what is recorded of it is durable before.
+
+        Raises:
+            PeerError: it may not come in after all, or does not want to any more.
+            Unavailable: its history cannot be kept.
+        """
+        owner = applicant.identities[0]
+        await self.history.begin(owner, self.room.subject)
+        try:
+            if call.over or (invitation is not None and invitation.answered):
+                raise CallFailed(call.request.response(487), cancelled=True)
+            member = self.room.join(applicant, self.house.now())
+        except BaseException:
+            self.history.leave(owner)
+            self.settle()
+            raise
+        self._attendances[member] = attendance
+        self._members[attendance.session] = member
+        if applicant.hidden:
+            self._nameless.add(owner)
+        attendance.entered(member, call)
+        self.history.joined(member.person.shown)
+        self._answered(applicant.identities, 200)
+        self.settle()
+
+    async def _enter_with_answer(
+        self, attendance: Attendance, applicant: Applicant, call: Call
+    ) -> None:
+        """Take somebody in who has answered our offer; who cannot come in is hung up on."""
+        try:
+            offers = await attendance.read_answer(call.remote)
+            await self._enter(attendance, attrs.evolve(applicant, offers=offers), call)
+        except BaseException as error:
+            status = error.status if isinstance(error, PeerError) else 500
+            hang_up(call, f"SIP;cause={status}")
+            raise
+
+    def _replaced(self, invitation: Invitation, leg: Leg) -> Attendance | None:
+        """Return whose place in the conference an INVITE takes.
+
+        Raises:
+            PeerError: it is not the caller's own (403).
+
+        Spec: RFC 3891 §3, §4
+        """
+        call = invitation.replaces
+        if call is None:
+            return None
+        old = call.context
+        if (
+            not isinstance(old, Attendance)
+            or old.member is None
+            or old.member.person.aor not in leg.identities
+        ):
+            raise PeerError("this dialog is not yours to replace", 403)
+        return old
+
+    def _hand_over(self, replaced: Attendance) -> None:
+        self.left(replaced)
+        replaced.end('SIP;cause=200;text="replaced"')
+
+    # Who is called
+
+    def _call(self, invitee: Invitee, by: str) -> None:
+        calling = Deferred.fromCoroutine(self._invite(invitee, by))
+        self._calling[invitee.uri] = calling
+        calling.addErrback(self._not_called, invitee.uri)
+
+    async def _invite(self, invitee: Invitee, by: str) -> None:
+        """Invite somebody, and take it in when it comes.
+
+        Spec: RFC 4579 §5.5; RFC 5366 §5
+        """
+        uri, house = invitee.uri, self.house
+        attendance = Attendance(self, None)
+        try:
+            guest = self._guests.get(uri) or Guest(uri)
+            offer = attendance.offer(house.secure(uri))
+            by = "" if by in self._nameless else by
+            request = invitation_of(
+                self.uri,
+                self.contact,
+                self.room.subject,
+                guest,
+                offer,
+                by,
+                self._shown,
+                house.core,
+                house.msrp.ids,
+            )
+            call = await called(house.inviter, request, offer)
+            self._calling.pop(uri, None)
+            applicant = applicant_who_answered(uri, call, attendance)
+            await self._enter_with_answer(attendance, applicant, call)
+        except PeerError as error:
+            attendance.refuse()
+            self._calling.pop(uri, None)
+            self._answered((uri,), error.status)
+            how = BUSY if error.status in BUSY_AT else FAILED
+            if error.status == 603:
+                how = DEPARTED
+            self.room.failed(uri, how, house.now())
+            self.settle()
+        except BaseException:
+            attendance.refuse()
+            raise
+
+    def _not_called(self, failure: Failure, uri: str) -> None:
+        self._calling.pop(uri, None)
+        if failure.check(OmaimError, CallEnded):
+            _log.error("{uri} was not invited: {why}", uri=uri, why=failure.getErrorMessage())
+        else:
+            _log.failure("{uri} was not invited", failure, uri=uri)
+        self._answered((uri,), 500)
+        self.room.failed(uri, FAILED, self.house.now())
+        self.settle()
+
+    def invite(
+        self, by: str, guests: Iterable[Guest], tell: Callable[[int], object] | None = None
+    ) -> None:
+        """Call people, on somebody's wish.
+
+        Args:
+            by: canonical address.
+            tell: gets the status of what came of it, where one is called.
+
+        Raises:
+            Refusal: see :meth:`Room.invite`.
+        """
+        wanted = list(guests)
+        asked = self.room.invite(by, [Invitee(one.uri) for one in wanted], self.house.now())
+        for one in wanted:
+            self._guests[one.uri] = one
+        if tell is not None:
+            (one,) = wanted
+            if asked:
+                self._told.setdefault(one.uri, []).append(tell)
+            else:
+                tell(200)  # is here, or asked already
+        self.settle()
+
+    def expel(self, by: str, uri: str) -> None:
+        """Put somebody out, on somebody's wish.
+
+        Raises:
+            Refusal: see :meth:`Room.expel`.
+        """
+        self.room.expel(by, uri, self.house.now())
+        calling = self._calling.pop(uri, None)
+        if calling is not None:
+            calling.cancel()
+        self.settle()
+
+    def _answered(self, uris: Iterable[str], status: int) -> None:
+        """Somebody who was called has answered, or comes by itself."""
+        for uri in uris:
+            for tell in self._told.pop(uri, ()):
+                tell(status)
+            calling = self._calling.pop(uri, None)
+            if calling is not None:
+                calling.cancel()
+
+    # Who leaves
+
+    def left(self, attendance: Attendance, failed: bool = False) -> None:
+        """A device has left, or its session is gone."""
+        member = attendance.member
+        if member is not None:
+            self.room.leave(member, self.house.now(), FAILED if failed else DEPARTED)
+            self._forget(member)
+            self.settle()
+
+    def moved(self, attendance: Attendance, before: Session) -> None:
+        """A device has another session than before."""
+        member = self._members.pop(before, None)
+        if member is not None:
+            self._members[attendance.session] = member
+
+    def _forget(self, member: Member) -> None:
+        attendance = self._attendances.pop(member, None)
+        if attendance is not None:
+            self._members.pop(attendance.session, None)
+            self.history.leave(member.person.aor)
+
+    def end(self, why: str) -> None:
+        """Close the room."""
+        self.room.end(why, self.house.now())
+        self.settle()
+
+    def stop(self, why: str, reason: str) -> Deferred[Any]:
+        """Close the room, as the server stops; fires when all know."""
+        self._farewell = reason
+        self.end(why)
+        return DeferredList(self._told_last)
+
+    def regroup(self, group: Group | None) -> None:
+        """The definition of its group has changed; ``None``: there is none any more."""
+        if group is None or not group.sessions:
+            self.end("there is no such group any more")
+        else:
+            self.group = group
+            self.room.reconsider(group.rights, self.house.now())
+            self.settle()
+
+    # What is said
+
+    def _open_copies(self, members: Sequence[Member], size: int) -> Copies:
+        return RoomCopies(self.house.msrp.means, members, size, _session_of, self._strained)
+
+    def _strained(self, session: Session) -> None:
+        pending = session.pending
+        if pending >= self.room.rules.mark:
+            member = self._members.get(session)
+            if member is not None:
+                self.room.pressure(member, pending, self.house.now())
+
+    def pressure(self, member: Member, octets: int) -> None:
+        """So many octets wait for a session now."""
+        self.room.pressure(member, octets, self.house.now())
+        self.settle()
+
+    def nickname(self, member: Member, text: str) -> int:
+        """Answer a NICKNAME; see :meth:`Room.nickname`."""
+        status = self.room.nickname(member, text, self.house.now())
+        self.settle()
+        return status
+
+    def said(self, post: Post, incoming: Incoming) -> None:
+        """A message went out: its sender hears so when that is written down."""
+        journal = self.house.journal
+        assert post.event is not None
+        journal.note(post.event, self.uri)
+        recording = self.history.record(post)
+        if recording is None:
+            journal.after(incoming.release)
+        else:
+            recording.addCallbacks(
+                lambda _: journal.after(incoming.release),
+                lambda failure: self._not_recorded(failure, incoming),
+            )
+
+    def _not_recorded(self, failure: Failure, incoming: Incoming) -> None:
+        if failure.check(OmaimError):
+            _log.error("a message was not recorded: {why}", why=failure.getErrorMessage())
+        else:
+            _log.failure("a message was not recorded", failure)
+        incoming.release(GONE, "it cannot be recorded now")
+
+    # What the room wants
+
+    def settle(self) -> None:
+        """Do what the room wants done."""
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while True:
+                outputs = self.room.take()
+                if not outputs:
+                    break
+                for output in outputs:
+                    self._perform(output)
+        finally:
+            self._settling = False
+        self._arm()
+
+    def _perform(self, output: object) -> None:
+        if isinstance(output, Fact):
+            self.house.journal.note(output.event, self.uri)
+        elif isinstance(output, RosterChanged):
+            self.house.roster_changed(self.uri)
+        elif isinstance(output, Invite):
+            self._call(output.invitee, output.by)
+        elif isinstance(output, Drop):
+            attendance = self._attendances.get(output.member)
+            self._forget(output.member)
+            if attendance is not None and self._farewell:
+                self._told_last.append(attendance.end(self._farewell))
+            elif attendance is not None:
+                attendance.drop(output.why)
+        elif isinstance(output, Ended):
+            self._ended()
+
+    def _ended(self) -> None:
+        calling, self._calling = self._calling, {}
+        for one in calling.values():
+            one.cancel()
+        for told in self._told.values():
+            for tell in told:
+                tell(487)
+        self._told.clear()
+        self.house.over(self)
+
+    def _arm(self) -> None:
+        deadline = self.room.deadline
+        if deadline is not None:
+            agent = self.house.inviter.agent
+            self._alarm.deadline = agent.now() + max(0.0, deadline - self.house.now())
+            agent.arm(self._alarm)
+
+    def _woken(self, now: float) -> None:
+        self.room.wake(self.house.now())
+        self.settle()
+
+
+def _session_of(member: Member) -> Session:
+    link = member.link
+    assert isinstance(link, Attendance)
+    return link.session

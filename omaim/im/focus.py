@@ -1,0 +1,321 @@
+"""The conference focus: the door to all conferences of one server.
+
+An INVITE to the factory makes a conference, one to the address of a room or a group opens it or
+comes in. Read :meth:`Focus.create` and :meth:`Focus.join`.
+
+A conference lives as long as the server: who is in it sees BYE when the server stops, and 481
+and a lost connection when it dies. What is defined in documents opens again for the next who
+comes; a conference that was made on demand is gone.
+
+Spec: RFC 4579; RFC 5366; RFC 7701; OMA SIMPLE IM 1.0 (controlling function)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from omaim.bodies.resource_lists import Entry
+from omaim.errors import OmaimError, PeerError
+from omaim.im.chatroom import Invitee, Room
+from omaim.im.conference import Conference, House
+from omaim.im.conference_package import NAME, ConferencePackage
+from omaim.im.coupling import Coupling
+from omaim.im.groups import Act, AdHocGroups, Group, IGroups
+from omaim.im.guest_lists import OPTION, Guest, guest_of, listed_in
+from omaim.im.nicknames import Nicknames
+from omaim.im.participating import Leg
+from omaim.im.policy import Refusal
+from omaim.im.referring import Referring
+from omaim.im.replay import Replay
+from omaim.im.room_rules import PREDEFINED, Rules
+from omaim.roles.call import Call
+from omaim.roles.invitation import Invitation
+from omaim.roles.notifier import Notifier
+from omaim.roles.packages import Served
+from omaim.sip.headers import DialogRef
+from omaim.sip.identity import asserted_identities
+from omaim.sip.uri import canonical_aor
+
+SECRET: Final = 32  # hex digits in the address of a conference made on demand
+ENDED: Final = 1000  # conferences whose end is remembered
+CONFERENCE: Final = "conf."  # how the user parts of addresses begin
+ROOM: Final = "room."
+_STOPS: Final = 'SIP;cause=503;text="the server stops"'
+
+_log = Logger()
+
+Service = Callable[[Invitation, Leg], Any]
+
+
+class Focus:
+    """All conferences of one server.
+
+    Args:
+        domain: the home domain.
+        groups: those that are defined.
+        notifier: serves the conference event package from now on.
+        ordinary: what holds for all rooms where their definition says nothing else.
+        most_people: in a conference that is made on demand.
+        most: conferences at a time; more are refused with 503.
+        interval: least seconds between two NOTIFYs of changes of who is in a conference.
+
+    Attributes:
+        conferences: those that go on, by address.
+        house: what they share.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        groups: IGroups,
+        notifier: Notifier,
+        ordinary: Rules,
+        most_people: int = 100,
+        most: int = 10_000,
+        interval: float = 1.0,
+    ) -> None:
+        self.conferences: dict[str, Conference] = {}
+        self.house: House | None = None
+        self._domain = domain
+        self._groups = groups
+        self._ad_hoc = AdHocGroups(most_people)
+        self._notifier = notifier
+        self._ordinary = ordinary
+        self._most = most
+        self._stopping = False
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._unwatch: dict[str, Act] = {}
+        self._left: OrderedDict[str, tuple[Nicknames, Replay]] = OrderedDict()
+        self._package = ConferencePackage(
+            self.conferences.get, self._missing, self._end_watch, interval
+        )
+        notifier.serve(self._package)
+
+    def open(self, house: House) -> None:
+        """Begin to serve; REFERs to conferences are taken from now on."""
+        self.house = house
+        inviter = house.inviter
+        inviter.agent.supported.add(OPTION)
+        referring = Referring(self.conferences.get, self._call, self._translated)
+        inviter.referrer.on_refer = referring.referred
+
+    # The doors
+
+    def finds(self, address: str) -> Service | None:
+        """Return what serves an INVITE to an address, ``None`` if that is of no conference.
+
+        Args:
+            address: canonical.
+        """
+        user, _, host = address.partition(":")[2].partition("@")
+        if address in self.conferences:
+            return self.join
+        if host == self._domain and user.startswith((CONFERENCE, ROOM)):
+            return self.join
+        return None
+
+    async def create(self, invitation: Invitation, leg: Leg) -> None:
+        """Make a conference for who asks the factory, and call those on its list.
+
+        Raises:
+            PeerError: 400, 415 the list cannot be used; 486 too many are on it; 503.
+
+        Spec: RFC 4579 §5.4; RFC 5366 §5
+        """
+        house, request = self._house(), invitation.request
+        people = listed_in(request)
+        if OPTION in request.require and people is None:
+            raise PeerError("the recipient list is missing")
+        self._check_load()
+        asker = leg.identities
+        if not asker:
+            raise Refusal("who makes a conference has to be known")
+        guests = [
+            guest_of(one, lambda value: self._translated(value, asker)) for one in people or ()
+        ]
+        guests = [one for one in guests if one.uri not in asker]
+        uri = f"sip:{CONFERENCE}{house.msrp.ids.token(SECRET)}@{self._domain}"
+        subject = request.first("Subject") or ""
+        group = self._ad_hoc.make(uri, asker[0], [one.uri for one in guests], subject)
+        conference = self._open(group, guests, people or ())
+        await self._admit(conference, invitation, leg)
+
+    async def join(self, invitation: Invitation, leg: Leg) -> None:
+        """Let somebody into a conference, or open the room of a group.
+
+        Raises:
+            PeerError: 404 there is none; 410 it has ended; 403, 486, 488 as the room says.
+
+        Spec: RFC 4579 §5.1; RFC 7701 §5.2
+        """
+        if OPTION in invitation.request.require:
+            # Only the factory takes lists (RFC 5366 §5.1).
+            invitation.reject(420, [("Unsupported", OPTION)])
+            return
+        address = canonical_aor(invitation.request.uri)
+        conference = self.conferences.get(address)
+        if conference is None:
+            group: Group | None = await self._groups.get(address)
+            conference = self.conferences.get(address)
+            if conference is None:
+                if group is None:
+                    raise self._unknown(address)
+                if not group.sessions:
+                    raise Refusal("119 Function not allowed: this group has no sessions")
+                self._check_load()
+                conference = self._open(group)
+        await self._admit(conference, invitation, leg)
+
+    async def _admit(self, conference: Conference, invitation: Invitation, leg: Leg) -> None:
+        try:
+            await conference.admit(invitation, leg)
+        finally:
+            if conference.is_unused:
+                self._over(conference)
+
+    def _check_load(self) -> None:
+        if self._stopping or len(self.conferences) >= self._most:
+            raise PeerError("no further conference can be had here now", 503)
+
+    # Conferences
+
+    def _open(
+        self, group: Group, guests: list[Guest] | None = None, shown: tuple[Entry, ...] = ()
+    ) -> Conference:
+        rules = group.rules(self._ordinary)
+        named = guests or []
+        if guests is None and group.kind == PREDEFINED:
+            named = [Guest(one) for one in group.members]
+        invitees = [Invitee(one.uri, one.hidden) for one in named]
+        before = self._left.pop(group.uri, None)
+        conference = Conference(
+            self._house(),
+            group,
+            rules,
+            invitees,
+            {one.uri: one for one in named},
+            shown,
+            None if before is None else before[0],
+        )
+        if before is not None:
+            conference.room.replay = before[1]
+        self.conferences[group.uri] = conference
+        if guests is None:
+            self._unwatch[group.uri] = self._groups.watch(
+                group.uri, lambda: self._changed(conference)
+            )
+        return conference
+
+    def over(self, conference: Conference) -> None:
+        """A conference has ended, in the turn in which its watchers were told."""
+        self._over(conference)
+        for served in self._notifier.watchers(NAME, conference.uri):
+            self._notifier.terminate(served, "noresource")
+
+    def _over(self, conference: Conference) -> None:
+        uri = conference.uri
+        if self.conferences.get(uri) is not conference:
+            return
+        del self.conferences[uri]
+        unwatch = self._unwatch.pop(uri, None)
+        if unwatch is None:
+            self._ad_hoc.forget(uri)
+            self._remember(uri)
+        else:
+            unwatch()
+            room = conference.room
+            self._left[uri] = (room.nicknames, room.replay)
+            if len(self._left) > ENDED:
+                self._left.popitem(last=False)
+
+    def _remember(self, uri: str) -> None:
+        self._ended[uri] = None
+        if len(self._ended) > ENDED:
+            self._ended.popitem(last=False)
+
+    def _changed(self, conference: Conference) -> None:
+        """The definition of a group has changed."""
+        looking = Deferred.fromCoroutine(self._look(conference))
+        looking.addErrback(self._not_looked, conference.uri)
+
+    async def _look(self, conference: Conference) -> None:
+        group: Group | None = await self._groups.get(conference.uri)
+        if self.conferences.get(conference.uri) is conference:
+            conference.regroup(group)
+
+    def _not_looked(self, failure: Failure, uri: str) -> None:
+        if failure.check(OmaimError):
+            _log.error("{uri} goes on as before: {why}", uri=uri, why=failure.getErrorMessage())
+        else:
+            _log.failure("{uri} goes on as before", failure, uri=uri)
+
+    def settle(self, room: Room) -> None:
+        """Something was decided on in a room: do what it wants done."""
+        conference = self.conferences.get(room.uri)
+        if conference is not None and conference.room is room:
+            conference.settle()
+
+    def stop(self) -> Deferred[Any]:
+        """End all conferences: the server stops. Fires when their participants know."""
+        self._stopping = True
+        told = [one.stop("the server stops", _STOPS) for one in list(self.conferences.values())]
+        return DeferredList(told)
+
+    # What others ask for
+
+    def _unknown(self, address: str) -> PeerError:
+        if address in self._ended:
+            return PeerError("the conference has ended", 410)
+        return PeerError("there is no such conference or group", 404)
+
+    async def _missing(self, address: str) -> PeerError:
+        """Return the answer to a SUBSCRIBE about a conference that does not go on."""
+        if await self._groups.get(address) is not None:
+            return PeerError("nobody is in this room now", 480)
+        return self._unknown(address)
+
+    def _end_watch(self, served: Served) -> None:
+        agent = self._house().inviter.agent
+        agent.endpoint.later(self._notifier.terminate, served, "noresource")
+
+    def _call(self, dialog: DialogRef) -> Call | None:
+        return self._house().inviter.calls.get(dialog.key)
+
+    def _translated(self, replaces: str, asker: tuple[str, ...]) -> str:
+        """Return what the other party of a conversation calls the dialog that it has with us.
+
+        Args:
+            replaces: what the asker calls its own dialog with us.
+
+        Raises:
+            PeerError: there is no such dialog (481), or it is not the asker's (403).
+
+        Spec: RFC 5366 §4; RFC 3891 §3, §6.1
+        """
+        call = self._call(DialogRef.parse(replaces))
+        coupling = None if call is None else call.context
+        if call is None or not isinstance(coupling, Coupling):
+            raise PeerError("no such dialog to replace", 481)
+        if _party(call, coupling).isdisjoint(asker):
+            raise PeerError("this dialog is not yours to replace", 403)
+        dialog = coupling.other(call).dialog
+        # Our local tag is the one that the receiver calls remote.
+        return str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
+
+    def _house(self) -> House:
+        assert self.house is not None
+        return self.house
+
+
+def _party(call: Call, coupling: Coupling) -> set[str]:
+    """Return by which addresses the other end of a call of a conversation is known."""
+    request = call.request
+    if call is coupling.near:
+        return set(asserted_identities(request))
+    return {canonical_aor(request.uri), canonical_aor(request.to.uri_text)}

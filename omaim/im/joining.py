@@ -1,0 +1,75 @@
+"""Who wants to come into a conference, as its INVITE, or its answer to ours, says.
+
+Spec: RFC 7701 §5.2; RFC 3325 §9.1; RFC 3323 §4.2; RFC 5626 §4.1 (instance identifiers)
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from omaim.bodies.conference_info import DIALED_IN, DIALED_OUT
+from omaim.errors import PeerError
+from omaim.im.offers import Offers
+from omaim.im.participating import ANONYMOUS, Leg
+from omaim.im.room_people import Applicant, Link
+from omaim.roles.call import Call
+from omaim.sip.identity import ID, USER, asserted_identities, privacy_of
+from omaim.sip.message import Message, Request
+
+_strangers = count(1)
+
+
+def applicant_of(request: Request, leg: Leg, link: Link, offers: Offers) -> Applicant:
+    """Return who asks to come in by an INVITE.
+
+    Who comes without any identity is somebody of its own, whom no other request can mean.
+    """
+    identities, hidden = leg.identities, leg.hidden
+    if not identities:
+        identities, hidden = (_stranger(),), True
+    display = "" if hidden else _display(request)
+    return Applicant(identities, link, offers, device_of(request), display, hidden, DIALED_IN)
+
+
+def applicant_who_answered(uri: str, call: Call, link: Link) -> Applicant:
+    """Return who has accepted an invitation of ours.
+
+    Args:
+        uri: canonical address that was invited.
+    """
+    response = call.response
+    identities: tuple[str, ...] = ()
+    hidden, device = False, ""
+    if response is not None:
+        identities = asserted_identities(response)
+        hidden = response.has("Privacy") and bool(privacy_of(response) & (ID | USER))
+        device = device_of(response)
+    known = tuple(dict.fromkeys((uri, *identities)))
+    return Applicant(known, link, Offers(), device, "", hidden, DIALED_OUT)
+
+
+def device_of(message: Message) -> str:
+    """Return what tells the device apart that a message is from, "" if nothing does.
+
+    A Contact alone may be that of a server between us and all devices of a user.
+    """
+    try:
+        contacts = message.contacts
+    except PeerError:
+        return ""
+    for contact in contacts:
+        instance = contact.params.get("+sip.instance")
+        if instance:
+            return instance.strip('"')
+    return ""
+
+
+def _display(request: Request) -> str:
+    """Return the name for people that goes with the identity."""
+    named = request.addresses("P-Asserted-Identity")
+    return named[0].display if named and named[0].display else request.from_.display
+
+
+def _stranger() -> str:
+    user, _, host = ANONYMOUS.partition("@")
+    return f"{user}-stranger{next(_strangers)}@{host}"
