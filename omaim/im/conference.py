@@ -23,7 +23,7 @@ from omaim.bodies.message_media import NICKNAME, PRIVATE_MESSAGES
 from omaim.bodies.resource_lists import Entry
 from omaim.errors import OmaimError, PeerError
 from omaim.im.attendance import Attendance
-from omaim.im.chatroom import Drop, Ended, Fact, Invite, Invitee, Room, RosterChanged
+from omaim.im.chatroom import Room
 from omaim.im.coupling import hang_up
 from omaim.im.groups import Group
 from omaim.im.guest_lists import Guest
@@ -37,6 +37,7 @@ from omaim.im.room_asking import RoomAsking
 from omaim.im.room_copies import RoomCopies
 from omaim.im.room_history import RoomHistory
 from omaim.im.room_journal import RoomJournal
+from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.room_people import Applicant, Copies, Member
 from omaim.im.room_rules import Rules
 from omaim.msrp import Incoming, Session, SessionUser
@@ -46,6 +47,7 @@ from omaim.roles.description import CallEnded, CallFailed
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.negotiation import Wish
+from omaim.sip.identity import ASSERTED
 from omaim.timers import Alarm
 
 BUSY_AT: Final = (486, 600)  # statuses of somebody who is there and does not come
@@ -186,7 +188,11 @@ class Conference:
 
     async def _admit(self, invitation: Invitation, leg: Leg) -> None:
         attendance = Attendance(self, None)
-        headers = [("Contact", self.contact), ("Allow-Events", "conference")]
+        headers = [
+            ("Contact", self.contact),
+            (ASSERTED, f"<{self.uri}>"),  # a server between takes the Contact for its own
+            ("Allow-Events", "conference"),
+        ]
         try:
             if invitation.described:
                 call = invitation.call

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from omaim.bodies.resource_lists import Entry
 from omaim.errors import OmaimError, PeerError
-from omaim.im.chatroom import Invitee, Room
+from omaim.im.chatroom import Room
 from omaim.im.conference import Conference, House
 from omaim.im.conference_package import NAME, ConferencePackage
 from omaim.im.coupling import Coupling
@@ -33,6 +33,7 @@ from omaim.im.participating import Leg
 from omaim.im.policy import Refusal
 from omaim.im.referring import Referring
 from omaim.im.replay import Replay
+from omaim.im.room_outputs import Invitee
 from omaim.im.room_rules import PREDEFINED, Rules
 from omaim.roles.call import Call
 from omaim.roles.invitation import Invitation

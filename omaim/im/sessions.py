@@ -18,8 +18,10 @@ from twisted.logger import Logger
 
 from omaim.bodies.message_media import TLS
 from omaim.errors import PeerError
+from omaim.grammar import quote
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import Coupling, hang_up
+from omaim.im.guest_lists import OPTION
 from omaim.im.journal import Journal
 from omaim.im.large import LARGE_TAG, LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, offered_lines
@@ -36,7 +38,7 @@ from omaim.roles.description import CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.sip.headers import DialogRef, NameAddr
-from omaim.sip.identity import SERVED
+from omaim.sip.identity import ASSERTED, SERVED
 from omaim.sip.message import Request, Response
 from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.sip.uri import canonical_aor
@@ -130,6 +132,9 @@ class Sessions:
         try:
             if service is not None and leg.side != TERMINATING:
                 await service(invitation, leg)
+                return
+            if OPTION in request.require:
+                invitation.reject(420, [("Unsupported", OPTION)])  # RFC 5366 §5.1
                 return
             large = invitation.described and is_large(request, invitation.call.remote)
             self._welcome(leg)
@@ -232,7 +237,7 @@ class Sessions:
                 coupling.relay_offers()
             await conversing.begin(coupling, plan, self._hooks, self._domain, self._idle)
             self.conversations.add(conversing)
-            await invitation.accept(answer.body, answer.content_type, self._contact())
+            await invitation.accept(answer.body, answer.content_type, self._who_answers(far))
         except BaseException as error:
             conversing.ended("")
             hang_up(far, f"SIP;cause={error.status}" if isinstance(error, PeerError) else "")
@@ -296,7 +301,7 @@ class Sessions:
         copy.set("To", f"<{request.to.uri_text}>")
         copy.set("Call-ID", ids.call_id())
         copy.set("CSeq", "1 INVITE")
-        copy.add("Contact", self._contact()[0][1])
+        copy.add("Contact", self._contact(request, leg.hidden))
         replaced = self._replaced(invitation)
         if replaced:
             copy.add("Replaces", replaced)
@@ -324,8 +329,31 @@ class Sessions:
         # Our local tag is the one that the receiver calls remote.
         return str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
 
-    def _contact(self) -> list[tuple[str, str]]:
-        return [("Contact", f"{self._inviter.contact(None)};{TAG};{LARGE_TAG}")]
+    def _who_answers(self, far: Call) -> list[tuple[str, str]]:
+        """Return what the caller has to know of who has accepted."""
+        response = far.response
+        if response is None:
+            return []
+        asserted = [(ASSERTED, value) for value in response.all(ASSERTED)]
+        return [("Contact", self._contact(response, False)), *asserted]
+
+    def _contact(self, party: Request | Response, hidden: bool) -> str:
+        """Return our Contact value where we stand for a party.
+
+        What it says of itself is passed on, so that a focus is known as one, and two devices
+        of a user are known for two.
+
+        Spec: RFC 4579 §5.1; RFC 3840 §9; RFC 5626 §4.1
+        """
+        told = [str(self._inviter.contact(None)), TAG, LARGE_TAG]
+        contact = next(iter(party.contacts), None)
+        if contact is not None:
+            instance = contact.params.get("+sip.instance")
+            if instance and not hidden:
+                told.append(f"+sip.instance={quote(instance)}")
+            if contact.params.has("isfocus"):
+                told.append("isfocus")
+        return ";".join(told)
 
     # The end
 
