@@ -1,2 +1,4 @@
 IM Clients talk in sessions: they invite, accept, decline, leave, see who is writing and what was
 read; MSRP goes directly between clients, over TLS if wanted.
+Files go both ways, in a call of their own or beside a conversation, with progress, a hash that is
+checked at the end, and resumption by either side after a break; shared files can be asked for.

@@ -25,7 +25,10 @@ from omaim.client.composing import (
 )
 from omaim.client.conversation import Conversation
 from omaim.client.deferred import Mailbox
+from omaim.client.download import Download
 from omaim.client.failures import WrongFormat, failure_of
+from omaim.client.file_offer import FileOffer
+from omaim.client.files import Files, selector
 from omaim.client.history import History
 from omaim.client.inbox import Inbox
 from omaim.client.invited import Invited
@@ -39,6 +42,8 @@ from omaim.client.reporting import Reporter
 from omaim.client.seen import Seen
 from omaim.client.sessions import Sessions
 from omaim.client.settings import Settings
+from omaim.client.transfer import Transfer
+from omaim.client.upload import Upload
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import steady, wall
@@ -437,6 +442,71 @@ class Client:
         return await self.sessions.invite(
             self.address(to), subject=subject, secure=secure, ringing=ringing
         )
+
+    async def send_file(
+        self,
+        to: str,
+        path: str | Path,
+        *,
+        secure: bool = False,
+        progress: Callable[[Transfer[int]], object] | None = None,
+    ) -> Upload:
+        """Send a file; return when the other side wants it.
+
+        Args:
+            to: as :meth:`send` has it.
+            path: of the file.
+            secure: over TLS.
+            progress: told of each step, with :attr:`~omaim.client.upload.Upload.octets`.
+
+        Raises:
+            UsageError: it cannot be read.
+            Declined: the other side does not want it.
+            Failure: another subclass by what the network answered.
+
+        Spec: RFC 5547 §8
+        """
+        return await self.files.send(self.address(to), path, secure=secure, progress=progress)
+
+    async def request_file(
+        self,
+        owner: str,
+        folder: str | Path = ".",
+        *,
+        name: str = "",
+        sha1: str = "",
+        size: int | None = None,
+        type: str = "",
+        secure: bool = False,
+    ) -> Download:
+        """Ask for a file; return when it comes. What is here of it already is kept.
+
+        Args:
+            owner: as ``to`` of :meth:`send`.
+            folder: where to put it.
+            name: as its owner has it.
+            sha1: hex digits of its hash.
+            size: octets.
+            type: media type.
+            secure: over TLS.
+
+        Raises:
+            NotFound: the owner has no such file for us.
+            Failure: another subclass by what the network answered.
+
+        Spec: RFC 5547 §8.2.2
+        """
+        wanted = selector(name, sha1, size, type)
+        return await self.files.request(self.address(owner), wanted, folder, secure=secure)
+
+    @property
+    def files(self) -> Files:
+        """Files sent and received: what to take, and who may ask for what."""
+        return self.sessions.files
+
+    def on_file(self, act: Callable[[FileOffer], object]) -> None:
+        """Give each file that is offered to ``act``, which may be a coroutine."""
+        self.files.on_file = act
 
     @property
     def conversations(self) -> list[Conversation]:

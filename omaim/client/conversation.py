@@ -14,17 +14,23 @@ Spec: OMA SIMPLE IM 1.0 (session mode); RFC 4975
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred
 
 from omaim.bodies.sdp import SENDRECV
 from omaim.client.composing import ALL_REPORTS, TEXT, Content
+from omaim.client.download import Download
+from omaim.client.failures import Ended
+from omaim.client.files import Files, selector
 from omaim.client.handing import hand
 from omaim.client.leg import Leg
 from omaim.client.means import Means
 from omaim.client.messages import Message, Sent, Typing
 from omaim.client.talk import LARGEST, Talk, talk_types
+from omaim.client.transfer import Transfer
+from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
 from omaim.roles.negotiation import Wish
 from omaim.sip.headers import NameAddr
@@ -46,7 +52,12 @@ class Conversation:
     leg: Leg
 
     def __init__(
-        self, means: Means, peer: NameAddr, verified: bool = True, subject: str = ""
+        self,
+        means: Means,
+        files: Files,
+        peer: NameAddr,
+        verified: bool = True,
+        subject: str = "",
     ) -> None:
         self.peer = peer.uri_text
         self.name = peer.display
@@ -55,6 +66,7 @@ class Conversation:
         self.talk = Talk(means, peer, verified, [self.peer])
         self.talk.on_lost = self._lost
         self._means = means
+        self._files = files
         self._on_end: Callable[[str], object] | None = None
         self._why: str | None = None
 
@@ -131,6 +143,51 @@ class Conversation:
         if not self.ended:
             await self.leg.close()
 
+    # Files.
+
+    async def send_file(
+        self, path: str | Path, *, progress: Callable[[Transfer[int]], object] | None = None
+    ) -> Upload:
+        """Send a file beside what is said; return when the other side wants it.
+
+        Args:
+            path: of the file.
+            progress: told of each step.
+
+        Raises:
+            Declined: it does not want it.
+            Failure: another subclass by what the network answered.
+
+        Spec: RFC 5547 §8
+        """
+        self._check()
+        secure = self.talk.secure
+        return await self._files.send(
+            self.peer, path, leg=self.leg, secure=secure, progress=progress
+        )
+
+    async def request_file(
+        self,
+        folder: str | Path = ".",
+        *,
+        name: str = "",
+        sha1: str = "",
+        size: int | None = None,
+        type: str = "",
+    ) -> Download:
+        """Ask for a file that the other side has; return when it comes.
+
+        Args: as :meth:`omaim.client.Client.request_file` has them.
+        """
+        self._check()
+        wanted = selector(name, sha1, size, type)
+        secure = self.talk.secure
+        return await self._files.request(self.peer, wanted, folder, leg=self.leg, secure=secure)
+
+    def _check(self) -> None:
+        if self.ended:
+            raise Ended(481)
+
     # How it begins and ends.
 
     def wish(self, secure: bool = False) -> Wish:
@@ -149,6 +206,7 @@ class Conversation:
         self.leg = leg
         self.talk.medium = medium = leg.media[index]
         leg.ending.append(self._end)
+        leg.bring = lambda media: self._files.bring(leg, media, self.peer, self.verified)
         if medium is None or medium.session.state == CLOSED:
             self._lost("the MSRP session could not be connected")
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from omaim.bodies.file_selector import FileSelector
 from omaim.bodies.message_media import MessageMedia
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import Multipart
@@ -52,6 +53,7 @@ class Leg:
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
+        transfers: the files that were offered in it, by the identifier of the transfer.
     """
 
     call: Call
@@ -61,6 +63,7 @@ class Leg:
         self.bring: Bring | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
+        self.transfers: dict[str, FileSelector] = {}
         self._means = means
         self._changing = DeferredLock()
 

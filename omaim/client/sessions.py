@@ -6,13 +6,13 @@ Spec: OMA SIMPLE IM 1.0 (session mode); RFC 3261 §13; RFC 3891
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.client.conversation import Conversation
+from omaim.client.files import Files
 from omaim.client.handing import hand
 from omaim.client.invited import BUSY, Invited
 from omaim.client.leg import Leg
@@ -24,8 +24,6 @@ from omaim.roles.description import Fields
 from omaim.roles.invitation import Invitation
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
-
-UNANSWERED: Final = 20  # invitations that may wait for their answer
 
 _log = Logger()
 
@@ -41,6 +39,7 @@ class Sessions:
         on_conversation: gets each conversation that others began, once it was accepted.
         auto_accept: accept each invitation to talk without asking.
         conversations: those that go on.
+        files: sent and received.
     """
 
     def __init__(self, means: Means) -> None:
@@ -49,7 +48,7 @@ class Sessions:
         self.auto_accept = False
         self.conversations: list[Conversation] = []
         self._means = means
-        self._waiting = 0
+        self.files = Files(means)
         means.inviter.on_invite = self._invited
 
     # Beginning one.
@@ -64,7 +63,7 @@ class Sessions:
         ringing: Callable[[int], object] | None = None,
     ) -> Conversation:
         """Invite somebody; see :meth:`omaim.client.Client.invite`."""
-        conversation = Conversation(self._means, NameAddr(target), True, subject)
+        conversation = Conversation(self._means, self.files, NameAddr(target), True, subject)
         fields = [*([("Subject", subject)] if subject else []), *headers]
 
         def provisional(response: Response) -> None:
@@ -97,11 +96,14 @@ class Sessions:
             PeerError: it is refused.
         """
         means = self._means
-        if len(means.legs) >= MOST or self._waiting >= UNANSWERED:
+        if len(means.legs) >= MOST:
             raise PeerError("too many sessions are open", BUSY)
         offered = Offered.of(invitation)
         peer, verified = sender_of(invitation.request, means.trusts(invitation.flow))
-        self._asked(invitation, offered, peer, verified)
+        if offered.media.transfer is not None:
+            await self.files.invited(invitation, offered, peer.uri_text, verified)
+        else:
+            self._asked(invitation, offered, peer, verified)
 
     def _asked(
         self, invitation: Invitation, offered: Offered, peer: NameAddr, verified: bool
@@ -126,7 +128,7 @@ class Sessions:
         hand(self.on_invitation, invited)
 
     def _conversation(self, peer: NameAddr, verified: bool, subject: str) -> Conversation:
-        return Conversation(self._means, peer, verified, subject)
+        return Conversation(self._means, self.files, peer, verified, subject)
 
     def _accepted(self, conversation: Conversation) -> None:
         self._keep(conversation)

@@ -84,6 +84,11 @@ class Talk:
         return self.medium is not None and self.medium.open
 
     @property
+    def secure(self) -> bool:
+        """It goes over TLS."""
+        return self.medium is not None and self.medium.session.uri.secure
+
+    @property
     def _accepts(self) -> Accepts:
         return Accepts(()) if self.medium is None else self.medium.accepts
 
