@@ -26,12 +26,13 @@ from omaim.client.composing import (
 from omaim.client.conversation import Conversation
 from omaim.client.deferred import Mailbox
 from omaim.client.download import Download
-from omaim.client.failures import WrongFormat, failure_of
+from omaim.client.failures import Failure, WrongFormat, failure_of
 from omaim.client.file_offer import FileOffer
 from omaim.client.files import Files, selector
 from omaim.client.history import History
 from omaim.client.inbox import Inbox
 from omaim.client.invited import Invited
+from omaim.client.leg import LARGE_FEATURE
 from omaim.client.means import Means
 from omaim.client.media import LIMITS, Media
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
@@ -65,7 +66,7 @@ from omaim.sip.uri import SipUri, parse_uri
 
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
 METHODS: Final = "INVITE, ACK, BYE, CANCEL, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, UPDATE"
-PARAMETERS: Final = f';{FEATURE};methods="{METHODS}"'
+PARAMETERS: Final = f';{FEATURE};{LARGE_FEATURE};methods="{METHODS}"'
 TAKEN: Final = (*ENVELOPES, *CONTENTS)
 
 _log = Logger()
@@ -335,11 +336,14 @@ class Client:
         reports: Sequence[str] = ALL_REPORTS,
         plain: bool = False,
         validity: int | None = None,
+        large: bool | None = None,
     ) -> Sent:
         """Send a message to one recipient.
 
-        It waits until earlier messages to the same recipient were answered. A recipient
-        that refuses the CPIM envelope gets the bare text, without subject and reports.
+        What is too large for a MESSAGE goes as a large message, in a session of its own;
+        its reader sees no difference. Others wait until earlier messages to the same
+        recipient were answered. A recipient that refuses the CPIM envelope gets the bare text,
+        without subject and reports.
 
         Args:
             to: a SIP or tel URI, or "bob@south.example", or "bob" of our own domain.
@@ -349,13 +353,16 @@ class Client:
             reports: which ones are wanted: "positive-delivery", "negative-delivery",
                 "processing", "display".
             plain: send it without the CPIM envelope, thus without subject and reports.
-            validity: seconds after which the message is not worth delivering.
+            validity: seconds after which the message is not worth delivering; a large message
+                has none.
+            large: send it as a large message, or never so; by its size if ``None``.
 
         Returns:
-            What was sent; its status is "delivered" or "pending".
+            What was sent; its status is "delivered" or "pending". That a large message was
+            delivered is known from its report only.
 
         Raises:
-            TooLarge: nothing was sent.
+            TooLarge: the recipient does not take so much.
             Failure: a subclass by what the network answered; the message was not delivered.
 
         Spec: RFC 3428 §4, §7, §8; RFC 5438 §7.1
@@ -366,7 +373,10 @@ class Client:
         content = Content(body, content_type, subject)
         if not plain:
             content = self._wrapped(content, [target], message_id, reports)
-        self._outbox.check(target, content)
+        if large is False:
+            self._outbox.check(target, content, "let it go as a large message")
+        elif large or not self._outbox.fits(target, content):
+            return await self._deliver_large(target, content, message_id)
         try:
             return await self._deliver(target, (target,), content, message_id, validity)
         except WrongFormat as failure:
@@ -408,7 +418,7 @@ class Client:
         content = Content(text.encode(), TEXT, subject)
         if not plain:
             content = self._wrapped(content, [service], message_id, reports)
-        self._outbox.check(service, content)
+        self._outbox.check(service, content, "a large message goes to one recipient at a time")
         kind, body = write_list_body(content.content_type, content.body, *groups)
         return await self._deliver(
             service, people, Content(body, kind), message_id, validity, [("Require", OPTION)]
@@ -566,6 +576,19 @@ class Client:
             raise failure_of(response)
         if sent.status == SENDING:  # a report may have been quicker than the answer
             sent.status = PENDING if response.status != 200 else DELIVERED
+        return sent
+
+    async def _deliver_large(self, target: str, content: Content, message_id: str) -> Sent:
+        sent = Sent(self._clock, (target,), message_id)
+        if message_id:
+            self.inbox.expect(sent)
+        try:
+            await self.sessions.large.send(target, content)
+        except Failure:
+            self.inbox.forget(sent)
+            raise
+        if sent.status == SENDING:
+            sent.status = PENDING
         return sent
 
     # Receiving.

@@ -94,6 +94,11 @@ class Inbox:
     def on_message(self, act: Callable[[Message], object] | None) -> None:
         self._arrivals.on(act)
 
+    @property
+    def full(self) -> bool:
+        """There is no room for another message."""
+        return self._arrivals.full
+
     def next(self) -> Deferred[Message]:
         """Return the next message, when there is one; fails with :class:`Closed` at the end."""
         return self._arrivals.next()

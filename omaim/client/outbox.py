@@ -37,23 +37,31 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def check(self, target: str, content: Content) -> None:
-        """See whether a message fits into pager mode.
+    def fits(self, target: str, content: Content) -> bool:
+        """Tell whether a message fits into pager mode.
 
         Differs: our Via and our credentials do not count, as the next hop takes them off; and
         neither does the recipient list of a list message, which its copies do not have.
 
-        Raises:
-            TooLarge: it does not.
-
         Spec: RFC 3428 §8
         """
-        size = len(self._request(target, content, None, ()).to_bytes())
-        if size > LARGEST:
+        return len(self._request(target, content, None, ()).to_bytes()) <= LARGEST
+
+    def check(self, target: str, content: Content, instead: str) -> None:
+        """See whether a message fits into pager mode.
+
+        Args:
+            instead: what to do if not, in words.
+
+        Raises:
+            TooLarge: it does not.
+        """
+        if not self.fits(target, content):
+            size = len(self._request(target, content, None, ()).to_bytes())
             raise TooLarge(
                 0,
                 f"the message makes a request of {size} octets and pager mode carries {LARGEST}; "
-                "large message mode is not there yet",
+                + instead,
             )
 
     def send(

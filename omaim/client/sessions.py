@@ -15,6 +15,7 @@ from omaim.client.conversation import Conversation
 from omaim.client.files import Files
 from omaim.client.handing import hand
 from omaim.client.invited import BUSY, Invited
+from omaim.client.large import LargeMode
 from omaim.client.leg import Leg
 from omaim.client.means import MOST, Means
 from omaim.client.offered import Offered
@@ -40,6 +41,7 @@ class Sessions:
         auto_accept: accept each invitation to talk without asking.
         conversations: those that go on.
         files: sent and received.
+        large: messages sent and received.
     """
 
     def __init__(self, means: Means) -> None:
@@ -49,6 +51,7 @@ class Sessions:
         self.conversations: list[Conversation] = []
         self._means = means
         self.files = Files(means)
+        self.large = LargeMode(means)
         means.inviter.on_invite = self._invited
 
     # Beginning one.
@@ -102,6 +105,8 @@ class Sessions:
         peer, verified = sender_of(invitation.request, means.trusts(invitation.flow))
         if offered.media.transfer is not None:
             await self.files.invited(invitation, offered, peer.uri_text, verified)
+        elif offered.large:
+            await self.large.take(invitation, offered, peer, verified)
         else:
             self._asked(invitation, offered, peer, verified)
 
