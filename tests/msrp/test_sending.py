@@ -236,6 +236,7 @@ class StoppingTests(Case):
             self.world.carry()
             stream.abort()
             stream.abort()
+            self.assertFalse(self.near.channel.turns.busy)
             self.world.carry()
             self.assertEqual(self.bob.ends[stream.message_id], False)
         self.assertEqual(self.statuses, [0, 0])

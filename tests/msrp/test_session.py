@@ -407,7 +407,7 @@ class AnswerTests(Case):
         stream = one.send(Outgoing("text/plain", on_end=statuses.append))
         stream.write(b"x" * 2100)
         world.carry()
-        self.assertEqual((statuses[-1], len(bob.bodies)), (413, 3))
+        self.assertEqual((statuses[6:], len(bob.bodies)), ([413], 3))
 
     def test_duplicates(self) -> None:
         """A message that came before is acknowledged and not shown again (RFC 4975 §5.4)."""
