@@ -20,7 +20,11 @@ from omaim.node.node import open_node
 async def main(state: str, core: str, port: str) -> None:
     """Serve until killed."""
     node = await open_node(NodeConfig(state=f"sqlite:///{state}"), reactor)
-    config = Config(listen=(f"udp:127.0.0.1:{port}",), core=f"sip:127.0.0.1:{core}")
+    config = Config(
+        listen=(f"udp:127.0.0.1:{port}",),
+        msrp=("tcp:127.0.0.1:0",),  # others may test beside us
+        core=f"sip:127.0.0.1:{core}",
+    )
     server = build(node, config, "im-north")
     server.setServiceParent(node)
     node.startService()
@@ -30,6 +34,6 @@ async def main(state: str, core: str, port: str) -> None:
 
 if __name__ == "__main__":
     Deferred.fromCoroutine(main(*sys.argv[1:4])).addErrback(
-        lambda failure: os._exit(1) if failure.printTraceback() is None else None
+        lambda failure: os._exit(1) if failure.printTraceback(sys.stderr) is None else None
     )
     reactor.run()  # type: ignore[attr-defined]
