@@ -40,6 +40,7 @@ from omaim.client.outbox import FEATURE, Outbox
 from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
+from omaim.client.room import Room
 from omaim.client.seen import Seen
 from omaim.client.sessions import Sessions
 from omaim.client.settings import Settings
@@ -213,6 +214,7 @@ class Client:
                 accept,
                 self._opened,
                 self._access.is_server,
+                self.address,
                 self.now,
                 self._clock,
             )
@@ -451,6 +453,54 @@ class Client:
         """
         return await self.sessions.invite(
             self.address(to), subject=subject, secure=secure, ringing=ringing
+        )
+
+    async def join(self, room: str, *, secure: bool = False) -> Room:
+        """Come into a room; return it when it let us in.
+
+        Args:
+            room: its address, as "room.lobby@north.example" or "room.lobby" of our own domain.
+            secure: MSRP over TLS.
+
+        Raises:
+            NotFound: there is no such room.
+            Refused: we may not.
+            Failure: another subclass by what the network answered.
+
+        Spec: RFC 4579 §5.1; RFC 7701 §5.2
+        """
+        return await self.sessions.join(self.address(room), secure=secure)
+
+    async def conference(
+        self,
+        people: Sequence[str],
+        subject: str = "",
+        *,
+        instead: Conversation | None = None,
+        factory: str = "",
+        secure: bool = False,
+    ) -> Room:
+        """Have the server make a conference, and invite people to it.
+
+        Args:
+            people: addresses.
+            subject: what it is about.
+            instead: a conversation that it takes the place of; the other side comes along.
+            factory: that makes conferences; "conference" of our own domain if empty.
+            secure: MSRP over TLS.
+
+        Raises:
+            Busy: these are too many.
+            Failure: another subclass by what the network answered.
+
+        Spec: RFC 4579 §5.4; RFC 5366
+        """
+        return await self.sessions.conference(
+            self.address(factory or "conference"),
+            [self.address(one) for one in people],
+            subject,
+            instead=instead,
+            secure=secure,
         )
 
     async def send_file(

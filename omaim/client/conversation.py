@@ -68,6 +68,7 @@ class Conversation:
         self._means = means
         self._files = files
         self._on_end: Callable[[str], object] | None = None
+        self._on_replaced: Callable[[Conversation], object] | None = None
         self._why: str | None = None
 
     def __repr__(self) -> str:
@@ -143,6 +144,10 @@ class Conversation:
         if not self.ended:
             await self.leg.close()
 
+    def on_replaced(self, act: Callable[[Conversation], object]) -> None:
+        """Tell ``act`` what has taken its place: a conference, when others came along."""
+        self._on_replaced = act
+
     # Files.
 
     async def send_file(
@@ -209,6 +214,16 @@ class Conversation:
         leg.bring = lambda media: self._files.bring(leg, media, self.peer, self.verified)
         if medium is None or medium.session.state == CLOSED:
             self._lost("the MSRP session could not be connected")
+
+    def move(self, uri: str) -> None:
+        """The other side turned out to be another one than who was invited."""
+        self.peer = uri
+        self.talk.move(uri)
+
+    def replaced_by(self, other: Conversation) -> None:
+        """Another session has taken its place."""
+        hand(self._on_replaced, other)
+        self.leg.abandon('SIP;cause=200;text="replaced"')
 
     def _lost(self, why: str) -> None:
         if self.talk.medium is not None:

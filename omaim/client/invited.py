@@ -22,6 +22,7 @@ from omaim.client.handing import hand
 from omaim.client.leg import Leg
 from omaim.client.means import Means
 from omaim.client.offered import Offered
+from omaim.client.room import Room
 from omaim.errors import PeerError, UsageError
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Wish
@@ -35,11 +36,11 @@ class Invited:
     """An invitation that waits for its answer.
 
     Attributes:
-        sender: URI of who invites; of the room, when it is one.
+        sender: URI of who invites.
         name: of who invites, "" if not given.
         verified: the network says who it is.
         subject: "" if none.
-        room: it is an invitation into a room.
+        room: URI of the room we are invited into; "" when it is one person.
     """
 
     def __init__(
@@ -48,22 +49,19 @@ class Invited:
         invitation: Invitation,
         offered: Offered,
         peer: NameAddr,
-        verified: bool,
-        room: bool,
-        accepted: Callable[[Conversation], object],
-        make: Callable[[NameAddr, bool, str], Conversation],
+        conversation: Conversation,
+        accepted: Callable[[], object],
     ) -> None:
         self.sender = peer.uri_text
         self.name = peer.display
-        self.verified = verified
-        self.subject = invitation.request.first("Subject") or ""
-        self.room = room
+        self.verified = conversation.verified
+        self.subject = conversation.subject
+        self.room = conversation.peer if isinstance(conversation, Room) else ""
         self._means = means
         self._invitation = invitation
         self._offered = offered
-        self._peer = peer
+        self._conversation = conversation
         self._accepted = accepted
-        self._make = make
         self._answered = False
         self._on_cancel: Callable[[], object] | None = None
         invitation.on_cancel = self._cancelled
@@ -90,7 +88,7 @@ class Invited:
         """
         self._answer()
         invitation = self._invitation
-        conversation = self._make(self._peer, self.verified, self.subject)
+        conversation = self._conversation
         wishes: list[Wish | None] = [None] * self._offered.count
         wishes[self._offered.index] = conversation.wish(self._offered.secure)
         try:
@@ -103,7 +101,7 @@ class Invited:
         except PeerError as error:
             invitation.refuse(error)
             raise failure_class(error.status)(error.status, error.why) from error
-        self._accepted(conversation)
+        self._accepted()
         return conversation
 
     def decline(self, status: int = DECLINED) -> None:

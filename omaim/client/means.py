@@ -30,6 +30,7 @@ class Means:
     Attributes:
         opened: returns when there is something to send from.
         trusts: tells whether what comes by a flow says is to be believed.
+        address: returns the URI that a person means.
         now: tells the time, seconds since the epoch.
         accept: media types that are taken.
         legs: the calls that are up.
@@ -46,6 +47,7 @@ class Means:
     accept: tuple[str, ...]
     opened: Callable[[], Awaitable[object]]
     trusts: Callable[[Flow], bool]
+    address: Callable[[str], str]
     now: Callable[[], float]
     clock: Any
     legs: set[Leg] = attrs.field(factory=set)

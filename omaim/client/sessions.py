@@ -5,13 +5,18 @@ Spec: OMA SIMPLE IM 1.0 (session mode); RFC 3261 §13; RFC 3891
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from omaim.bodies.mime import Part
+from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
+from omaim.bodies.resource_lists import RECIPIENT_LIST, TO, Entry, ResourceList, write_lists
 from omaim.client.conversation import Conversation
+from omaim.client.failures import Ended, NotFound
 from omaim.client.files import Files
 from omaim.client.handing import hand
 from omaim.client.invited import BUSY, Invited
@@ -20,11 +25,16 @@ from omaim.client.leg import Leg
 from omaim.client.means import MOST, Means
 from omaim.client.offered import Offered
 from omaim.client.reading import sender_of
-from omaim.errors import OmaimError, PeerError
+from omaim.client.room import Room
+from omaim.errors import OmaimError, PeerError, UsageError
+from omaim.roles.call import Call
 from omaim.roles.description import Fields
 from omaim.roles.invitation import Invitation
-from omaim.sip.headers import NameAddr
+from omaim.roles.referrer import refer_uri
+from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.message import Response
+
+LIST_OPTION: Final = "recipient-list-invite"  # RFC 5366 §9
 
 _log = Logger()
 
@@ -84,6 +94,64 @@ class Sessions:
         self._keep(conversation)
         return conversation
 
+    async def join(self, target: str, *, secure: bool = False) -> Room:
+        """Come into a room; see :meth:`omaim.client.Client.join`."""
+        return await self._enter(target, "", (), (), secure)
+
+    async def conference(
+        self,
+        factory: str,
+        people: Sequence[str],
+        subject: str,
+        *,
+        instead: Conversation | None = None,
+        secure: bool = False,
+    ) -> Room:
+        """Have a conference made; see :meth:`omaim.client.Client.conference`."""
+        wanted = [one for one in people if instead is None or one != instead.peer]
+        if instead is not None:
+            wanted.insert(0, self._replacing(instead))
+        items = tuple(Entry(one, copy=TO) for one in dict.fromkeys(wanted))
+        if not items:
+            raise UsageError("name somebody to invite")
+        head = [("Content-Type", LISTS), ("Content-Disposition", RECIPIENT_LIST)]
+        parts = [Part(head, write_lists([ResourceList(items=items)]))]
+        headers = [("Require", LIST_OPTION), *([("Subject", subject)] if subject else [])]
+        room = await self._enter(factory, subject, headers, parts, secure)
+        if instead is not None:
+            await instead.leave()
+        return room
+
+    def _replacing(self, conversation: Conversation) -> str:
+        """Return the URI of who is to come along from a conversation.
+
+        Spec: RFC 5366 §4; RFC 3891 §3
+        """
+        if conversation.ended:
+            raise Ended(481)
+        dialog = conversation.leg.call.dialog
+        # The tag of who receives it is the one that we call remote.
+        value = DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag)
+        return refer_uri(conversation.peer, headers=[("Replaces", str(value))])
+
+    async def _enter(
+        self, target: str, subject: str, headers: Fields, parts: Sequence[Part], secure: bool
+    ) -> Room:
+        """Invite a focus; return its room."""
+        # Who it is is known when it has answered.
+        stand_in = Room(self._means, self.files, NameAddr(target), True, subject)
+        leg = await Leg.invite(self._means, target, [stand_in.wish(secure)], headers, parts=parts)
+        uri = _focus(leg.call)
+        if not uri:
+            stand_in.talk.on_lost = None
+            await leg.close()
+            raise NotFound(404, f"{target} is no room")
+        stand_in.move(uri)
+        stand_in.begin(leg)
+        stand_in.again = self.join
+        self._keep(stand_in)
+        return stand_in
+
     def _keep(self, conversation: Conversation) -> None:
         if conversation.ended:
             return
@@ -113,30 +181,63 @@ class Sessions:
     def _asked(
         self, invitation: Invitation, offered: Offered, peer: NameAddr, verified: bool
     ) -> None:
-        """Somebody wants to talk."""
-        if self.on_invitation is None and not self.auto_accept:
+        """Somebody wants to talk, or a room wants us in.
+
+        Raises:
+            PeerError: nobody wants to know (480), or it would take the place of a conversation
+                that it has nothing to do with (403).
+        """
+        replaced = self._replaced(invitation, peer, verified)
+        if self.on_invitation is None and not self.auto_accept and replaced is None:
             raise PeerError("nobody is here to talk", 480)
+        request = invitation.request
+        subject = request.first("Subject") or ""
+        focus = any(one.params.has("isfocus") for one in request.contacts)
+        made: Conversation
+        if focus:
+            room = request.from_
+            made = Room(self._means, self.files, room, verified, subject, peer.uri_text)
+            made.again = self.join
+        else:
+            made = Conversation(self._means, self.files, peer, verified, subject)
         invited = Invited(
             self._means,
             invitation,
             offered,
             peer,
-            verified,
-            False,
-            self._accepted,
-            self._conversation,
+            made,
+            lambda: self._accepted(made, replaced),
         )
-        if self.auto_accept:
+        if self.auto_accept or replaced is not None:
             Deferred.fromCoroutine(invited.accept()).addErrback(_not_accepted)
             return
         invitation.ring()
         hand(self.on_invitation, invited)
 
-    def _conversation(self, peer: NameAddr, verified: bool, subject: str) -> Conversation:
-        return Conversation(self._means, self.files, peer, verified, subject)
+    def _replaced(
+        self, invitation: Invitation, peer: NameAddr, verified: bool
+    ) -> Conversation | None:
+        """Return the conversation whose place an invitation takes.
 
-    def _accepted(self, conversation: Conversation) -> None:
+        Only who takes part in it may do so, or our server for it.
+
+        Raises:
+            PeerError: 403, somebody else wants to.
+
+        Spec: RFC 3891 §3, §4
+        """
+        if invitation.replaces is None:
+            return None
+        leg = invitation.replaces.context
+        old = next((one for one in self.conversations if one.leg is leg), None)
+        if old is None or not (verified or peer.uri_text == old.peer):
+            raise PeerError("this dialog is not yours to replace", 403)
+        return old
+
+    def _accepted(self, conversation: Conversation, replaced: Conversation | None) -> None:
         self._keep(conversation)
+        if replaced is not None:
+            replaced.replaced_by(conversation)
         hand(self.on_conversation, conversation)
 
     # The end.
@@ -153,6 +254,23 @@ class Sessions:
             leaving = DeferredList([Deferred.fromCoroutine(leg.close()) for leg in legs])
             leaving.addTimeout(patience, self._means.clock)
             await leaving.addErrback(lambda _: None)
+
+
+def _focus(call: Call) -> str:
+    """Return the address of the conference whose focus has accepted a call; "" if it is none.
+
+    A server between may have put its own Contact; what it asserts is the conference, then.
+
+    Spec: RFC 4579 §5.1
+    """
+    response = call.response
+    if response is None:
+        return ""
+    contacts = response.contacts
+    if not any(one.params.has("isfocus") for one in contacts):
+        return ""
+    asserted = response.addresses("P-Asserted-Identity")
+    return asserted[0].uri_text if asserted else contacts[0].uri_text
 
 
 def _not_accepted(failure: Failure) -> None:

@@ -9,6 +9,7 @@ Spec: RFC 4975 §7, §8.6, §13; RFC 3862; RFC 3994; RFC 5438; RFC 7701 §6
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -28,7 +29,7 @@ from omaim.client.reading import Received, read_content
 from omaim.client.taken import Taken, name_of
 from omaim.client.typists import Typist, Typists
 from omaim.errors import PeerError
-from omaim.msrp import NO, Incoming, Outgoing, Session, SessionUser
+from omaim.msrp import CLOSED, NO, OPEN, Incoming, Outgoing, Session, SessionUser
 from omaim.msrp import Report as MsrpReport
 from omaim.roles.negotiation import Medium
 from omaim.sip.headers import NameAddr
@@ -47,9 +48,10 @@ class Talk:
         peer: who the other side is.
         verified: the network says so.
         to: URIs that our envelopes are addressed to.
-        author: gets what came and returns it with its author, where that is not the peer.
 
     Attributes:
+        author: where the peer speaks for others: gets what came, returns it with its author,
+            and the URIs that an answer goes to.
         medium: once it is there.
         arrivals: the messages.
         on_typing: gets told who writes.
@@ -62,26 +64,31 @@ class Talk:
         peer: NameAddr,
         verified: bool,
         to: Sequence[str],
-        author: Callable[[Received], Received] | None = None,
     ) -> None:
         self.medium: Medium | None = None
         self.arrivals: Arrivals[Message] = Arrivals()
         self.on_typing: Callable[[Typing], object] | None = None
         self.on_lost: Callable[[str], object] | None = None
-        self.user = SessionUser(self._begins, on_closed=self._closed)
+        self.author: Callable[[Received], tuple[Received, tuple[str, ...]]] | None = None
+        self.user = SessionUser(self._begins, on_open=self._opened, on_closed=self._closed)
         self._means = means
         self._peer = peer
         self._verified = verified
         self._to = tuple(to)
-        self._author = author
         self._typist = Typist(means.phone, self._tell_typing)
         self._typists = Typists(means.phone, lambda typing: hand(self.on_typing, typing))
         self._unsent = 0
+        self._waiting: list[Deferred[None]] = []
 
     @property
     def open(self) -> bool:
         """Something can be said."""
         return self.medium is not None and self.medium.open
+
+    def move(self, peer: str) -> None:
+        """The other side is another one than was thought."""
+        self._peer = NameAddr(peer, self._peer.display)
+        self._to = (peer,)
 
     @property
     def secure(self) -> bool:
@@ -91,6 +98,22 @@ class Talk:
     @property
     def _accepts(self) -> Accepts:
         return Accepts(()) if self.medium is None else self.medium.accepts
+
+    def opened(self) -> Deferred[None]:
+        """Return what fires when the session has its connection; fails when it never will."""
+        medium = self.medium
+        if medium is not None and medium.session.state == OPEN:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(lambda one: self._waiting.remove(one))
+        if medium is not None and medium.session.state == CLOSED:
+            return fail(Ended(481))
+        self._waiting.append(waiting)
+        return waiting
+
+    def _opened(self, session: Session) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
 
     # Saying something.
 
@@ -201,8 +224,9 @@ class Talk:
     def _take(self, incoming: Incoming, body: bytes) -> None:
         means = self._means
         found = read_content(incoming.content_type, body, means.accept, self._peer, self._verified)
-        if self._author is not None:
-            found = self._author(found)
+        to = self._to
+        if self.author is not None:
+            found, to = self.author(found)
         if found.reports:
             means.inbox.reported(found)
             return
@@ -214,7 +238,7 @@ class Talk:
             return
         if self.arrivals.full:
             raise PeerError("the inbox is full", 413)
-        taken = Taken(found, found.sent_at, self._report, self._reply)
+        taken = Taken(found, found.sent_at, self._report, partial(self._reply, to))
         means.seen.add(name)
         means.phone.endpoint.later(taken.delivered)
         self._typists.said(found.sender)
@@ -234,10 +258,10 @@ class Talk:
         medium.session.send(Outgoing(CPIM_TYPE, report.to_bytes(), failure_report=NO))
         return succeed(True)
 
-    def _reply(self, to: str, text: str, **named: Any) -> Deferred[Sent]:
+    def _reply(self, to: tuple[str, ...], sender: str, text: str, **named: Any) -> Deferred[Sent]:
         content_type = named.pop("content_type", "text/plain;charset=utf-8")
         content = Content(text.encode(), content_type, named.pop("subject", ""))
-        return self.send(content, named.pop("reports", ()))
+        return self.send(content, named.pop("reports", ()), to)
 
     # The end.
 
@@ -245,6 +269,9 @@ class Talk:
         medium = self.medium
         if medium is not None and medium.session is not session:
             return  # another session took its place
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.errback(Ended(481))
         self._typist.stop()
         self._typists.stop()
         if self.on_lost is not None:
@@ -260,5 +287,7 @@ class Talk:
 
 def talk_types(accept: tuple[str, ...]) -> tuple[str, ...]:
     """Return accept-types for talking: envelopes first, so that peers use them (RFC 4975 §13)."""
-    types = tuple(kind for kind in accept if kind not in (CPIM_TYPE, DEFERRED_TYPE))
+    types = tuple(
+        "*" if kind == "*/*" else kind for kind in accept if kind not in (CPIM_TYPE, DEFERRED_TYPE)
+    )
     return (CPIM_TYPE, *types) if CPIM_TYPE in accept else types

@@ -88,7 +88,16 @@ class HomeTests(ClientTests):
             for name in ("alice", "bob", "carol")
         ]
         self.wait(stores.users.put_many(people))
-        psis = ("exploder", "deferred", "deferred-delete", "history", "history-delete")
+        psis = (
+            "exploder",
+            "deferred",
+            "deferred-delete",
+            "history",
+            "history-delete",
+            "conference",
+            "room.*",
+            "conf.*",
+        )
         self.core = core.build(
             self.node,
             core.Config(
@@ -126,6 +135,11 @@ class HomeTests(ClientTests):
     def im_settings(self) -> dict[str, Any]:
         """Return settings of the IM Server that this test wants otherwise."""
         return {}
+
+    def group(self, aor: str, members: str, **more: str) -> None:
+        """Define a group, as an operator does."""
+        command = {"command": "add-group", "aor": aor, "members": members, **more}
+        self.wait(self.node.control.run(command))
 
     def registered(self, name: str, **named: Any) -> Client:
         """Return a client that has registered."""

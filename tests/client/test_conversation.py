@@ -28,7 +28,7 @@ class InviteTests(PairTests):
         )
         self.settle()
         (asked,) = invited
-        self.assertEqual((asked.sender, asked.subject, asked.room), (ALICE, "Lunch", False))
+        self.assertEqual((asked.sender, asked.subject, asked.room), (ALICE, "Lunch", ""))
         self.assertEqual(statuses, [180])
         self.assertNoResult(inviting)
         his = self.wait(asked.accept())

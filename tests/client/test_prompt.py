@@ -138,7 +138,7 @@ class PromptTests(HomeTests):
         """Failures are sentences that say what to do."""
         self.assertIn("check how the address is written", self.type("/to nobody hello")[-1])
         self.assertIn("write sip:alice@north.example", self.type("/to http://x")[-1])
-        self.assertIn("large message mode", self.type("/to bob " + "x" * 1400)[-1])
+        self.assertIn("is not there now", self.type("/to bob " + "x" * 1400)[-1])
 
     def test_commands(self) -> None:
         """Commands can be shortened, and mistyped ones are guessed."""
