@@ -3,3 +3,5 @@ read; MSRP goes directly between clients, over TLS if wanted.
 Files go both ways, in a call of their own or beside a conversation, with progress, a hash that is
 checked at the end, and resumption by either side after a break; shared files can be asked for.
 What is too large for a MESSAGE goes as a large message by itself.
+Clients come into rooms, see who is there, have nicknames, whisper, invite and expel; they have
+conferences made, also out of a conversation of two.

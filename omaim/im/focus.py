@@ -47,6 +47,7 @@ SECRET: Final = 32  # hex digits in the address of a conference made on demand
 ENDED: Final = 1000  # conferences whose end is remembered
 CONFERENCE: Final = "conf."  # how the user parts of addresses begin
 ROOM: Final = "room."
+_SIDES: Final = 4  # of one conversation, that one server serves at most
 _STOPS: Final = 'SIP;cause=503;text="the server stops"'
 
 _log = Logger()
@@ -306,6 +307,15 @@ class Focus:
         if _party(call, coupling).isdisjoint(asker):
             raise PeerError("this dialog is not yours to replace", 403)
         dialog = coupling.other(call).dialog
+        for _ in range(_SIDES):
+            # Both sides of a conversation may be served here: then the dialog leads to ourselves.
+            own = self._house().inviter.calls.get(
+                (dialog.call_id, dialog.remote_tag, dialog.local_tag)
+            )
+            beyond = None if own is None else own.context
+            if own is None or not isinstance(beyond, Coupling):
+                break
+            dialog = beyond.other(own).dialog
         # Our local tag is the one that the receiver calls remote.
         return str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
 
