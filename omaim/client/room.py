@@ -149,6 +149,10 @@ class Room(Conversation):
         """The room has told who is there."""
         return self._roster.known
 
+    def name_of(self, uri: str) -> str:
+        """Return what a participant is called here, "" if only its address is known."""
+        return self._roster.named(uri)
+
     def on_roster(self, act: Callable[[tuple[Participant, ...]], object]) -> None:
         """Tell ``act`` who is there, now if that is known and at each change."""
         self._roster.on_change(act)

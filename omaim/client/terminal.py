@@ -38,6 +38,10 @@ class Screen(Protocol):
     on_key: Callable[[], object]
     on_end: Callable[[], object]
 
+    @property
+    def line(self) -> str:
+        """What is being typed."""
+
     def start(self, complete: Completer) -> None:
         """Begin; ``complete`` tells what the text before the cursor may become."""
 
@@ -77,6 +81,11 @@ class Terminal(Wire):
         self._editor = LineEditor()
         self._found: list[Any] = []
         self._io: Any = None
+
+    @property
+    def line(self) -> str:
+        """What is being typed."""
+        return self._editor.text
 
     def start(self, complete: Completer) -> None:
         """Take the terminal over."""
@@ -176,6 +185,11 @@ class Pipe(LineReceiver):
         self.on_end: Callable[[], object] = nothing
         self._reactor = reactor
         self._io: Any = None
+
+    @property
+    def line(self) -> str:
+        """Nothing: lines come whole."""
+        return ""
 
     def start(self, complete: Completer) -> None:
         """Read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ class Paper:
         self.on_end: Callable[[], object] = nothing
         self.lines: list[str] = []
         self.prompt = ""
+        self.line = ""
         self.stopped = False
         self.complete: Completer = lambda before: []
 
@@ -39,10 +41,12 @@ class Paper:
         self.stopped = True
 
 
-def start(test: ClientTests, client: Client) -> tuple[Paper, Deferred[int]]:
+def start(
+    test: ClientTests, client: Client, folder: Path | str = "."
+) -> tuple[Paper, Deferred[int]]:
     """Begin a prompt, which ends with the test."""
     paper = Paper()
-    running = Deferred.fromCoroutine(Prompt(client, paper, test.clock).run())
+    running = Deferred.fromCoroutine(Prompt(client, paper, test.clock, folder).run())
     test.settle(3.0)
 
     def end() -> None:
@@ -143,7 +147,8 @@ class PromptTests(HomeTests):
     def test_commands(self) -> None:
         """Commands can be shortened, and mistyped ones are guessed."""
         self.assertTrue(any("/list A,B,C TEXT" in one for one in self.type("/help")))
-        self.assertIn("You are alice, registered", self.type("/w")[0])
+        self.assertIn("You are alice, registered", self.type("/WHO")[0])
+        self.assertEqual(self.type("/acc"), ["Nobody asks for anything now."])
         self.assertIn("Did you mean /quit?", self.type("/qiut")[0])
         self.assertIn("There is no /xyzzy.", self.type("/xyzzy")[0])
         self.assertIn("Type /to and a name", self.type("/to")[0])
