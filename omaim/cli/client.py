@@ -9,12 +9,21 @@ import click
 from omaim.cli.account import Account, account_options, ask_password, log_to
 from omaim.client import Client, run
 
+FOLDER = "downloads"
+
 
 @click.command("client")
 @click.argument("identity")
 @account_options
+@click.option(
+    "--folder",
+    default=FOLDER,
+    show_default=True,
+    metavar="FOLDER",
+    help="Where files go that others send and you accept.",
+)
 @click.option("--log", default="", metavar="FILE", help="Write what happens inside to a file.")
-def command(identity: str, account: Account, log: str) -> None:
+def command(identity: str, account: Account, folder: str, log: str) -> None:
     """Chat as IDENTITY, which looks like alice@north.example.
 
     \b
@@ -31,7 +40,7 @@ def command(identity: str, account: Account, log: str) -> None:
     password = ask_password(identity)
     log_to(log)
     client = Client(identity, password, **account)
-    prompt = Prompt(client, screen_for(reactor), reactor)
+    prompt = Prompt(client, screen_for(reactor), reactor, folder)
     try:
         sys.exit(run(prompt.run))
     except KeyboardInterrupt:

@@ -141,6 +141,7 @@ class LoopbackTests(TestCase):
                 im.Config(
                     domain=DOMAIN,
                     listen=(f"udp:{im_at}", f"tcp:{im_at}"),
+                    msrp=(f"tcp:{self.im_host}:2855",),
                     core=f"sip:{at}",
                     trusted=(self.core_host,),
                 ),
@@ -203,8 +204,81 @@ class LibraryTests(LoopbackTests):
         """Over TLS, with the server's certificate checked and none of ours."""
         return self.exchange(transport="tls", ca=str(self.folder / "ca.pem"))
 
+    def test_session(self) -> Any:
+        """A session through the server, typing and a file in it, over real sockets."""
+
+        async def run() -> None:
+            alice, bob = self.client("alice"), self.client("bob")
+            await alice.register()
+            await bob.register()
+            begun: Deferred[Any] = Deferred()
+            bob.auto_accept = True
+            bob.on_conversation(begun.callback)
+            bob.files.folder = self.folder / "taken"
+            hers = await alice.invite("bob", subject="Lunch")
+            his = await begun
+            sent = await hers.send("Hungry?")
+            message = await his.next()
+            self.assertEqual(message.text, "Hungry?")
+            await sent.delivered(PATIENCE)
+            await message.reply("Very")
+            self.assertEqual((await hers.next()).text, "Very")
+            path = self.folder / "menu.bin"
+            path.write_bytes(os.urandom(3_000_000))
+            upload = await hers.send_file(path)
+            await upload.done()
+            taken = self.folder / "taken" / "menu.bin"
+            self.assertEqual(taken.read_bytes(), path.read_bytes())
+            await hers.leave()
+            await alice.close()
+            await bob.close()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_secure_session(self) -> Any:
+        """A session over TLS, with nobody's certificate known before."""
+
+        async def run() -> None:
+            at = f"{self.core_host.rpartition('.')[0]}"
+            alice = self.client("alice", server=f"{at}.252:5062", listen=f"{at}.251:5062")
+            bob = self.client("bob", server=f"{at}.251:5062", listen=f"{at}.252:5062")
+            await alice.open()
+            await bob.open()
+            begun: Deferred[Any] = Deferred()
+            bob.auto_accept = True
+            bob.on_conversation(begun.callback)
+            hers = await alice.invite("bob", secure=True)
+            his = await begun
+            await hers.send("in private")
+            self.assertEqual((await his.next()).text, "in private")
+            await his.leave()
+            await alice.close()
+            await bob.close()
+
+        return Deferred.fromCoroutine(run())
+
 
 class SayTests(LoopbackTests):
+    def test_file(self) -> Any:
+        """A file to somebody who takes it; the exit status is 0."""
+
+        async def run() -> None:
+            bob = self.client("bob")
+            await bob.register()
+            bob.files.folder = self.folder / "taken"
+            path = self.folder / "report.txt"
+            path.write_text("all is well")
+            say = self.start("say", f"alice@{DOMAIN}", "bob", "--file", str(path), password="alice")
+            self.assertEqual(await say.status, 0)
+            self.assertEqual((say.output, say.errors), ("delivered\n", ""))
+            self.assertEqual((self.folder / "taken" / "report.txt").read_text(), "all is well")
+            both = self.start("say", f"alice@{DOMAIN}", "bob", password="alice")
+            self.assertEqual(await both.status, 1)
+            self.assertIn("--file", both.errors)
+            await bob.close()
+
+        return Deferred.fromCoroutine(run())
+
     def test_delivered(self) -> Any:
         """One message, and its report; the exit status is 0."""
 
