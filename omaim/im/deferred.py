@@ -171,16 +171,26 @@ class Deferring:
         return write_deferred_list([_shown(one) for one in waiting])
 
     async def waiting(self, user: str) -> list[DeferredMessage]:
-        """Return what waits for a user, oldest first, without content."""
+        """Return what waits for a user, oldest first, without content; what fits into a list."""
         found = await self._store.waiting(
             self._delivery.box(user), self._now(), limit=LISTED, bodies=False
         )
         return [one for one in found if one.kind != REPORT]
 
+    async def everything(self, user: str) -> list[DeferredMessage]:
+        """Return all that waits for a user, as :meth:`waiting` does, however much it is."""
+        box, now = self._delivery.box(user), self._now()
+        found: list[DeferredMessage] = []
+        after = 0
+        while page := await self._store.waiting(box, now, after, LISTED, bodies=False):
+            after = page[-1].position
+            found += [one for one in page if one.kind != REPORT]
+        return found
+
     async def delete(self, user: str, references: Sequence[str]) -> int:
         """Delete messages unread; return how many there were."""
         now, box = self._now(), self._delivery.box(user)
-        waiting = {one.reference: one for one in await self.waiting(user)}
+        waiting = {one.reference: one for one in await self.everything(user)}
         gone = 0
         for reference in references:
             message = waiting.get(reference)

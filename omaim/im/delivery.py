@@ -347,8 +347,7 @@ class Delivery:
         if message.expires_at <= now:  # while those before it were delivered
             return True
         references = [message.reference]
-        if self._widowed(message):
-            await self._store.release(user, references, message.attempt)
+        await self.reclaim(message)
         mine = await self._store.attempt(user, references, name, now, now + ATTEMPT)
         if not mine:
             if message.attempt_until > now:
@@ -409,6 +408,11 @@ class Delivery:
 
     async def _late(self, message: DeferredMessage, name: str, response: Response) -> None:
         await self.answered(message, name, response)
+
+    async def reclaim(self, message: DeferredMessage) -> None:
+        """Take a message from an attempt that has died; others keep theirs."""
+        if self._widowed(message):
+            await self._store.release(message.recipient, [message.reference], message.attempt)
 
     def _widowed(self, message: DeferredMessage) -> bool:
         """Tell whether nobody waits for the answer to an attempt any more.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from omaim.im.conference_package import NAME as CONFERENCE
 from omaim.im.config import Config, rooms_of
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
+from omaim.im.download import Downloads
 from omaim.im.focus import Focus
 from omaim.im.group_commands import serve_groups
 from omaim.im.history import History, Search
@@ -43,7 +44,7 @@ from omaim.im.room_asking import RoomAsking
 from omaim.im.room_history import RoomHistory
 from omaim.im.room_journal import RoomJournal
 from omaim.im.sending import Sending
-from omaim.im.sessions import Sessions
+from omaim.im.sessions import STOPPING, Sessions
 from omaim.im.settings import PublishedSettings
 from omaim.node.config import parse_listen
 from omaim.node.directory import Place
@@ -83,6 +84,7 @@ class ImServer(Service):
         msrp: its MSRP endpoint.
         sessions: conversations between two.
         focus: conferences.
+        downloads: sessions in which users fetch what is kept for them.
         groups: those that are defined in documents.
     """
 
@@ -232,6 +234,7 @@ class ImServer(Service):
             self.serves,
             now,
         )
+        self.downloads = Downloads(self.msrp, self.agent, self.retrieval, self.history)
         self.groups = serve_groups(node, self._name, config.domain)
         self._build_sessions(policy, settings, recorder, journal, sending)
         services[self._address(config.exploder)] = lists.expand
@@ -265,7 +268,11 @@ class ImServer(Service):
             node.hooks,
             recorder,
             journal,
-            {self._address(config.factory): self.focus.create},
+            {
+                self._address(config.factory): self.focus.create,
+                self._address(config.deferred): self.downloads.deferred,
+                self._address(config.history): self.downloads.history,
+            },
             self.focus.finds,
             self.serves,
             node.now,
@@ -367,9 +374,20 @@ class ImServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        ending = DeferredList([self.focus.stop(), self.sessions.close()])
-        told = ending.addTimeout(GOODBYE, self._node.clock)
-        await told.addErrback(lambda failure: failure.trap(TimeoutError))
+        ending = DeferredList(
+            [self.focus.stop(), self.sessions.close(), self.downloads.close(STOPPING)]
+        )
+        # What takes longer goes on; to be cancelled would be taken for a fault.
+        told: Deferred[None] = Deferred()
+        late = self._node.clock.callLater(GOODBYE, told.callback, None)
+
+        def done(result: object) -> None:
+            if late.active():
+                late.cancel()
+                told.callback(None)
+
+        ending.addCallback(done)
+        await told
         await self.msrp.stop()
         await self.endpoint.stop()
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from omaim.bodies.cpim import MEDIA_TYPE
+from omaim.bodies.cpim import IMDN, MEDIA_TYPE
 from omaim.bodies.mime import Part
 from omaim.im.delivery import LONGEST, Delivery
 from omaim.im.envelopes import enveloped
@@ -31,13 +31,12 @@ class Handed:
     """One message to be sent in the session.
 
     Attributes:
-        part: message/cpim, with the original DateTime.
-        message_id: the sender's, for the session's own records.
+        part: message/cpim, with the original DateTime and a Message-ID; its Content-ID begins
+            with the reference.
     """
 
     reference: str
     part: Part
-    message_id: str
 
 
 class Handover:
@@ -81,10 +80,11 @@ class Handover:
             message = await self._store.get(box, reference)
             if message is None or message.expires_at <= now:
                 continue
+            await self._delivery.reclaim(message)
             until = now + CLAIM
             if await self._store.attempt(box, [reference], self._name, now, until):
                 self._out[reference] = message
-                return Handed(reference, _part(message), message.message_id)
+                return Handed(reference, _part(message))
         return None
 
     async def confirmed(self, reference: str) -> None:
@@ -119,15 +119,20 @@ def _part(message: DeferredMessage) -> Part:
         for name, value in message.headers
     )
     author = ANONYMOUS if hidden or not sender else message.sender
+    recipient = address_of(message.recipient)
     found = enveloped(
         message.content_type,
         message.body,
         author,
-        address_of(message.recipient),
+        recipient,
         message.sent_at or message.stored_at,
         message.subject,
     )
-    return Part([("Content-Type", MEDIA_TYPE)], found.to_bytes())
+    if not found.message_id:
+        # By which its recipient knows it when a crash has it come a second time.
+        found.add("Message-ID", message.reference, IMDN)
+    name = f"<{message.reference}@{recipient.partition('@')[2]}>"
+    return Part([("Content-Type", MEDIA_TYPE), ("Content-ID", name)], found.to_bytes())
 
 
 def _levels(value: str) -> list[str]:

@@ -3,7 +3,7 @@
 Who wants to know what there is subscribes, with parameters of Event that narrow the search:
 ``peer``, ``since`` and ``until`` (seconds since the epoch), ``after``, ``limit`` and ``latest``. A
 MESSAGE with a list fetches what fits into pager mode, one MESSAGE each, or deletes; the rest
-comes by a session, for which :meth:`History.contents` has what is to be sent.
+comes by a session (:mod:`omaim.im.download`), for which :class:`Pages` has what is to be sent.
 
 Spec: OMA SIMPLE IM 1.0 (conversation history); OMA-TS-IM_XDM V1.0 §5.1; RFC 3428 §8; RFC 8262
 Differs: how clients search, and how they fetch and delete by MESSAGE, is not confirmed by a
@@ -38,6 +38,7 @@ from omaim.errors import OmaimError, PeerError
 from omaim.ids import Ids
 from omaim.im.content import Content
 from omaim.im.envelopes import enveloped
+from omaim.im.handover import Handed
 from omaim.im.journal import Journal
 from omaim.im.participating import ANONYMOUS, SOFTWARE, Mail, Served
 from omaim.im.recording import Recorder
@@ -278,6 +279,22 @@ class History:
             self._recorder.on_change(owner)
         return gone
 
+    async def session(self, user: str, references: Sequence[str]) -> Pages:
+        """Return what a session of a user with the function is to be given.
+
+        Raises:
+            PeerError: the user has no history here (403), or names none of it (404, 400).
+            Unavailable: the store cannot answer.
+        """
+        owner = self._owner(user)
+        if not references:
+            raise PeerError("a list has to say what is wanted", 400)
+        await self._recorder.reader.caught_up()
+        for reference in references:
+            if await self._store.get(owner, reference) is not None:
+                return Pages(self, owner, references)
+        raise PeerError("none of these is recorded", 404)
+
     # By MESSAGE
 
     async def fetch(self, mail: Mail) -> Served:
@@ -287,7 +304,7 @@ class History:
             PeerError: it has no history here (403), names none of what is there (404, 400), the
                 body is something else (415), or one of them needs a session (413).
         """
-        owner = self._owner(mail)
+        owner = self._owner(mail.leg.sender)
         references = self._named(mail)
         if not references:
             raise PeerError("a list has to say what is wanted", 400)
@@ -317,7 +334,7 @@ class History:
             PeerError: it has no history here (403), names none of what is there (404), or the
                 body is something else (415).
         """
-        owner = self._owner(mail)
+        owner = self._owner(mail.leg.sender)
         references = self._named(mail)
         if references:
             if not await self.delete(owner, references):
@@ -331,11 +348,10 @@ class History:
             after = found[-1].position
             await self.delete(owner, [one.reference for one in found])
 
-    def _owner(self, mail: Mail) -> str:
-        owner = mail.leg.sender
-        if owner == ANONYMOUS or not self._ours(owner):
+    def _owner(self, user: str) -> str:
+        if user == ANONYMOUS or not self._ours(user):
             raise PeerError("nothing is kept here for others than our users", 403)
-        return owner
+        return user
 
     def _named(self, mail: Mail) -> list[str]:
         content = mail.content
@@ -398,6 +414,42 @@ class History:
                 entries=entries,
             )
             await self._journal.append([event], owner)
+
+
+class Pages:
+    """What was said in some conversations of a user, for a session: no more is read than is sent.
+
+    Args:
+        references: in the order in which they are sent.
+    """
+
+    def __init__(self, history: History, owner: str, references: Sequence[str]) -> None:
+        self._history = history
+        self._owner = owner
+        self._references = references
+        self._parts: deque[Part] = deque()
+        self._place: Place | None = Place()
+
+    async def next(self) -> Handed | None:
+        """Return the next message; ``None`` at the end.
+
+        Raises:
+            Unavailable: the store cannot answer.
+        """
+        while not self._parts:
+            if self._place is None:
+                return None
+            page = await self._history.contents(self._owner, self._references, self._place)
+            self._parts.extend(page.parts)
+            self._place = page.next
+        part = self._parts.popleft()
+        return Handed(part.content_id, part)
+
+    async def confirmed(self, reference: str) -> None:
+        """It is kept all the same."""
+
+    async def close(self) -> None:
+        """Nothing was taken."""
 
 
 def _shown(conversation: Conversation) -> Recorded:

@@ -106,7 +106,7 @@ class Retrieval:
         """Return which of these wait for a user, oldest first; all for none."""
         if user == ANONYMOUS or not self._ours(user):
             raise PeerError("nothing is kept here for others than our users", 403)
-        waiting = [one.reference for one in await self._deferring.waiting(user)]
+        waiting = [one.reference for one in await self._deferring.everything(user)]
         if not named:
             return waiting
         meant = set(named)

@@ -79,6 +79,8 @@ class Incoming:
     def refuse(self, error: PeerError) -> None:
         """Send the response that an error deserves."""
         response = error_response(self.request, error, self.tag)
+        for name, value in getattr(error, "headers", ()):
+            response.add(name, value)
         if isinstance(error, IntervalTooBrief):
             response.set("Min-Expires", str(error.min_expires))
         elif isinstance(error, IntervalTooSmall):

@@ -17,7 +17,7 @@ from typing import Final
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from omaim.errors import PeerError, UsageError
+from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.net.exchange import Exchange
 from omaim.roles.attempt import Attempt
 from omaim.roles.call import Call
@@ -68,7 +68,8 @@ class Inviter:
 
     Attributes:
         on_invite: gets each :class:`~omaim.roles.invitation.Invitation`; it may be a
-            coroutine. A PeerError that it raises refuses the invitation with its status.
+            coroutine. A PeerError that it raises refuses the invitation with its status,
+            Unavailable with 503.
         calls: all calls, early ones too, by dialog.
 
     Spec: RFC 3261 §13; RFC 4028
@@ -267,6 +268,9 @@ class Inviter:
             pass
         except PeerError as error:
             invitation.refuse(error)
+        except Unavailable as error:
+            _log.error("An invitation was not served: {why}", why=str(error))
+            invitation.reject(503, [("Retry-After", "5")])
         except Exception:
             _log.failure("An invitation was not understood")
             invitation.refuse(PeerError("", 500))

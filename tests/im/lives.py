@@ -21,9 +21,11 @@ class LivesTestCase(TestCase):
     Attributes:
         state: the file.
         address: SIP URI of the present life; ``served_at`` is its port.
+        delivery: of the server's settings.
     """
 
     timeout = 100
+    delivery = "push"
 
     async def listen(self) -> None:
         """Begin to be the core."""
@@ -41,8 +43,9 @@ class LivesTestCase(TestCase):
         Args:
             port: where; any free one for 0.
         """
+        settings = [str(self.port), str(port), self.delivery]
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.im.server", self.state, str(self.port), str(port)],
+            [sys.executable, "-m", "tests.im.server", self.state, *settings],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )

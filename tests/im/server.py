@@ -1,7 +1,7 @@
 """An IM Server in a process of its own, until somebody kills it.
 
-Run by lives.py: ``python -m tests.im.server STATE CORE-PORT PORT``, where port 0 takes any; it says
-its own.
+Run by lives.py: ``python -m tests.im.server STATE CORE-PORT PORT DELIVERY``, where port 0 takes
+any; it says its own.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from omaim.node.config import NodeConfig
 from omaim.node.node import open_node
 
 
-async def main(state: str, core: str, port: str) -> None:
+async def main(state: str, core: str, port: str, delivery: str) -> None:
     """Serve until killed."""
     node = await open_node(NodeConfig(state=f"sqlite:///{state}"), reactor)
     config = Config(
         listen=(f"udp:127.0.0.1:{port}",),
-        msrp=("tcp:127.0.0.1:0",),  # others may test beside us
+        msrp=("tcp:127.0.0.1:0",),
         core=f"sip:127.0.0.1:{core}",
+        delivery=delivery,
     )
     server = build(node, config, "im-north")
     server.setServiceParent(node)
@@ -33,7 +34,7 @@ async def main(state: str, core: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    Deferred.fromCoroutine(main(*sys.argv[1:4])).addErrback(
+    Deferred.fromCoroutine(main(*sys.argv[1:5])).addErrback(
         lambda failure: os._exit(1) if failure.printTraceback(sys.stderr) is None else None
     )
     reactor.run()  # type: ignore[attr-defined]
