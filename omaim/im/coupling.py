@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from omaim.errors import PeerError
 from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description
+from omaim.roles.referrer import Referral
 
 OVER: Final = "SIP;cause=200"
 
@@ -42,6 +43,7 @@ class Coupling:
         self._on_over = on_over
         near.on_bye = lambda reason: self._ended(far, reason)
         far.on_bye = lambda reason: self._ended(near, reason)
+        near.on_refer = far.on_refer = declined
         near.context = far.context = self
 
     def other(self, call: Call) -> Call:
@@ -76,6 +78,17 @@ class Coupling:
         self.over = True
         self.near.on_bye = self.far.on_bye = None
         self._on_over(reason)
+
+
+def declined(referral: Referral) -> None:
+    """Refuse a REFER inside a call with the server: only its parties could follow it.
+
+    Raises:
+        PeerError: 603.
+
+    Spec: RFC 3515 §2.4.2; RFC 7092 §3.2
+    """
+    raise PeerError("nobody is transferred here", 603)
 
 
 def hang_up(call: Call, reason: str = "") -> Deferred[None]:

@@ -32,7 +32,7 @@ from omaim.bodies.multipart import leaves
 from omaim.bodies.sdp import INACTIVE, SENDONLY
 from omaim.bodies.sdp import MEDIA_TYPE as SDP
 from omaim.errors import OmaimError, PeerError
-from omaim.im.coupling import OVER, hang_up
+from omaim.im.coupling import OVER, declined, hang_up
 from omaim.im.handover import Handed
 from omaim.im.history import History
 from omaim.im.participating import Leg
@@ -210,6 +210,7 @@ class Download:
             answer = negotiation.offer([wish])
         call.on_bye = lambda reason: self._left()
         call.on_offer = self._changed
+        call.on_refer = declined
         await invitation.accept(answer.body, answer.content_type)
         if not invitation.described:
             await negotiation.read_answer(call.remote)
