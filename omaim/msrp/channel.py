@@ -96,6 +96,7 @@ class Channel:
         "_parts",
         "_paused",
         "_reading",
+        "_serving",
         "_session",
         "_stalled",
         "served",
@@ -123,6 +124,7 @@ class Channel:
         self._reading = True
         self._parts: list[Part] = []
         self._at = 0  # how many of them are done
+        self._serving = False
         self._stalled = False  # they wait for something
         self._session: Session | None = None  # that the frame at hand is for
         self._chunk: Chunk | None = None  # that it is, if it is a SEND
@@ -177,10 +179,16 @@ class Channel:
 
     def go_on(self) -> None:
         """Serve what has come and waits."""
-        while self._at < len(self._parts) and not self._stalled and not self._closed:
-            part = self._parts[self._at]
-            self._at += 1
-            self._take(part)
+        if self._serving:
+            return  # a user has let more come in; the loop below goes on with that
+        self._serving = True
+        try:
+            while self._at < len(self._parts) and not self._stalled and not self._closed:
+                part = self._parts[self._at]
+                self._at += 1
+                self._take(part)
+        finally:
+            self._serving = False
         if self._stalled or self._closed:
             return
         self._parts = []

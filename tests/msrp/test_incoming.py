@@ -54,6 +54,23 @@ class OrderTests(Case):
         self.assertEqual(self.bob.bodies, [b"helloworld"])
         self.assertEqual(heads(self.answer)[1].get(b"Byte-Range"), b"1-10/10")
 
+    def test_more_comes_meanwhile(self) -> None:
+        """A user who reads on while it gets a message loses nothing, and the order stays."""
+        for number in range(6):
+            self.one.send(text(b"%d" % number))
+        data = self.world.near.take()
+        half = data.index(b"\r\n\r\n3") + 3
+        late = [data[half:]]
+
+        def read_on(incoming: Incoming) -> None:
+            if late:
+                self.world.far.channel.received(late.pop())
+
+        self.bob.on_whole = read_on
+        self.world.far.channel.received(data[:half])
+        self.assertEqual(self.bob.bodies, [b"%d" % number for number in range(6)])
+        self.assertEqual(self.world.far.counters["unknown_method"], 0)
+
     def test_overlapping(self) -> None:
         """Where chunks overlap, the one that came last counts (RFC 4975 §7.3.1)."""
         self.chunk(1, b"a" * 10)
