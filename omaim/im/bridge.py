@@ -2,7 +2,8 @@
 
 A short message is looked at before it goes on: features may refuse or change it, and it is
 recorded, durably, before its sender hears that it was taken. A long one passes while it comes;
-the slower side holds the faster one back, and nothing is kept but what is recorded.
+the slower side holds the faster one back (:meth:`Side.steer`), and nothing is kept but what is
+recorded.
 
 Spec: RFC 4975 §5.4, §7; OMA SIMPLE IM 1.0 (session mode through the IM Server)
 """
@@ -21,7 +22,7 @@ from omaim.im.content import Content
 from omaim.msrp import CLOSED, Incoming, Outgoing, Report, Session, SessionUser
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
-WINDOW: Final = 524288  # octets that wait for one side before the other has to wait
+WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
 STOP: Final = 413
 
 _log = Logger()
@@ -41,6 +42,7 @@ class Listener:
         most: octets of the longest message that ``settle`` is shown; of others it gets no content.
         through: a message is acknowledged when the other side has taken it, not before.
         passed: told of each message of a side that went on, with its octets.
+        heard: told when more of a long message has come.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ class Listener:
         self.most = 0
         self.through = False
         self.passed: Callable[[Side, int], object] = _nothing
+        self.heard: Callable[[], object] = _quiet
 
 
 class Side:
@@ -59,22 +62,35 @@ class Side:
         other: the opposite one.
         user: for the session.
         name: of who is there, for records.
+        kept: octets of messages of this side that are looked at before they go on.
     """
 
-    __slots__ = ("bridge", "lock", "name", "other", "session", "user")
+    __slots__ = ("bridge", "kept", "lock", "name", "other", "session", "user")
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
         self.session: Session | None = None
         self.other: Side = self
         self.name = ""
+        self.kept = 0
         self.lock = DeferredLock()  # messages of one side keep their order
         self.user = SessionUser(
             self._begins,
             on_report=self._reported,
             on_nickname=self._nickname,
+            on_drained=lambda session: self.other.steer(),
             on_closed=self._closed,
         )
+
+    def steer(self) -> None:
+        """Read on from this side, or not: by what of it waits here and for the other side."""
+        session, other = self.session, self.other.session
+        if session is None or session.state == CLOSED:
+            return
+        if self.kept > WINDOW or (other is not None and other.pending > WINDOW):
+            session.pause()
+        else:
+            session.resume()
 
     def _begins(self, session: Session, incoming: Incoming) -> None:
         other = self.other.session
@@ -84,7 +100,7 @@ class Side:
         if 0 <= incoming.size <= WHOLE:
             _Short(self, incoming)
         else:
-            _Long(self, incoming, session, other)
+            _Long(self, incoming, other)
 
     def _reported(self, session: Session, report: Report) -> None:
         """A report about nothing that is under way any more is of no use to anybody."""
@@ -146,10 +162,10 @@ class _Passing:
             failure_report=incoming.failure_report,
             on_end=self._ended,
             on_report=self._reported,
-            on_drained=self._drained,
         )
 
     def _ended(self, status: int) -> None:
+        self.side.steer()
         if not self._through:
             if status not in (0, 200):
                 self.incoming.report(status)
@@ -179,8 +195,10 @@ class _Passing:
     def _reported(self, report: Report) -> None:
         self.incoming.report(report.status, report.comment, report.span)
 
-    def _drained(self) -> None:
-        """Only long messages wait."""
+    def keep(self, octets: int) -> None:
+        """So many octets more of the message wait here, or fewer."""
+        self.side.kept += octets
+        self.side.steer()
 
 
 class _Short(_Passing):
@@ -197,7 +215,9 @@ class _Short(_Passing):
             self._pass_on(Content(self.incoming.content_type, body))
             return
         self.incoming.hold()
-        lock.run(_coroutine, self._consider, body).addErrback(self._failed)
+        self.keep(len(body))
+        considering = lock.run(_coroutine, self._consider, body)
+        considering.addErrback(self._failed).addBoth(lambda _: self.keep(-len(body)))
 
     async def _consider(self, body: bytes) -> None:
         listener, incoming = self.side.bridge.listener, self.incoming
@@ -221,6 +241,7 @@ class _Short(_Passing):
             self._ended(481)
             return
         other.send(self.outgoing(content.content_type, content.body, len(content.body)))
+        self.side.steer()
         self.side.bridge.listener.passed(self.side, len(content.body))
 
     def _failed(self, failure: Failure) -> None:
@@ -239,10 +260,9 @@ class _Short(_Passing):
 class _Long(_Passing):
     """A message that goes on while it comes."""
 
-    def __init__(self, side: Side, incoming: Incoming, session: Session, other: Session) -> None:
+    def __init__(self, side: Side, incoming: Incoming, other: Session) -> None:
         super().__init__(side, incoming)
         listener = side.bridge.listener
-        self._session = session
         self._other = other
         self._out = self.outgoing(incoming.content_type, None, incoming.size)
         self._held: list[bytes] = []  # while it is asked whether the message may go on
@@ -251,7 +271,6 @@ class _Long(_Passing):
         self._kept: list[bytes] | None = [] if listener.most else None
         incoming.stream(self._data, self._end)
         if self._asking:
-            session.pause()
             side.lock.run(_coroutine, self._consider).addErrback(self._refused)
         else:
             other.send(self._out)
@@ -260,26 +279,33 @@ class _Long(_Passing):
         listener, incoming = self.side.bridge.listener, self.incoming
         assert listener.ask is not None
         await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
-        self._asking = False
-        self._session.resume()
+        held = self._asked()
         if self._other.state == CLOSED:
-            incoming.refuse(STOP, "the other side is gone")
+            self._stop(STOP, "the other side is gone")
             return
         self._other.send(self._out)
-        held, self._held = self._held, []
         for data in held:
             self._out.write(data)
         if self._whole is not None:
             self._conclude(self._whole)
 
-    def _refused(self, failure: Failure) -> None:
+    def _asked(self) -> list[bytes]:
+        """It has been decided about the message; return what has come of it."""
         self._asking = False
-        self._session.resume()
-        self._held.clear()
+        held, self._held = self._held, []
+        self.keep(-sum(map(len, held)))
+        return held
+
+    def _refused(self, failure: Failure) -> None:
+        self._asked()
         error = failure.value
         status, why = (403, error.why) if isinstance(error, PeerError) else (STOP, "")
         if not isinstance(error, PeerError):
             _log.failure("a message of a session was not served", failure)
+        self._stop(status, why)
+
+    def _stop(self, status: int, why: str) -> None:
+        """Let nothing of it go on."""
         if self._whole:
             self.incoming.release(status, why)
         else:
@@ -292,19 +318,17 @@ class _Long(_Passing):
             kept.append(data)
             if self._size > self.side.bridge.listener.most:
                 self._kept = None
+        self.side.bridge.listener.heard()
         if self._asking:
             self._held.append(data)
+            self.keep(len(data))
             return
         out = self._out
         out.write(data)
         if out.ended:
             self.incoming.refuse(out.status or STOP)
-        elif out.pending > WINDOW:
-            self._session.pause()
-
-    def _drained(self) -> None:
-        if not self._asking:
-            self._session.resume()
+        else:
+            self.side.steer()
 
     def _end(self, complete: bool) -> None:
         if not self._asking:
@@ -315,7 +339,6 @@ class _Long(_Passing):
             self.incoming.hold()
 
     def _conclude(self, complete: bool) -> None:
-        self._session.resume()
         if not complete:
             self._out.abort()
             return
@@ -342,3 +365,7 @@ def _coroutine(act: Callable[..., Awaitable[object]], *args: object) -> Deferred
 
 def _nothing(side: Side, octets: int) -> None:
     """Nobody counts."""
+
+
+def _quiet() -> None:
+    """Nobody listens."""

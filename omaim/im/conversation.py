@@ -136,6 +136,7 @@ class Conversing:
     def _listen(self, plan: MediaPlan, hooks: Hooks) -> None:
         listener = plan.listener
         listener.passed = self._passed
+        listener.heard = self._heard
         if hooks.wanted(MayPost):
             listener.ask = self._ask
         if self._large:
@@ -231,6 +232,9 @@ class Conversing:
     def _passed(self, side: Side, octets: int) -> None:
         self._messages += 1
         self._octets += octets
+        self._heard()
+
+    def _heard(self) -> None:
         self._heard_at = self._agent.now()
 
     async def _changed(self, near: bool, offer: Description) -> Description:
