@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from omaim.ids import Ids
@@ -251,8 +252,9 @@ def _resident() -> int:
 class Server:
     """A server in another process."""
 
-    def __init__(self, kind: str, members: int, core: str) -> None:
-        command = [sys.executable, "-m", "benchmarks.msrp", "--serve", kind, str(members)]
+    def __init__(self, kind: str, members: int, core: str, arguments: Sequence[str] = ()) -> None:
+        own = ["-m", "benchmarks.msrp", "--serve", kind, str(members)]
+        command = [sys.executable, *(arguments or own)]
         if core:
             command = ["taskset", "-c", core, *command]
         self._process = subprocess.Popen(
