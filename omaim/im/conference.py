@@ -31,7 +31,7 @@ from omaim.im.inviting import called, invitation_of
 from omaim.im.joining import applicant_of, applicant_who_answered
 from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
-from omaim.im.participating import Leg
+from omaim.im.participating import TERMINATING, Leg
 from omaim.im.posting import Post
 from omaim.im.room_asking import RoomAsking
 from omaim.im.room_copies import RoomCopies
@@ -62,7 +62,9 @@ class House:
 
     Attributes:
         core: Route value of the core.
-        route_secure: whether MSRP is offered over TLS to an address.
+        admit: raises a PeerError if a user of ours does not want to be called by somebody now.
+        ours: whether an address is one of our users.
+        secure: whether MSRP is offered over TLS to an address.
         over: told when a conference has ended.
     """
 
@@ -74,6 +76,8 @@ class House:
     history: Callable[[str], RoomHistory]  # of a new conference
     core: str
     now: Callable[[], float]  # seconds since the epoch
+    admit: Callable[[Leg], object]
+    ours: Callable[[str], bool]
     secure: Callable[[str], bool]
     roster_changed: Callable[[str], object]
     over: Callable[[Conference], object]
@@ -300,8 +304,12 @@ class Conference:
         attendance = Attendance(self, None)
         try:
             guest = self._guests.get(uri) or Guest(uri)
+            hidden = by in self._nameless
+            if house.ours(uri):
+                # The core does not bring our own INVITE back to us.
+                house.admit(Leg(TERMINATING, uri, by, True, hidden, (by,)))
+            by = "" if hidden else by
             offer = attendance.offer(house.secure(uri))
-            by = "" if by in self._nameless else by
             request = invitation_of(
                 self.uri,
                 self.contact,

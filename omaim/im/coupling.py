@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -100,5 +100,5 @@ def hang_up(call: Call, reason: str = "") -> Deferred[None]:
 
 
 def _not_ended(failure: Failure) -> None:
-    if not failure.check(CallEnded, CallFailed):
+    if not failure.check(CallEnded, CallFailed, CancelledError):
         _log.failure("a call was not ended", failure)

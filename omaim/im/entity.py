@@ -27,6 +27,7 @@ from omaim.im.delivery import Delivery
 from omaim.im.download import Downloads
 from omaim.im.focus import Focus
 from omaim.im.group_commands import serve_groups
+from omaim.im.guest_lists import OPTION
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
 from omaim.im.large import LargeSending, LargeStore
@@ -58,7 +59,7 @@ from omaim.sip.flow import Flow
 from omaim.sip.hop import stateless_tag
 from omaim.sip.message import Request, Response
 from omaim.sip.pacing import IntervalTooBrief
-from omaim.sip.proxying import OwnAddresses, preprocess, refusal, validate
+from omaim.sip.proxying import BadExtension, OwnAddresses, preprocess, refusal, validate
 from omaim.sip.subscription import Terms
 from omaim.sip.transaction import ServerTransaction
 from omaim.stores.records import REPORT, DeferredMessage, Quota
@@ -325,6 +326,8 @@ class ImServer(Service):
                 history,
                 f"<{config.core};lr>",
                 node.now,
+                lambda leg: self.sessions.admit(leg),
+                self.serves,
                 secure,
                 changed,
                 focus.over,
@@ -438,6 +441,9 @@ class ImServer(Service):
             elif method == "INVITE" and not transaction.request.to.tag:
                 self._check(transaction)
                 self.agent.receive(transaction)
+            elif method == "INVITE" and OPTION in transaction.request.require:
+                # A list means something to the factory only (RFC 5366 §5.1).
+                self._refuse(transaction, BadExtension([OPTION]))
             elif method in HEARD or transaction.request.to.tag:
                 self.agent.receive(transaction)
             else:

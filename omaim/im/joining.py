@@ -15,6 +15,7 @@ from omaim.im.room_people import Applicant, Link
 from omaim.roles.call import Call
 from omaim.sip.identity import ID, USER, asserted_identities, privacy_of
 from omaim.sip.message import Message, Request
+from omaim.sip.uri import SipUri
 
 _strangers = count(1)
 
@@ -52,15 +53,18 @@ def device_of(message: Message) -> str:
     """Return what tells the device apart that a message is from, "" if nothing does.
 
     A Contact alone may be that of a server between us and all devices of a user.
+
+    Spec: RFC 5626 §4.1 (instance identifiers); RFC 5627 §3 (GRUUs)
     """
     try:
-        contacts = message.contacts
+        for contact in message.contacts:
+            uri = contact.uri
+            gruu = uri.params.get("gr") if isinstance(uri, SipUri) else None
+            found = contact.params.get("+sip.instance") or gruu
+            if found:
+                return found.strip("<>")
     except PeerError:
         return ""
-    for contact in contacts:
-        instance = contact.params.get("+sip.instance")
-        if instance:
-            return instance.strip('"')
     return ""
 
 

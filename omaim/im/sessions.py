@@ -17,11 +17,15 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
 from omaim.bodies.message_media import TLS
+from omaim.bodies.mime import Part
+from omaim.bodies.multipart import Multipart, is_multipart, parse_multipart
+from omaim.bodies.sdp import MEDIA_TYPE as SDP
 from omaim.errors import PeerError
 from omaim.grammar import quote
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import Coupling, hang_up
 from omaim.im.guest_lists import OPTION
+from omaim.im.joining import device_of
 from omaim.im.journal import Journal
 from omaim.im.large import LARGE_TAG, LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, offered_lines
@@ -167,6 +171,15 @@ class Sessions:
             assert self.store is not None
             await self.store.take(invitation, leg)
 
+    def admit(self, leg: Leg) -> None:
+        """Make sure that a user of ours wants to be invited by somebody, now.
+
+        Raises:
+            PeerError: 403, or 480.
+        """
+        self._welcome(leg)
+        self._available(leg)
+
     def _welcome(self, leg: Leg) -> None:
         """Make sure that the callee wants to be invited by the caller.
 
@@ -307,7 +320,8 @@ class Sessions:
             copy.add("Replaces", replaced)
         for name in ("Content-Disposition", "Content-Encoding", "Content-Language"):
             copy.remove(name)
-        copy.set_body(offer.body, offer.content_type)
+        onward = with_other_parts(request, offer)
+        copy.set_body(onward.body, onward.content_type)
         postprocess(copy)
         return copy
 
@@ -345,14 +359,12 @@ class Sessions:
 
         Spec: RFC 4579 §5.1; RFC 3840 §9; RFC 5626 §4.1
         """
-        told = [str(self._inviter.contact(None)), TAG, LARGE_TAG]
-        contact = next(iter(party.contacts), None)
-        if contact is not None:
-            instance = contact.params.get("+sip.instance")
-            if instance and not hidden:
-                told.append(f"+sip.instance={quote(instance)}")
-            if contact.params.has("isfocus"):
-                told.append("isfocus")
+        told = [self._inviter.contact(None), TAG, LARGE_TAG]
+        device = "" if hidden else device_of(party)
+        if device:
+            told.append(f"+sip.instance={quote(f'<{device}>')}")
+        if any(one.params.has("isfocus") for one in party.contacts):
+            told.append("isfocus")
         return ";".join(told)
 
     # The end
@@ -394,3 +406,22 @@ def _ring(invitation: Invitation, response: Response, whole: bool) -> None:
     body = response.body if whole else b""
     kind = response.first("Content-Type") or ""
     invitation.ring(response.status, body=body, content_type=kind)
+
+
+def with_other_parts(request: Request, offer: Description) -> Description:
+    """Return an offer in the place of that of a request, with what else is in its body.
+
+    Spec: RFC 5621 §8.2; RFC 5366 §5 (the list that those who are invited get to see)
+    """
+    kind = request.first("Content-Type") or ""
+    if not is_multipart(kind):
+        return offer
+    whole = parse_multipart(kind, request.body)
+    parts = [
+        one for one in whole.parts if one.media_type != SDP and not is_multipart(one.content_type)
+    ]
+    if not parts:
+        return offer
+    first = Part([("Content-Type", offer.content_type)], offer.body)
+    content_type, body = Multipart(whole.subtype, [first, *parts]).write()
+    return Description(body, content_type)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -646,4 +646,5 @@ class Call:
 
 
 def _bye_failed(failure: Failure) -> None:
-    _log.failure("Sending a BYE failed", failure)
+    if not failure.check(CancelledError):  # whoever waited for the answer does so no more
+        _log.failure("Sending a BYE failed", failure)

@@ -12,6 +12,7 @@ from omaim.bodies.mime import Part
 from omaim.bodies.resource_lists import Entry, ResourceList, write_lists
 from omaim.msrp import Outgoing
 from omaim.roles.call import Call
+from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Negotiation, Wish
 from omaim.sip.headers import NameAddr
 from omaim.testing.scenario import ScenarioNetwork
@@ -81,6 +82,11 @@ class Attendee(Party):
         call = await self.invite(room, *wishes, **more)
         self.room = room
         return call
+
+    async def _invited(self, invitation: Invitation) -> None:
+        await super()._invited(invitation)
+        if invitation.replaces is not None and not isinstance(self.answers, int):
+            await invitation.replaces.bye()
 
     async def create(
         self,
