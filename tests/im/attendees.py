@@ -123,7 +123,7 @@ class Attendee(Party):
             room or self.room,
             "conference",
             onlooker.hear,
-            onlooker.moved,
+            on_state=onlooker.moved,
             accept=(CONFERENCE_INFO,),
             keep=False,
         )
@@ -181,6 +181,11 @@ class Onlooker:
             assert notify.first("Content-Type") == CONFERENCE_INFO
             self.documents.append(notify.body)
             self.outcomes.append(self.table.apply(parse_conference(notify.body)))
+
+    @property
+    def status(self) -> int:
+        """With which it was refused or ended, 0 for none."""
+        return next((one.status for one in self.changes if one.status), 0)
 
     @property
     def people(self) -> dict[str, str]:
