@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
-from omaim.msrp import CLOSED, Incoming, Outgoing, Report, Session, SessionUser
+from omaim.msrp import CLOSED, LATER, OPEN, Incoming, Outgoing, Report, Session, SessionUser
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
@@ -106,7 +106,12 @@ class Side:
         """A report about nothing that is under way any more is of no use to anybody."""
 
     def _nickname(self, session: Session, name: str) -> int:
-        return 403  # RFC 7701 §7.1: this is no chat room
+        """Have the other side decide: it may be a chat room (RFC 7701 §7.1)."""
+        other = self.other.session
+        if other is None or other.state != OPEN:
+            return 403
+        other.nickname(name, session.answer_nickname)
+        return LATER
 
     def _closed(self, session: Session, why: str) -> None:
         self.bridge.lost(self, why)

@@ -24,7 +24,7 @@ from omaim.msrp.framing import FrameLimits, FrameParser, Part
 from omaim.msrp.incoming import Incoming, Recent
 from omaim.msrp.means import Limits, Means
 from omaim.msrp.outgoing import Outgoing
-from omaim.msrp.session import CLOSED, OPEN, RESERVED, WAITING, Session, SessionUser
+from omaim.msrp.session import CLOSED, LATER, OPEN, RESERVED, WAITING, Session, SessionUser
 from omaim.msrp.switch import Shared
 from omaim.msrp.uri import MsrpUri, parse_path, write_path
 
@@ -32,6 +32,7 @@ __all__ = [
     "ABORTED",
     "CLOSED",
     "LAST",
+    "LATER",
     "MORE",
     "NO",
     "OPEN",

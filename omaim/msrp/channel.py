@@ -16,7 +16,7 @@ from omaim.msrp.incoming import Chunk, Incoming
 from omaim.msrp.means import Means
 from omaim.msrp.nickname import read_nickname
 from omaim.msrp.sending import Turns
-from omaim.msrp.session import CLOSED, Session
+from omaim.msrp.session import CLOSED, LATER, Session
 from omaim.msrp.uri import MsrpUri, parse_path
 from omaim.timers import NEVER, Alarm
 
@@ -317,8 +317,9 @@ class Channel:
             value = head.get(b"Use-Nickname")
             if value is None:
                 raise PeerError("Use-Nickname is missing")
-            status = session.user.on_nickname(session, read_nickname(value))
-            self._respond(head, status, "")
+            status = session.nickname_asked(head, read_nickname(value))
+            if status != LATER:
+                self._respond(head, status, "")
         else:
             self._means.count("unknown_method")
             self._respond(head, 501, "")

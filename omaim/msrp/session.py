@@ -10,7 +10,7 @@ from typing import Final, final
 
 from omaim.errors import PeerError, UsageError
 from omaim.msrp.accepting import Accepting
-from omaim.msrp.frame import ByteRange, Head, Report, Status
+from omaim.msrp.frame import ByteRange, Head, Report, Status, write_response
 from omaim.msrp.incoming import Inbox, Incoming
 from omaim.msrp.means import Means
 from omaim.msrp.nickname import write_nickname
@@ -22,6 +22,9 @@ RESERVED: Final = "reserved"  # has a URI, and nobody to talk to
 WAITING: Final = "waiting"  # for its connection, or for the peer's first request on one
 OPEN: Final = "open"
 CLOSED: Final = "closed"
+
+LATER: Final = 0  # instead of the answer to a NICKNAME: it is not known yet
+_ASKED: Final = 16  # NICKNAMEs of one session that wait for their answers
 
 
 def _ignore(session: Session) -> None:
@@ -51,7 +54,8 @@ class SessionUser:
         on_report: a report about a message that has no ``on_report`` of its own; its
             Message-ID is "" when it is a refusal of a shared copy that nobody kept a record of.
         on_nickname: the peer wants to be called so, "" for no more; returns the status to
-            answer: 200, 403, 424, 425 (RFC 7701 §7.1).
+            answer: 200, 403, 424, 425 (RFC 7701 §7.1); or :data:`LATER`, and then
+            :meth:`Session.answer_nickname` answers.
         on_drained: nothing waits to be sent any more, after something had.
         on_closed: the session is over, for this reason; called once, also after
             :meth:`Session.close`. "" when it was closed here without a reason.
@@ -98,6 +102,7 @@ class Session:
     """
 
     __slots__ = (
+        "_asked",
         "_inbox",
         "_means",
         "_on_leave",
@@ -139,6 +144,7 @@ class Session:
         self._outbox = Outbox(means, self.lost, self._drained)
         self._turns: Turns | None = None
         self._paused = False
+        self._asked: list[Head] = []  # NICKNAMEs that wait for their answers
         self._on_over = on_over
         self._on_pause: Callable[[Session, bool], object] | None = None
         self._on_leave: Callable[[Session], object] | None = None
@@ -193,6 +199,27 @@ class Session:
         """
         field = b"Use-Nickname: %b\r\n" % write_nickname(name)
         self.request(b"NICKNAME", field, _Plain(on_answer).take)
+
+    def nickname_asked(self, head: Head, name: str) -> int:
+        """The peer wants to be called so; return what to answer now, or :data:`LATER`."""
+        if len(self._asked) >= _ASKED:
+            return 403
+        self._asked.append(head)
+        status = self.user.on_nickname(self, name)
+        if status != LATER:
+            self._asked.pop()
+        return status
+
+    def answer_nickname(self, status: int) -> None:
+        """Answer the oldest NICKNAME for which ``on_nickname`` returned :data:`LATER`.
+
+        Nothing happens if there is none, or when the session is over.
+        """
+        turns = self._turns
+        if self._asked and turns is not None:
+            head = self._asked.pop(0)
+            own = head.to_path.split(b" ", 1)[0]
+            turns.control(write_response(head.transaction, status, "", head.from_path, own))
 
     def request(
         self,

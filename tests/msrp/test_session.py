@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.errors import UsageError
 from omaim.msrp import (
     CLOSED,
+    LATER,
     NO,
     OPEN,
     PARTIAL,
@@ -518,6 +519,24 @@ class NicknameTests(Case):
         self.one.nickname("x", self.statuses.append)
         self.world.near.channel.lost("cut")
         self.assertEqual(self.statuses, [408, 481])
+
+    def test_later(self) -> None:
+        """Who has to ask somebody else answers later, in the order of the requests."""
+        self.bob.nickname_status = LATER
+        answers: list[tuple[str, int]] = []
+        for name in ("one", "two"):
+            self.one.nickname(name, lambda status, name=name: answers.append((name, status)))
+        self.world.carry()
+        self.assertEqual(answers, [])
+        self.other.answer_nickname(200)
+        self.other.answer_nickname(425)
+        self.other.answer_nickname(200)  # nobody has asked
+        self.world.carry()
+        self.assertEqual(answers, [("one", 200), ("two", 425)])
+        for number in range(17):
+            self.one.nickname(str(number), self.statuses.append)
+        self.world.carry()
+        self.assertEqual(self.statuses, [403])  # too many wait
 
     def test_unwanted(self) -> None:
         """Who does not know the method answers 501 (RFC 4975 §10.9)."""
