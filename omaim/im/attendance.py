@@ -49,6 +49,7 @@ class Attendance:
         self._session: Session | None = None
         self._moving = False  # its session is being replaced
         self._leaving = False
+        self._paused = False
         self._reason = ""
         self._alarm = Alarm(self._woken)
         self.user = SessionUser(
@@ -197,11 +198,17 @@ class Attendance:
 
     def pause(self) -> None:
         """Read nothing more from it."""
+        self._paused = True
         self.session.pause()
 
     def resume(self) -> None:
-        """Read on."""
-        self.session.resume()
+        """Read on, in the next turn: what is read speaks to the room."""
+        self._paused = False
+        self.conference.house.inviter.agent.endpoint.later(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._paused:
+            self.session.resume()
 
     def _opened(self, session: Session) -> None:
         if session is self._session and not self._leaving:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -134,12 +134,20 @@ class RoomHistory:
                     post.message_id,
                 )
                 writing.append(Deferred.fromCoroutine(coroutine))
-        return gatherResults(writing, consumeErrors=True) if writing else None
+        if not writing:
+            return None
+        return gatherResults(writing, consumeErrors=True).addErrback(_first)
 
     def _finish(self, owner: str, reference: str) -> None:
         if reference:
             ending = Deferred.fromCoroutine(self._recorder.end(owner, reference))
             ending.addErrback(_not_written)
+
+
+def _first(failure: Failure) -> Failure:
+    """Return what went wrong first, as it was."""
+    error = failure.value
+    return error.subFailure if isinstance(error, FirstError) else failure
 
 
 def _not_written(failure: Failure) -> None:
