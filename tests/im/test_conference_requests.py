@@ -175,7 +175,7 @@ class ReferTests(SessionCase):
             odd = refer("", refer_uri(bob.aor, "SUBSCRIBE"), call=call)
             self.assertEqual((await refused(odd)).status, 403)
             talk = await alice.invite(bob.aor)
-            self.assertEqual((await refused(refer("", xenia.aor, call=talk))).status, 404)
+            self.assertEqual((await refused(refer("", xenia.aor, call=talk))).status, 603)
 
         self.play(script)
 
