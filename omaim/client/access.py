@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 
 from omaim.errors import Unavailable, UsageError
 from omaim.net.endpoint import Endpoint
-from omaim.net.exchange import Exchange
 from omaim.net.network import INetwork
 from omaim.net.resolver import Ask, Dns
 from omaim.roles.user_agent import MOST_REDIRECTIONS, UserAgent
 from omaim.sip.answering import Answerer
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import TCP, TLS, UDP, Flow
 from omaim.sip.locating import Answer, Target
 from omaim.sip.message import Request, Response

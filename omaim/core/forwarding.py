@@ -21,7 +21,7 @@ from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
-from omaim.net.exchange import Exchange
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.forking import CANCEL, CANCELLING, FORWARD, START, Branch, Fork, Policy
 from omaim.sip.hop import stateless_tag

@@ -33,9 +33,9 @@ from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
-from omaim.net.exchange import Exchange
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import ChargingVector
+from omaim.sip.exchange import Exchange
 from omaim.sip.identity import SERVED, ServedUser
 from omaim.sip.message import Request, Response
 from omaim.sip.proxying import forwarded_copy, postprocess

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from omaim.core.job import Job, Served
 from omaim.core.service_profile import Criteria
 from omaim.net.driver import Driver
-from omaim.net.exchange import Exchange
+from omaim.sip.exchange import Exchange
 from omaim.timers import NEVER, Alarm
 
 

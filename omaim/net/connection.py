@@ -21,7 +21,7 @@ from omaim.timers import NEVER, Alarm, Deadlines
 
 if TYPE_CHECKING:
     from omaim.net.network import Stream
-    from omaim.net.ports import Front
+    from omaim.sip.front import Front
     from omaim.sip.message import Request, Response
     from omaim.sip.parser import BadMessage
 
@@ -118,8 +118,9 @@ class Connections:
             domain: whom a TLS server must prove to be.
             ours: we opened it, and so believe that SIP is spoken there.
         """
-        connection = Connection(self, flow, front, domain, ours)
+        connection = Connection(self, flow, domain, ours)
         flow.connection = connection
+        flow.front = front
         self._streams.add(connection)
         self._all[flow.serial] = connection
         host = flow.remote_host
@@ -202,7 +203,6 @@ class Connection:
 
     Attributes:
         flow: the flow it is.
-        front: our Via for requests by it.
         domain: whom the peer had to prove to be, for those that we opened under TLS.
         keys: what it is known under to its :class:`Connections`.
         give_up: ends the attempt to connect, for those that we opened.
@@ -222,15 +222,11 @@ class Connection:
         "_stream",
         "domain",
         "flow",
-        "front",
         "give_up",
         "keys",
     )
 
-    def __init__(
-        self, owner: Connections, flow: Flow, front: Front, domain: str, ours: bool
-    ) -> None:
-        self.front = front
+    def __init__(self, owner: Connections, flow: Flow, domain: str, ours: bool) -> None:
         self._alarm = Alarm(self._wake)
         self.flow = flow
         self.domain = domain

@@ -16,13 +16,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import wall
 from omaim.net.connection import Connection, Connections, StreamLimits
 from omaim.net.driver import Driver
-from omaim.net.exchange import Exchange
 from omaim.net.flows import Flows
 from omaim.net.incoming import Incoming
 from omaim.net.ports import Listener
@@ -30,22 +30,19 @@ from omaim.net.redelivery import Redelivery
 from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
 from omaim.net.wire import OUT, Wire, WireRecord
+from omaim.sip.exchange import Exchange, Outlet
 from omaim.sip.flow import TCP, TLS, UDP, Flow
-from omaim.sip.headers import NameAddr
-from omaim.sip.locating import Target
+from omaim.sip.locating import Target, next_hop
 from omaim.sip.matching import MAXIMUM, Transactions
 from omaim.sip.message import Request, Response
 from omaim.sip.parser import Limits
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
-from omaim.sip.uri import SipUri, parse_uri
+from omaim.sip.uri import SipUri
 from omaim.sip.user import TransactionUser
 
-LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
-OUR_VIA: Final = 110  # octets that our Via may add
 GRACE: Final = 2.0  # seconds that peers have to read our last words
 LOOK: Final = 1e-6  # seconds of pause for each transaction, before those of a dead peer are sought
-HOPS: Final = 1024  # Routes whose meaning is remembered
 
 _log = Logger()
 
@@ -146,7 +143,22 @@ class Endpoint:
         self.flows = Flows(network, self.connections, tls)
         self._incoming = Incoming(self, message_limits)
         self._redelivery = Redelivery(self)
-        self._hops: dict[str, SipUri] = {}
+        self._outlet = Outlet(
+            self.transactions,
+            self._driver.deadlines,
+            self.timing,
+            self.ids,
+            self.resolver.supported,
+            self.now,
+            self.arm,
+            self.flow_to,
+            self._find,
+            self.resolver.failed,
+            self._fail_later,
+            self.ping,
+            self._crashed,
+            self.count,
+        )
         self._broken: list[Flow] = []
         self._refused: dict[tuple[str, int], None] = {}
         self._stopped = False
@@ -249,7 +261,7 @@ class Endpoint:
             on_end: called when nothing more can come.
             loop: ends the branch, for proxies that look for loops (RFC 3261 §16.6 step 8).
         """
-        exchange = Exchange(self, request, on_response, on_end, loop)
+        exchange = Exchange(self._outlet, request, on_response, on_end, loop)
         exchange.start(flow, targets)
         return exchange
 
@@ -275,13 +287,13 @@ class Endpoint:
             targets = found
         if flow is None and targets:
             target = targets[0]
-            if target.transport == UDP and self.too_large(request):
+            if target.transport == UDP and self._outlet.too_large(request):
                 target = Target(TCP, target.host, target.port, target.domain)
             flow = self.flow_to(target)
         if flow is None:
             self.count("ack_unsendable")
             return
-        self._add_via(request, flow)
+        self._outlet.add_via(request, flow)
         self.write(flow, request.to_bytes())
         self.arm()
 
@@ -354,49 +366,8 @@ class Endpoint:
 
         Spec: RFC 3261 §8.1.2, §16.6
         """
-        uri: Any = None
-        route = request.first("Route") if request.has("Route") else None
-        if request.next_hop:
-            uri = parse_uri(request.next_hop)
-        elif route is not None:
-            uri = self._hops.get(route)
-            if uri is None:
-                uri = NameAddr.parse(request.values("Route")[0]).uri
-                if len(self._hops) >= HOPS:
-                    self._hops.clear()
-                if isinstance(uri, SipUri):
-                    self._hops[route] = uri
-            if not isinstance(uri, SipUri) or not uri.lr:
-                uri = None
-        if uri is None:
-            uri = request.request_uri
-        if not isinstance(uri, SipUri):
-            raise PeerError("only sip and sips URIs lead somewhere", 416)
-        secure = uri.scheme == "sips" or request.uri[:5].lower() == "sips:"
+        secure, uri = next_hop(request)
         return self.resolver.locate_host(secure, uri.maddr or uri.host, uri.port, uri.transport)
-
-    def too_large(self, request: Request) -> bool:
-        """Tell whether a request must not go by UDP.
-
-        Spec: RFC 3261 §18.1.1
-        """
-        size = len(request.body) + len(request.uri) + OUR_VIA
-        size += sum(map(len, request.lines)) + 2 * len(request.lines)
-        return size > LARGEST_DATAGRAM and TCP in self.resolver.supported
-
-    def start(
-        self,
-        request: Request,
-        flow: Flow,
-        on_response: Callable[[Response], None],
-        on_end: Callable[[], None] | None,
-        loop: str = "",
-    ) -> ClientTransaction:
-        """Put our Via on top and begin a transaction."""
-        self._add_via(request, flow, loop)
-        transaction = self.transactions.start(request, flow, on_response, on_end, self.now())
-        self.arm()
-        return transaction
 
     def later(self, act: Callable[..., object], *args: object) -> None:
         """Call ``act`` in the next turn."""
@@ -406,10 +377,30 @@ class Endpoint:
         """Count one more ``name``."""
         self.counters[name] += 1
 
-    def _add_via(self, request: Request, flow: Flow, loop: str = "") -> None:
-        path: Any = flow.connection
-        branch = self.ids.branch() + loop
-        request.push_via(path.front.via(branch), path.front.text + branch)
+    def _find(self, exchange: Exchange) -> None:
+        """Find the targets of an exchange whose next hop is no numeric address."""
+        try:
+            found = self.locate(exchange.request)
+        except Unavailable:
+            self._fail_later(exchange, 503)
+            return
+        if isinstance(found, Deferred):
+            found.addCallbacks(exchange.found, self._not_found, errbackArgs=(exchange,))
+        else:
+            exchange.found(found)
+
+    def _not_found(self, failure: Failure, exchange: Exchange) -> None:
+        if not failure.check(Unavailable):
+            _log.failure("Finding a server failed", failure)
+        self._fail_later(exchange, 503)
+
+    def _fail_later(self, exchange: Exchange, status: int) -> None:
+        self.later(exchange.fail, status)
+
+    def _crashed(self) -> None:
+        """A function that takes a message has raised: that is logged, and hurts nobody else."""
+        _log.failure("{name}: a message was not served", name=self.name)
+        self.count("crashed")
 
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
         self.guarded(self._incoming.from_stream, item, flow, now)
@@ -441,8 +432,7 @@ class Endpoint:
         try:
             act(*args)
         except Exception:
-            _log.failure("{name}: a message was not served", name=self.name)
-            self.count("crashed")
+            self._crashed()
 
     def _dropped(self, reason: str, message: Request | Response, flow: Flow) -> None:
         self.count("dropped_" + reason)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from omaim.net.connection import Connections
-from omaim.net.ports import DatagramPaths, Front, Listener, StreamPort, bracketed
+from omaim.net.ports import DatagramPaths, Listener, StreamPort, bracketed
 from omaim.net.tls import TlsSettings
 from omaim.sip.flow import TLS, UDP, Flow
+from omaim.sip.front import Front
 from omaim.sip.locating import Target, default_port
 from omaim.sip.uri import SipUri
 

@@ -1,6 +1,6 @@
-"""What arrives, until the transactions take it: parsed, checked, stamped; or answered as bad.
+"""What arrives: shown to who watches, parsed, given on; or answered as bad.
 
-Spec: RFC 3261 §18.1.2, §18.2, §18.3; RFC 3581 §4
+Spec: RFC 3261 §8.2, §18.3; RFC 5923 §5
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from omaim.net.connection import Connection
 from omaim.net.ports import DatagramPaths
 from omaim.net.tls import names_domain
 from omaim.net.wire import IN
+from omaim.sip.arriving import Arrivals, answer_address, stamp
 from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.headers import Via
 from omaim.sip.locating import default_port
 from omaim.sip.message import Request, Response, error_response
-from omaim.sip.parser import BadMessage, Limits, check, parse_datagram
+from omaim.sip.parser import BadMessage, Limits, parse_datagram
 
 if TYPE_CHECKING:
     from omaim.net.endpoint import Endpoint
@@ -42,6 +43,12 @@ class Incoming:
         self._endpoint = endpoint
         self._limits = limits
         self._flows = endpoint.flows
+        self._arrivals = Arrivals(
+            endpoint.transactions,
+            endpoint.flows.sent_by,
+            endpoint.flows.answering,
+            self._note_alias,
+        )
         self._wire = endpoint.wire
         self._now = endpoint.now
         self._log_at = 0.0
@@ -49,53 +56,42 @@ class Incoming:
     def datagrams(self, paths: DatagramPaths) -> Callable[[bytes, Any], None]:
         """Return what takes the datagrams of one socket."""
 
+        known, wire, now = paths.known, self._wire, self._now
+        arm = self._endpoint.arm
+
         def received(data: bytes, address: Any) -> None:
-            flow = paths.flow(address)
+            flow = known(address) or paths.flow(address)
+            message: Request | Response | BadMessage | None
             try:
                 message = parse_datagram(data, self._limits)
             except BadMessage as error:
-                if self._wire.record is not None:
-                    self._endpoint.show(IN, flow, data)
-                self._bad(error, flow, len(data))
-                return
+                message = error
             if message is None:
                 self._endpoint.count("keepalive")
                 return
-            if self._wire.record is not None:
+            if wire.record is not None:
                 self._endpoint.show(IN, flow, data)
-            self._take(message, flow, self._now(), len(data))
-            self._endpoint.arm()
+            self._take(message, flow, now(), len(data))
+            arm()
 
         return received
 
     def from_stream(self, item: Request | Response | BadMessage, flow: Flow, now: float) -> None:
         """Take one message from a stream, or what is wrong with it."""
-        if isinstance(item, BadMessage):
-            self._bad(item, flow, 0)
-            return
-        if self._wire.record is not None:
+        if self._wire.record is not None and not isinstance(item, BadMessage):
             self._endpoint.show(IN, flow, item.to_bytes())
         self._take(item, flow, now, 0)
 
-    def _take(self, message: Request | Response, flow: Flow, now: float, size: int) -> None:
-        reply_to: Flow | None = None
+    def _take(
+        self, item: Request | Response | BadMessage, flow: Flow, now: float, size: int
+    ) -> None:
         try:
-            check(message)
-            if isinstance(message, Request):
-                via = message.via
-                stamp(message, flow)
-                if not flow.reliable:
-                    if via.rport < 0:
-                        reply_to = self._flows.answering(answer_address(via, flow), flow)
-                elif via.params.has("alias"):
-                    self._note_alias(via, flow)
-            elif message.via.sent_by not in self._flows.sent_by:
+            if isinstance(item, BadMessage):
+                raise item
+            if not self._arrivals.take(item, flow, now):
                 self._endpoint.count("response_foreign")
-                return
         except BadMessage as error:
             self._bad(error, flow, size)
-            return
-        self._endpoint.transactions.receive(message, flow, now, reply_to)
 
     def _note_alias(self, via: Via, flow: Flow) -> None:
         """Let requests to the peer's own port use the connection that it opened.
@@ -150,33 +146,3 @@ class Incoming:
         if not size or len(data) <= size + MARGIN:
             endpoint.write(reply_to, data)
         endpoint.arm()
-
-
-def stamp(request: Request, flow: Flow) -> None:
-    """Write into the top Via where the request really came from.
-
-    What a sender claims in "received" is never believed.
-
-    Raises:
-        PeerError: the Via is missing or broken.
-
-    Spec: RFC 3261 §18.2.1; RFC 3581 §4
-    """
-    via = request.via
-    source = flow.remote_host
-    asked = via.rport >= 0
-    if asked or via.host.strip("[]") != source or via.params.has("received"):
-        request.replace_via(via.stamped(source, flow.remote_port))
-
-
-def answer_address(via: Via, flow: Flow) -> tuple[str, int]:
-    """Return where answers to a request over UDP go; ``via`` is as it came.
-
-    Spec: RFC 3261 §18.2.2; RFC 3581 §4
-
-    Differs: a maddr is not followed. It is for multicast, which is not spoken here, and would
-    let anybody, without forging an address even, have our answers sent to a victim.
-    """
-    if via.rport >= 0:
-        return flow.remote_host, flow.remote_port
-    return flow.remote_host, via.port or default_port(UDP)

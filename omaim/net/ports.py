@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from omaim.grammar import Params
 from omaim.sip.flow import UDP, Flow
-from omaim.sip.headers import Via
+from omaim.sip.front import Front
 
 if TYPE_CHECKING:
     from omaim.net.connection import Connection, Connections
@@ -18,46 +17,8 @@ if TYPE_CHECKING:
 FLOWS: Final = 65536  # datagram peers remembered; forgetting one costs a little time, no more
 
 
-class Front:
-    """Our Via for one transport and address, all but its branch.
-
-    Args:
-        transport: "UDP", "TCP" or "TLS".
-        host: as it stands in a Via.
-        port: 0 for none.
-        alias: ask the peer to send its requests by this connection too (RFC 5923 §4).
-
-    Attributes:
-        text: the Via up to the value of the branch, which comes last.
-    """
-
-    __slots__ = ("_host", "_names", "_port", "_transport", "text")
-
-    def __init__(self, transport: str, host: str, port: int, alias: bool = False) -> None:
-        self._transport = transport
-        self._host = host
-        self._port = port
-        self._names = ["alias", "rport", "branch"] if alias else ["rport", "branch"]
-        at = f"{host}:{port}" if port else host
-        flags = ";".join(self._names)
-        self.text = f"SIP/2.0/{transport} {at};{flags}="
-
-    def via(self, branch: str) -> Via:
-        """Return the Via with this branch."""
-        names = self._names
-        values: list[str | None] = [None] * (len(names) - 1)
-        values.append(branch)
-        return Via(self._transport, self._host, self._port, Params(names, values))
-
-
 class Path(Protocol):
-    """What stands in ``Flow.connection``.
-
-    Attributes:
-        front: the beginning of our Via for requests by this path.
-    """
-
-    front: Front
+    """What stands in ``Flow.connection``."""
 
     def send(self, data: bytes) -> bool:
         """Write one message; False when it cannot be delivered."""
@@ -99,6 +60,7 @@ class DatagramPaths:
 
     Attributes:
         ipv6: of which family it is.
+        known: returns the flow to a peer if there is one; for those who are in a hurry.
     """
 
     def __init__(self, serial: Callable[[], int]) -> None:
@@ -109,6 +71,7 @@ class DatagramPaths:
         self._socket: Any = None
         self._front = Front(UDP, "localhost", 0)
         self._flows: dict[Any, Flow] = {}
+        self.known: Callable[[Any], Flow | None] = self._flows.get
 
     def bind(self, listener: Listener) -> None:
         """Take the socket; nothing works before."""
@@ -135,8 +98,9 @@ class DatagramPaths:
         if flow is None:
             if len(self._flows) >= FLOWS:
                 self._flows.clear()
-            path = DatagramPath(self._socket, address, self._front)
+            path = DatagramPath(self._socket, address)
             flow = Flow(UDP, self._host, self._port, address[0], address[1], path, self._serial())
+            flow.front = self._front
             self._flows[address] = flow
         return flow
 
@@ -144,10 +108,9 @@ class DatagramPaths:
 class DatagramPath:
     """The way to one UDP peer."""
 
-    __slots__ = ("_address", "_send", "front")
+    __slots__ = ("_address", "_send")
 
-    def __init__(self, socket: Any, address: Any, front: Front) -> None:
-        self.front = front
+    def __init__(self, socket: Any, address: Any) -> None:
         self._send = socket.send
         self._address = address
 

@@ -20,6 +20,7 @@ from omaim.ids import Ids
 from omaim.sip.flow import TCP, TLS, UDP
 from omaim.sip.locating import (
     AAAA,
+    AVOIDED,
     NAPTR,
     SRV,
     A,
@@ -28,16 +29,13 @@ from omaim.sip.locating import (
     Naptr,
     Srv,
     Target,
-    as_sockets_spell,
-    default_port,
-    is_numeric,
+    numeric_target,
 )
 from omaim.sip.uri import SipUri
 
 CACHE: Final = 4096  # answers remembered
 LONGEST: Final = 86400.0  # seconds a record may be believed, whatever it says
 NOTHING: Final = 30.0  # seconds to believe that a name does not exist
-AVOIDED: Final = 30.0  # seconds a target that failed comes last
 ROUNDS: Final = 4  # NAPTR, SRV, addresses, and one to spare
 
 Ask = Callable[[str, str], "Deferred[tuple[Answer, float]]"]  # (name, type) -> answer, its TTL
@@ -90,11 +88,11 @@ class Resolver:
 
         Spec: RFC 3263 §4, §5
         """
-        if not secure and is_numeric(host) and (upper := transport.upper() or UDP):
-            if upper in self.supported:  # the most frequent case, without the machine
-                bare = as_sockets_spell(host.strip("[]")) if ":" in host else host
-                return [Target(upper, bare, port or default_port(upper), bare)]
-            raise Unavailable(f"transport {upper} is not spoken here")
+        numeric = numeric_target(secure, host, port, transport)
+        if numeric is not None:  # the most frequent case, without the machine
+            if numeric.transport not in self.supported:
+                raise Unavailable(f"transport {numeric.transport} is not spoken here")
+            return [numeric]
         search = Locating(secure, host, port, transport, self.supported, self._ids, self.families)
         return self._run(search, host)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from omaim.net.exchange import Exchange
 from omaim.roles.description import Description
 from omaim.sip.dialog import Dialog
+from omaim.sip.exchange import Exchange
 from omaim.sip.message import Request, Response
 
 _CREDENTIALS: Final = ("Authorization", "Proxy-Authorization")

@@ -18,7 +18,6 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from omaim.errors import PeerError, Unavailable, UsageError
-from omaim.net.exchange import Exchange
 from omaim.roles.attempt import Attempt
 from omaim.roles.call import Call
 from omaim.roles.description import (
@@ -36,6 +35,7 @@ from omaim.roles.referrer import Referrer
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.calling import Calling
 from omaim.sip.dialog import Dialog, DialogId, as_uac
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import DialogRef, Reason
 from omaim.sip.message import Request, Response

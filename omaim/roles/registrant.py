@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.errors import PeerError
-from omaim.net.exchange import Exchange
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.client_registration import (
     FAILED,
@@ -27,6 +26,7 @@ from omaim.sip.client_registration import (
     Registering,
     Wanted,
 )
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response

@@ -17,10 +17,10 @@ from twisted.logger import Logger
 
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
-from omaim.net.exchange import Exchange
 from omaim.roles.incoming import Answer, Incoming, perform
 from omaim.sip.answering import Answerer
 from omaim.sip.dialog import DialogId, incoming_id
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import NameAddr
 from omaim.sip.locating import Target

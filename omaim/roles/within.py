@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from omaim.net.exchange import Exchange
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.dialog import Dialog
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.message import Request, Response
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from omaim.sip.front import Front
+
 UDP: Final = "UDP"
 TCP: Final = "TCP"
 TLS: Final = "TLS"
@@ -29,6 +31,7 @@ class Flow:
     Attributes:
         reliable: the transport neither loses nor repeats; no retransmission is needed.
         secure: the transport is encrypted.
+        front: the beginning of our Via for requests by this flow; ``net`` sets it.
         open: False once the connection is gone; nothing may be sent then.
         identity: the canonical AoR authenticated on this flow, "" for none; the core sets it.
         peer_names: the names that the peer's verified certificate carries.
@@ -38,6 +41,7 @@ class Flow:
 
     __slots__ = (
         "connection",
+        "front",
         "identity",
         "local_host",
         "local_port",
@@ -68,6 +72,7 @@ class Flow:
         self.remote_port = remote_port
         self.connection = connection
         self.serial = serial
+        self.front: Front | None = None
         self.reliable: bool = transport != UDP
         self.secure: bool = transport == TLS
         self.open: bool = True

@@ -9,8 +9,12 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from typing import Final, final
 
+from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.flow import TCP, TLS, UDP
+from omaim.sip.headers import NameAddr
+from omaim.sip.message import Request
+from omaim.sip.uri import SipUri, Uri, parse_uri
 
 NAPTR: Final = "NAPTR"
 SRV: Final = "SRV"
@@ -19,6 +23,7 @@ AAAA: Final = "AAAA"
 
 MOST_RECORDS: Final = 16  # of one answer; the rest is ignored
 MOST_TARGETS: Final = 32
+AVOIDED: Final = 30.0  # seconds a target that failed comes last
 
 _SERVICES: Final = {"SIP+D2U": UDP, "SIP+D2T": TCP, "SIPS+D2T": TLS}  # RFC 3263 §4.1
 _LABELS: Final = {UDP: "_sip._udp.", TCP: "_sip._tcp.", TLS: "_sips._tcp."}  # §4.2
@@ -304,6 +309,46 @@ class Locating:
         if answer is None and question not in self.wanted:
             self.wanted.append(question)
         return answer
+
+
+def next_hop(request: Request) -> tuple[bool, SipUri]:
+    """Return where a request goes next: a strict router, its first Route, or its Request-URI.
+
+    Returns:
+        whether TLS is demanded, and the URI to be located.
+
+    Raises:
+        PeerError: the Route or the Request-URI cannot be followed (400, 416).
+
+    Spec: RFC 3261 §8.1.2, §16.6; RFC 3263 §4
+    """
+    uri: Uri
+    if request.next_hop:
+        uri = parse_uri(request.next_hop)
+    elif request.has("Route"):
+        uri = NameAddr.parse(request.values("Route")[0]).uri
+        if not isinstance(uri, SipUri) or not uri.lr:
+            uri = request.request_uri
+    else:
+        uri = request.request_uri
+    if not isinstance(uri, SipUri):
+        raise PeerError("only sip and sips URIs lead somewhere", 416)
+    return uri.scheme == "sips" or request.uri[:5].lower() == "sips:", uri
+
+
+def numeric_target(secure: bool, host: str, port: int, transport: str) -> Target | None:
+    """Return where a host is that needs no search; ``None`` for all others.
+
+    The arguments are those of :class:`Locating`.
+
+    Spec: RFC 3263 §4.1, §4.2 (a numeric address)
+    """
+    if secure or not is_numeric(host):
+        return None
+    if ":" in host:
+        host = as_sockets_spell(host.strip("[]"))
+    transport = transport.upper() or UDP
+    return Target(transport, host, port or default_port(transport), host)
 
 
 def default_port(transport: str) -> int:

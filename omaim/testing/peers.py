@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 
 from omaim.core.people import make_user
 from omaim.net.endpoint import Endpoint
-from omaim.net.exchange import Exchange
 from omaim.net.network import Stream
 from omaim.node.directory import Place
 from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
 from omaim.sip.dialog import Dialog, as_uac
+from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.message import Request, Response
 from omaim.sip.proxying import (
