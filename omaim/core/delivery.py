@@ -6,7 +6,7 @@ Spec: RFC 3261 §16.5, §16.6; RFC 3841 §7.2; RFC 5626 §5.3, §7; RFC 5627 §6
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, cast
 
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
@@ -17,21 +17,18 @@ from omaim.sip.bindings import Binding, choose
 from omaim.sip.flow import Flow
 from omaim.sip.forking import Branch, Fork, Policy
 from omaim.sip.gruu import Gruus
-from omaim.sip.headers import NameAddr
-from omaim.sip.identity import keep_called_party, leave_trust_domain, strip_untrusted
-from omaim.sip.message import Request, Response
+from omaim.sip.message import Request
 from omaim.sip.outbound import flow_failed
 from omaim.sip.preferences import (
     PreferenceReader,
     Preferences,
-    Target,
     arrange,
     disposition,
 )
-from omaim.sip.proxying import SipsNotAllowed, forwarded_copy, postprocess
+from omaim.sip.proxying import SipsNotAllowed
+from omaim.sip.relaying import Leg, Relay, as_asked, copy_for_device, device
 
 _NO_PREFERENCES: Final = Preferences([], [], False)
-_GONE: Final = frozenset({408, 503})  # made here: the flow is of no use
 
 
 class Delivery:
@@ -39,7 +36,7 @@ class Delivery:
 
     Args:
         policy: how to fork.
-        now: seconds since the epoch; bindings end by it. Forks live on the forwarder's clock.
+        now: seconds since the epoch; bindings end by it.
         ims: tell the device which of its identities was called.
     """
 
@@ -78,14 +75,14 @@ class Delivery:
         bits = disposition(request) if request.has("Request-Disposition") else 0
         preferences = _NO_PREFERENCES
         if len(bindings) == 1 and not stated:
-            groups = [[_target(bindings, None)]]
+            groups = [[device(bindings, None)]]
             others = 0
         else:
             reader = self._preferences
             preferences = reader.read(request)
             devices = choose(bindings, now)
             others = sum(map(len, devices)) - len(devices)
-            targets = [_target(ways, reader.features(ways[0].params)) for ways in devices]
+            targets = [device(ways, reader.features(ways[0].params)) for ways in devices]
             groups = arrange(preferences.order(targets), bits)
             if not groups:
                 raise PeerError("no device of the callee is what the caller wants", 480)
@@ -103,11 +100,11 @@ class Delivery:
             PeerError: as :meth:`deliver`; or its flow is gone (430).
         """
         ways = choose(self._meant(request, bindings, self._now()), self._now())[0]
-        target = _target(ways, None)
+        target = device(ways, None)
         flow, lost = self._flow_of(ways[0])
         if lost:
             raise flow_failed()
-        uri, hop = _as_asked(request, target.uri)
+        uri, hop = as_asked(request, target.uri)
         return uri, target.routes, flow, hop
 
     def _meant(self, request: Request, bindings: list[Binding], now: float) -> list[Binding]:
@@ -125,62 +122,24 @@ class Delivery:
                 raise SipsNotAllowed
         return bindings
 
-    def _begin(self, job: Job, fork: Fork, branch: Branch) -> None:
+    def _begin(self, owner: object, relay: Relay, branch: Branch) -> None:
         """Send the request to one device."""
-        target = branch.target
-        ways: Any = target.note
+        job = cast(Job, owner)
+        binding = branch.target.note
         flow: Flow | None = None
-        lost = False
-        if ways is not None:
-            binding: Binding = ways[0]
+        if isinstance(binding, Binding):
             flow, lost = self._flow_of(binding)
-        request = job.request
-        copy = forwarded_copy(
-            request, request.uri, routes=target.routes or None, breadth=branch.breadth
-        )
-        if self._ims:
-            keep_called_party(copy)
-        copy.uri, hop = _as_asked(request, target.uri)
-        leave_trust_domain(copy)
-        postprocess(copy)
-        if hop and not target.routes:
-            copy.next_hop = hop
-
-        def heard(response: Response) -> bool:
-            if response.local:
-                if response.status in _GONE:
-                    self._other_way(fork, ways)
-            else:
-                strip_untrusted(response)
-                if response.status == 430:
-                    self._other_way(fork, ways)
-            return False
-
-        if lost:
-            self._forwarder.later(
-                lambda response: self._lost(job, fork, branch, ways, response),
-                request.response(430, None, self._ids.tag()),
-            )
-            return
-        if hop and flow is not None and not flow.secure:
+            if lost:
+                response = job.request.response(430, None, self._ids.tag())
+                self._forwarder.later(relay, branch, response)
+                return
+        copy = copy_for_device(job.request, branch, self._ims)
+        if copy.next_hop and flow is not None and not flow.secure:
             # Over TLS or not at all (RFC 5630 §5.3).
-            self._forwarder.later(
-                lambda response: self._unsafe(job, fork, branch, response),
-                request.response(480, None, self._ids.tag()),
-            )
+            response = job.request.response(480, None, self._ids.tag())
+            self._forwarder.later(relay, branch, response)
             return
-        self._forwarder.depart(job, fork, branch, copy, flow, heard)
-
-    def _lost(
-        self, job: Job, fork: Fork, branch: Branch, ways: list[Binding], response: Response
-    ) -> None:
-        self._other_way(fork, ways, False)
-        fork.respond(branch, response, self._forwarder.now())
-        self._forwarder.perform(job, fork)
-
-    def _unsafe(self, job: Job, fork: Fork, branch: Branch, response: Response) -> None:
-        fork.respond(branch, response, self._forwarder.now())
-        self._forwarder.perform(job, fork)
+        self._forwarder.depart(job, Leg(relay, branch, False), branch, copy, flow)
 
     def _flow_of(self, binding: Binding) -> tuple[Flow | None, bool]:
         """Return the flow by which a device is connected, and whether it needed one and lost it.
@@ -197,32 +156,3 @@ class Delivery:
         except PeerError:
             return None, binding.reg_id > 0  # made before we last started
         return flow, flow is None and binding.reg_id > 0
-
-    def _other_way(self, fork: Fork, ways: list[Binding] | None, spent: bool = True) -> None:
-        """One flow to a device failed: try its next one (RFC 5626 §7).
-
-        Args:
-            spent: the request had left by it.
-        """
-        if ways is not None and len(ways) > 1:
-            fork.add([_target(ways[1:], None)], self._forwarder.now(), False, spent)
-
-
-def _as_asked(request: Request, contact: str) -> tuple[str, str]:
-    """Return the Request-URI for a device, and the URI that its next hop is found by, if another.
-
-    Who asked for a sip URI is not sent to a sips URI, but over TLS where the device is to be
-    reached so only.
-
-    Spec: RFC 5630 §5.3
-    """
-    if contact[:5].lower() == "sips:" and request.uri[:5].lower() != "sips:":
-        return "sip:" + contact[5:], contact
-    return contact, ""
-
-
-def _target(ways: list[Binding], features: Any) -> Target:
-    """Return a device as a target, which keeps the ways to it."""
-    binding = ways[0]
-    path = [NameAddr.parse(text).uri_text for text in binding.path] if binding.path else []
-    return Target(binding.contact, int(binding.q * 1000), features, path, ways)

@@ -213,7 +213,7 @@ class Core(Service):
         dialogs = self._dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
         policy = ForkPolicy(config.timer_c, serialise=False)
         forwarder = Forwarder(
-            endpoint, self._neighbours, charging, dialogs, self.admission, policy, seconds, ids
+            endpoint, self._neighbours, charging, dialogs, self.admission, policy, ids
         )
         services = Services(
             endpoint,

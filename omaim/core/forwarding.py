@@ -6,7 +6,7 @@ Spec: RFC 3261 §16.6, §16.7; RFC 3325 §5; RFC 7315 §4.5
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,23 +21,21 @@ from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
-from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
-from omaim.sip.forking import CANCEL, CANCELLING, FORWARD, START, Branch, Fork, Policy
+from omaim.sip.forking import CANCELLING, Branch, Fork, Policy
 from omaim.sip.hop import stateless_tag
 from omaim.sip.identity import SERVED, leave_domain, leave_trust_domain, strip_untrusted
 from omaim.sip.message import Request, Response
-from omaim.sip.preferences import Preferences, Target
+from omaim.sip.preferences import Target
 from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
+from omaim.sip.relaying import Heard, Leg, Relay, Relaying
 from omaim.sip.uri import SipUri, parse_uri
-from omaim.timers import NEVER, Alarm
 
 RETRY_AFTER: Final = "5"  # seconds, told to those whom we have no room for
 
-_NO_PREFERENCES: Final = Preferences([], [], False)
 _log = Logger()
 
-Answered = Callable[[Response], object]
+Begin = Callable[[object, Relay, Branch], None]
 
 
 class Forwarder:
@@ -51,7 +49,6 @@ class Forwarder:
         policy: how to fork, Timer C among it.
 
     Attributes:
-        now: seconds of the clock for timers.
         pending: requests that wait for their final response.
     """
 
@@ -63,7 +60,6 @@ class Forwarder:
         dialogs: Dialogs,
         admission: Admission,
         policy: Policy,
-        now: Callable[[], float],
         ids: Ids,
     ) -> None:
         self.pending = 0
@@ -73,8 +69,10 @@ class Forwarder:
         self._dialogs = dialogs
         self._admission = admission
         self._policy = policy
-        self.now = now
         self._ids = ids
+        self._relaying = Relaying(
+            endpoint.outlet, endpoint.driver.deadlines, self._answered, self._silent
+        )
 
     # Requests
 
@@ -99,13 +97,7 @@ class Forwarder:
         else:
             leave_trust_domain(copy)
         if copy.method in DIALOGS:
-
-            def heard(response: Response) -> bool:
-                if not trusted:
-                    strip_untrusted(response)
-                return False
-
-            self.along(job, copy, flow, heard)
+            self.along(job, copy, flow, trusted)
             return
 
         def answered(response: Response) -> None:
@@ -113,124 +105,97 @@ class Forwarder:
                 strip_untrusted(response)
             self.pass_back(job, response)
 
-        job.fork = None
+        job.relay = None
         self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
 
     def _trusts(self, hop: SipUri) -> bool:
         """Tell whether a next hop is inside the trust domain; a maddr leads anywhere."""
         return not hop.maddr and self._neighbours.knows(hop.host)
 
-    def along(self, job: Job, copy: Request, flow: Flow | None, heard: Answered) -> None:
+    def along(
+        self,
+        job: Job,
+        copy: Request,
+        flow: Flow | None,
+        trusted: bool,
+        heard: Heard | None = None,
+    ) -> None:
         """Send a request that makes a dialog to one next hop, so that it can be cancelled.
 
         Args:
             copy: complete but for Record-Route and Via.
+            trusted: the next hop is inside the trust domain.
             heard: gets each response first; what it returns true for goes no further.
         """
 
-        def begin(job: Job, fork: Fork, branch: Branch) -> None:
-            self.depart(job, fork, branch, copy, flow, heard)
+        def begin(owner: object, relay: Relay, branch: Branch) -> None:
+            self.depart(job, Leg(relay, branch, trusted, heard), branch, copy, flow)
 
         target = Target(copy.uri, 1000, None, [], None)
         self.start(job, Fork(job.request, [[target]], self._policy, self._ids, False), begin)
 
-    def start(self, job: Job, fork: Fork, begin: Callable[[Job, Fork, Branch], None]) -> None:
+    def start(self, job: Job, fork: Fork, begin: Begin) -> None:
         """Let a fork say where a request goes from now on."""
-        job.fork, job.begin = fork, begin
-        fork.start(self.now())
-        self.perform(job, fork)
+        job.relay = Relay(self._relaying, job, fork, job.loop, begin)
+        job.relay.start()
 
-    def perform(self, job: Job, fork: Fork) -> None:
-        """Do what a fork wants done."""
-        for step in fork.take():
-            branch, response = step.branch, step.response
-            if step.kind == START and branch is not None and job.begin is not None:
-                job.begin(job, fork, branch)
-            elif step.kind == CANCEL and branch is not None:
-                if isinstance(branch.note, Exchange):
-                    branch.note.cancel()
-            elif step.kind == FORWARD and response is not None:
-                self.send_up(job, response)
-        if fork.deadline != NEVER:
-            self._set_alarm(job, fork)
-        elif job.open and fork.finished and not fork.answered:
-            self.done(job)  # RFC 4320 §4.2: no answer at all
+    def depart(self, job: Job, leg: Leg, branch: Branch, copy: Request, flow: Flow | None) -> None:
+        """Send the request on one branch, marked with Record-Route where it needs it."""
+        if copy.method not in DIALOGS:
+            leg.send(copy, flow)
+        elif flow is not None:
+            self._mark(job, copy, flow, flow.transport)
+            leg.send(copy, flow)
+        else:
+            self._depart_marked(job, leg, branch, copy)
 
-    def depart(
-        self,
-        job: Job,
-        fork: Fork,
-        branch: Branch,
-        copy: Request,
-        flow: Flow | None,
-        heard: Answered,
-    ) -> None:
-        """Send the request on one branch of a fork, marked with Record-Route where it needs it.
-
-        Our mark names the transport by which the request leaves, so its next hop has to be
-        known first.
-
-        Args:
-            heard: gets each response first; what it returns true for goes no further.
+    def _depart_marked(self, job: Job, leg: Leg, branch: Branch, copy: Request) -> None:
+        """Find the next hop first: our mark names the transport by which the request leaves.
 
         Spec: RFC 3261 §16.6 step 4
         """
 
-        def answered(response: Response) -> None:
-            if response.status >= 200 and not job.transaction.invite:
-                branch.note = None  # else it would refer to itself by way of this function
-            if job.fork is fork and not heard(response):
-                fork.respond(branch, response, self.now())
-                self.perform(job, fork)
-
         def located(targets: list[Any]) -> None:
             if branch.state == CANCELLING:
-                self._answer_here(answered, copy, 487)
+                self._answer_here(leg, copy, 487)
             elif targets:
                 self._mark(job, copy, None, targets[0].transport)
-                branch.note = self._endpoint.send(copy, answered, targets=targets, loop=job.loop)
+                leg.send(copy, None, targets)
             else:
-                self._answer_here(answered, copy, 503)
+                self._answer_here(leg, copy, 503)
 
-        if copy.method not in DIALOGS:
-            branch.note = self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
-        elif flow is not None:
-            self._mark(job, copy, flow, flow.transport)
-            branch.note = self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
+        try:
+            found = self._endpoint.locate(copy)
+        except (PeerError, Unavailable):
+            found = []
+        if isinstance(found, Deferred):
+            found.addErrback(_nowhere).addCallback(located)
         else:
-            try:
-                found = self._endpoint.locate(copy)
-            except (PeerError, Unavailable):
-                found = []
-            if isinstance(found, Deferred):
-                found.addErrback(_nowhere).addCallback(located)
-            else:
-                located(found)
+            located(found)
 
-    def later(self, act: Answered, response: Response) -> None:
-        """Report a response that was made here, in the next turn."""
+    def later(self, relay: Relay, branch: Branch, response: Response) -> None:
+        """Give a branch, in the next turn, the response to a request that did not leave."""
         response.local = True
-        self._endpoint.later(act, response)
+        self._endpoint.later(relay.respond, branch, response, False)
 
     def cancel(self, job: Job) -> None:
         """The caller gave up its INVITE: so do all branches (RFC 3261 §16.10)."""
-        fork = job.fork
-        if fork is None:
+        relay = job.relay
+        if relay is None:
             self.answer(job, 487)
         else:
-            fork.cancel(self.now())
-            self.perform(job, fork)
+            relay.cancel()
 
     def abandon(self, job: Job) -> None:
         """Give up where a request is now; it goes elsewhere, or nowhere."""
-        fork, job.fork = job.fork, None
-        if fork is not None:
-            for branch in fork.branches:
-                if isinstance(branch.note, Exchange):
-                    branch.note.cancel()
+        relay, job.relay = job.relay, None
+        if relay is not None:
+            relay.abandon()
 
-    def _answer_here(self, answered: Answered, copy: Request, status: int) -> None:
-        self.later(answered, copy.response(status, None, self._ids.tag()))
+    def _answer_here(self, leg: Leg, copy: Request, status: int) -> None:
+        response = copy.response(status, None, self._ids.tag())
+        response.local = True
+        self._endpoint.later(leg.responded, response)
 
     def _mark(self, job: Job, copy: Request, flow: Flow | None, transport: str) -> None:
         self._charging.remember(job.request.call_id, job.vector)
@@ -238,22 +203,6 @@ class Forwarder:
             values = self._dialogs.record_routes(job, flow, transport, wants_sips(copy))
             for value in reversed(values):
                 copy.prepend("Record-Route", value)
-
-    def _set_alarm(self, job: Job, fork: Fork) -> None:
-        """See to it that Timer C is kept (RFC 3261 §16.8)."""
-        alarm = job.alarm
-        if alarm is None:
-            alarm = job.alarm = Alarm(lambda now: self._woken(job))
-        alarm.deadline = fork.deadline
-        driver = self._endpoint.driver
-        driver.deadlines.arm(alarm)
-        driver.arm()
-
-    def _woken(self, job: Job) -> None:
-        fork = job.fork
-        if fork is not None:
-            fork.wake(self.now())
-            self.perform(job, fork)
 
     # Responses
 
@@ -276,6 +225,13 @@ class Forwarder:
         else:
             response.remove_first("Via")
         self.send_up(job, response)
+
+    def _answered(self, owner: object, response: Response) -> None:
+        self.send_up(cast(Job, owner), response)
+
+    def _silent(self, owner: object) -> None:
+        """There will be no answer at all (RFC 4320 §4.2)."""
+        self.done(cast(Job, owner))
 
     def send_up(self, job: Job, response: Response) -> None:
         """Give the sender an answer, with what it may know; our Via is off already."""
@@ -309,8 +265,10 @@ class Forwarder:
         if job.open:
             job.open = False
             self.pending -= 1
-            if not job.transaction.invite:
-                job.fork = job.begin = None  # no circle of references is left behind
+            relay = job.relay
+            if relay is not None and not job.transaction.invite:
+                relay.close()
+                job.relay = None  # no circle of references is left behind
 
     # Answers of our own
 

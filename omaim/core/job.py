@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from omaim.core.interconnect import Neighbour
 from omaim.sip.charging import ChargingVector
-from omaim.sip.forking import Branch, Fork
 from omaim.sip.message import Request
+from omaim.sip.relaying import Relay
 from omaim.sip.transaction import ServerTransaction
 from omaim.stores.records import User
-from omaim.timers import Alarm
 
 if TYPE_CHECKING:
     from omaim.core.visits import Visit
@@ -42,22 +40,19 @@ class Job:
         vector: its charging vector, ``None`` in a plain SIP network.
         served: the sender, once it has proved who it is.
         terminating: the callee is ours.
-        fork: where it goes now; ``None`` for a request that makes no dialog and has one next hop.
-        begin: sends it on one branch of the fork.
-        alarm: wakes the fork.
+        relay: where it goes now; ``None`` for a request that makes no dialog and has one next
+            hop.
         looked_up: we have waited once for the address of a server.
         open: it waits for its final response.
         visit: at the application server that passed it on to us, ``None`` for others.
     """
 
     __slots__ = (
-        "alarm",
-        "begin",
-        "fork",
         "looked_up",
         "loop",
         "neighbour",
         "open",
+        "relay",
         "request",
         "served",
         "skip",
@@ -82,9 +77,7 @@ class Job:
         self.vector: ChargingVector | None = None
         self.served: Served | None = None
         self.terminating = False
-        self.fork: Fork | None = None
-        self.begin: Callable[[Job, Fork, Branch], None] | None = None
-        self.alarm: Alarm | None = None
+        self.relay: Relay | None = None
         self.looked_up = False
         self.open = True
         self.visit: Visit | None = None

@@ -286,9 +286,9 @@ class Services:
     def _send(self, job: Job, copy: Request, heard: Callable[[Response], bool]) -> Exchange | None:
         postprocess(copy)
         if copy.method in DIALOGS:
-            self._forwarder.along(job, copy, None, heard)
+            self._forwarder.along(job, copy, None, True, heard)
             return None
-        job.fork = None
+        job.relay = None
 
         def answered(response: Response) -> None:
             if not heard(response):

@@ -74,8 +74,8 @@ class Visit:
     @property
     def cancelled(self) -> bool:
         """The caller gave up."""
-        fork = self.job.fork
-        return fork is not None and fork.cancelled
+        relay = self.job.relay
+        return relay is not None and relay.fork.cancelled
 
     def provisional(self, status: int) -> None:
         """The server said that it works on it."""

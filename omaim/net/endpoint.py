@@ -76,6 +76,7 @@ class Endpoint:
         on_flow_closed: gets each stream flow that is gone.
         counters: how often what happened, by name, for metrics.
         listeners: where it listens.
+        outlet: the way out, for those who send exchanges of their own.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Endpoint:
         self.flows = Flows(network, self.connections, tls)
         self._incoming = Incoming(self, message_limits)
         self._redelivery = Redelivery(self)
-        self._outlet = Outlet(
+        self.outlet = Outlet(
             self.transactions,
             self._driver.deadlines,
             self.timing,
@@ -261,7 +262,7 @@ class Endpoint:
             on_end: called when nothing more can come.
             loop: ends the branch, for proxies that look for loops (RFC 3261 §16.6 step 8).
         """
-        exchange = Exchange(self._outlet, request, on_response, on_end, loop)
+        exchange = Exchange(self.outlet, request, on_response, on_end, loop)
         exchange.start(flow, targets)
         return exchange
 
@@ -287,13 +288,13 @@ class Endpoint:
             targets = found
         if flow is None and targets:
             target = targets[0]
-            if target.transport == UDP and self._outlet.too_large(request):
+            if target.transport == UDP and self.outlet.too_large(request):
                 target = Target(TCP, target.host, target.port, target.domain)
             flow = self.flow_to(target)
         if flow is None:
             self.count("ack_unsendable")
             return
-        self._outlet.add_via(request, flow)
+        self.outlet.add_via(request, flow)
         self.write(flow, request.to_bytes())
         self.arm()
 

@@ -56,7 +56,7 @@ class Incoming:
     def datagrams(self, paths: DatagramPaths) -> Callable[[bytes, Any], None]:
         """Return what takes the datagrams of one socket."""
 
-        known, wire, now = paths.known, self._wire, self._now
+        known, wire, now = paths.peek, self._wire, self._now
         arm = self._endpoint.arm
 
         def received(data: bytes, address: Any) -> None:

@@ -60,7 +60,8 @@ class DatagramPaths:
 
     Attributes:
         ipv6: of which family it is.
-        known: returns the flow to a peer if there is one; for those who are in a hurry.
+        peek: returns the flow to a peer if there is one, by an address as the socket gives it;
+            for those who are in a hurry.
     """
 
     def __init__(self, serial: Callable[[], int]) -> None:
@@ -71,7 +72,7 @@ class DatagramPaths:
         self._socket: Any = None
         self._front = Front(UDP, "localhost", 0)
         self._flows: dict[Any, Flow] = {}
-        self.known: Callable[[Any], Flow | None] = self._flows.get
+        self.peek: Callable[[Any], Flow | None] = self._flows.get
 
     def bind(self, listener: Listener) -> None:
         """Take the socket; nothing works before."""

@@ -158,6 +158,7 @@ class Fork:
     Attributes:
         deadline: when :meth:`wake` is wanted, or :data:`~omaim.timers.NEVER`.
         answered: a final response went upstream.
+        invite: the request is an INVITE.
 
     Raises:
         PeerError: 440, or 400 for a malformed Max-Breadth.
@@ -173,7 +174,6 @@ class Fork:
         "_groups",
         "_ids",
         "_incoming",
-        "_invite",
         "_outgoing",
         "_patience_at",
         "_policy",
@@ -189,6 +189,7 @@ class Fork:
         "branches",
         "cancelled",
         "deadline",
+        "invite",
     )
 
     def __init__(
@@ -208,7 +209,7 @@ class Fork:
         self._responsible = responsible
         self._bits = bits
         self._preferences = preferences
-        self._invite = request.method == "INVITE"
+        self.invite = request.method == "INVITE"
         self._steps: list[Step] = []
         self._finals: list[Response] = []
         self._challenges: list[Response] = []
@@ -301,7 +302,7 @@ class Fork:
             return
         if status < 300:
             self._done(branch)
-            if self._invite or not self.answered:
+            if self.invite or not self.answered:
                 # Every 2xx of an INVITE goes upstream, repeats and other forks too.
                 self._forward(response)
             return
@@ -321,7 +322,7 @@ class Fork:
 
         Spec: RFC 3261 §16.10
         """
-        if self._invite and not self.answered:
+        if self.invite and not self.answered:
             self.cancelled = True
             self._stop()
             self._go_on(now)
@@ -415,7 +416,7 @@ class Fork:
                 self._start_waiting(now)
         if not self.answered and not self._waiting and not self._groups and self._idle():
             self._conclude()
-        if self._invite or self._policy.patience > 0.0:
+        if self.invite or self._policy.patience > 0.0:
             self._set_deadline()
 
     def _idle(self) -> bool:
@@ -435,7 +436,7 @@ class Fork:
         count = min(len(self._waiting), free)
         if count < 1:
             return
-        if not self._invite and self._policy.patience > 0.0:
+        if not self.invite and self._policy.patience > 0.0:
             # Later groups may have to be started beside this one: keep one for each target.
             for group in self._groups:
                 free -= len(group)
@@ -446,7 +447,7 @@ class Fork:
             breadth = share + 1 if place < more else share
             branch = Branch(self._waiting[place], breadth)
             self._outgoing += breadth
-            if self._invite:
+            if self.invite:
                 branch.deadline = now + self._policy.timer_c
             self.branches.append(branch)
             self._steps.append(Step(START, branch, None))
@@ -460,7 +461,7 @@ class Fork:
 
     def _cancel(self, branch: Branch) -> None:
         """Cancel a branch of an INVITE once; other requests cannot be cancelled (§9.1)."""
-        if self._invite and branch.state < CANCELLING:
+        if self.invite and branch.state < CANCELLING:
             branch.state = CANCELLING
             self._steps.append(Step(CANCEL, branch, None))
 
@@ -475,7 +476,7 @@ class Fork:
 
     def _move_on(self, now: float) -> None:
         """The group took too long: give it up in favour of the next."""
-        if self._invite:
+        if self.invite:
             for branch in self.branches:
                 self._cancel(branch)
         elif self._groups:
@@ -495,7 +496,7 @@ class Fork:
             return
         if branch.state == CALLING:
             branch.state = PROCEEDING
-        if not self._invite or response.status == 100:
+        if not self.invite or response.status == 100:
             return
         if branch.deadline < NEVER:
             branch.deadline = now + self._policy.timer_c
@@ -516,13 +517,13 @@ class Fork:
                 self._waiting = []
             self._finals = []
             self._challenges = []
-            if self._invite:
+            if self.invite:
                 self._set_deadline()
 
     def _keep(self, response: Response) -> None:
         """Make a final response a candidate for the best one (§16.7 step 4)."""
         status = response.status
-        if status == 408 and (response.local or not self._invite):
+        if status == 408 and (response.local or not self.invite):
             return
         if not response.local and not strip_via(response):
             return
@@ -539,7 +540,7 @@ class Fork:
         if best is None:
             if self.cancelled:
                 self._forward(self._own(487))
-            elif self._invite:
+            elif self.invite:
                 self._forward(self._own(408))
             else:
                 self._stopped = True  # RFC 4320 §4.2: no answer at all

@@ -130,11 +130,12 @@ class Target:
         routes: the Path of the binding, topmost first.
         note: the owner's, as the binding or the flow.
         score: the caller's wish, from 0 to 1; see :meth:`Preferences.order`.
+        spare: another way to the same place, for when this one fails (RFC 5626 §7).
 
     Spec: RFC 3261 §16.5; RFC 3841 §7.2.3
     """
 
-    __slots__ = ("features", "note", "q", "routes", "score", "uri")
+    __slots__ = ("features", "note", "q", "routes", "score", "spare", "uri")
 
     def __init__(
         self,
@@ -150,6 +151,7 @@ class Target:
         self.routes: list[str] = [] if routes is None else routes
         self.note = note
         self.score = 1.0
+        self.spare: Target | None = None
 
 
 @final
