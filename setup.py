@@ -6,6 +6,8 @@ import sys
 
 from setuptools import setup
 
+# A call from one compiled function to another, or to the interpreter, is one jump, not two.
+CALLS = ["-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
 COMPILE = os.environ.get("OMAIM_COMPILE") == "1"
 # The commands that only ask what the project is and what its build needs.
 QUESTIONS = {"egg_info", "dist_info", "--name", "--version"}
@@ -21,7 +23,10 @@ def compiled() -> list:
     settings.read("setup.cfg")
     modules = settings["omaim:compiled"]["modules"].split()
     options = ["--strict", "--ignore-missing-imports", "--config-file="]
-    return mypycify([*options, *modules], opt_level="3")
+    extensions = mypycify([*options, *modules], opt_level="3")
+    for extension in extensions:
+        extension.extra_compile_args += CALLS if os.name == "posix" else []
+    return extensions
 
 
 setup(

@@ -279,8 +279,7 @@ class Forwarder:
             return
         tag = self._endpoint.tag_of(job.transaction)
         response = job.request.response(status, None, tag)
-        for name, value in headers:
-            response.add(name, value)
+        response.add_all(headers)
         self._endpoint.respond(job.transaction, response)
 
     def refuse(self, job: Job, error: PeerError) -> None:
@@ -313,8 +312,7 @@ class Forwarder:
             self._endpoint.dismiss(transaction, None)
             return
         response = job.request.response(challenge.status, None, stateless_tag(transaction.key))
-        for name, value in challenge.headers:
-            response.add(name, value)
+        response.add_all(challenge.headers)
         self._endpoint.dismiss(transaction, response)
 
     def crashed(self, job: Job, failure: Any) -> None:

@@ -7,10 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from omaim.sip.bindings import Binding, Change
-from omaim.sip.flow import Flow
 from omaim.sip.message import Request, Response
-from omaim.sip.outbound import FlowTokens
-from omaim.sip.registration import Sender
 from omaim.stores.records import User
 
 
@@ -36,26 +33,3 @@ def primary_of(user: User, aor: str) -> str:
         return aor
     together = user.registered_with(aor)
     return together[0].uri if together else aor
-
-
-def sender_of(request: Request, flow: Flow, user: User, tokens: FlowTokens) -> Sender:
-    """Say what the headers cannot prove: by which flow, from behind which address.
-
-    Spec: RFC 5626 §6; RFC 3581 §4
-    """
-    via = request.via
-    direct = request.names.count("Via") == 1 and not request.has("Path")
-    received = ""
-    if direct and via.received:
-        source, port = via.received, via.rport or via.port or 5060
-        if source != via.host.strip("[]") or port != (via.port or 5060):
-            host = f"[{source}]" if ":" in source else source
-            received = f"sip:{host}:{port}"
-    # Others are reached by their Contact, so their flow need not be known.
-    needed = flow.reliable or received or _asks_outbound(request)
-    token = tokens.make(flow) if direct and needed else ""
-    return Sender(user.private_id, token, received)
-
-
-def _asks_outbound(request: Request) -> bool:
-    return any("reg-id" in line.lower() for line in request.all("Contact"))

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator, Challenge
-from omaim.core.registered import Follower, Registration, primary_of, sender_of
+from omaim.core.registered import Follower, Registration, primary_of
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
@@ -28,7 +28,7 @@ from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.hop import stateless_tag
 from omaim.sip.message import Request, Response, error_response
-from omaim.sip.outbound import FlowTokens
+from omaim.sip.outbound import FlowTokens, sender_of
 from omaim.sip.registration import (
     ENDED,
     FETCHED,
@@ -233,7 +233,7 @@ class Registrar:
         primary = primary_of(user, aor)
         if stored is None:
             stored = self._bindings.peek(primary)
-        sender = sender_of(request, flow, user, self._tokens)
+        sender = sender_of(request, flow, user.private_id, self._tokens)
         outcome = register(
             request,
             primary,
@@ -248,7 +248,11 @@ class Registrar:
             self._accept(transaction, user, aor, outcome, info)
             return
 
-        self._bindings.replace(primary, stored.version, outcome.bindings).addCallbacks(
+        written = self._bindings.replace(primary, stored.version, outcome.bindings)
+        if isinstance(getattr(written, "result", None), int):
+            self._accept(transaction, user, aor, outcome, info)  # a store in memory: at once
+            return
+        written.addCallbacks(
             self._written,
             self._not_written,
             callbackArgs=(transaction, user, aor, outcome, info),
@@ -297,8 +301,7 @@ class Registrar:
         request, flow = transaction.request, transaction.flow
         primary = primary_of(user, aor)
         response = request.response(200, None, self._endpoint.tag_of(transaction))
-        for name, value in outcome.headers:
-            response.add(name, value)
+        response.add_all(outcome.headers)
         if outcome.bindings:
             for identity in user.registered_with(aor):
                 if not identity.barred:
@@ -326,8 +329,7 @@ class Registrar:
         Spec: RFC 3261 §26.3.2.4, §8.2.7
         """
         response = transaction.request.response(challenge.status, None, _tag(transaction))
-        for name, value in challenge.headers:
-            response.add(name, value)
+        response.add_all(challenge.headers)
         self._turn_away(transaction, response)
 
     def _turn_away(self, transaction: ServerTransaction, response: Response) -> None:
@@ -342,8 +344,7 @@ class Registrar:
         headers: tuple[tuple[str, str], ...],
     ) -> None:
         response = transaction.request.response(status, None, self._endpoint.tag_of(transaction))
-        for name, value in headers:
-            response.add(name, value)
+        response.add_all(headers)
         self._endpoint.respond(transaction, response)
 
     def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
@@ -363,8 +364,7 @@ class Registrar:
             return
         answer = error_response(transaction.request, error, self._endpoint.tag_of(transaction))
         if isinstance(error, Refused):
-            for name, value in error.headers:
-                answer.add(name, value)
+            answer.add_all(error.headers)
         self._endpoint.respond(transaction, answer)
 
     # Changes by order of the network

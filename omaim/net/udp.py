@@ -1,4 +1,4 @@
-"""Datagrams on a reactor: a socket that is emptied in one go.
+"""Datagrams on a reactor: a socket that is emptied in one go, when there is much in it.
 
 Twisted's own UDP port costs a third more per datagram; this one is a bare descriptor. Errors that
 the network reports have peers' addresses: see :mod:`omaim.net.icmp`. A reactor takes them for the
@@ -27,6 +27,7 @@ from omaim.net.icmp import ask_for_errors, read_errors
 from omaim.net.stream import Turn
 
 BATCH: Final = 64  # datagrams taken before other descriptors have their turn
+SPARSE: Final = 16  # turns in which a datagram is taken to be the only one, once one was
 LARGEST: Final = 65535
 SYSTEM_BUFFER: Final = 4 * 1024 * 1024  # octets asked of the kernel, which may give less
 QUEUE: Final = 512  # datagrams kept while the socket takes no more
@@ -81,6 +82,7 @@ class DatagramSocket:
         self._turn = turn or Turn(reactor)
         self._waiting: deque[tuple[bytes, Any]] = deque()
         self._closed = False
+        self._sparse = 0  # turns in which we do not look for a second datagram
         reactor.addReader(self)
 
     def send(self, data: bytes, address: Any) -> bool:
@@ -130,13 +132,24 @@ class DatagramSocket:
             self._turn.end()
 
     def _read(self) -> None:
+        """Take what is there.
+
+        To find out that there is no more costs as much as to find a datagram. So where they
+        come one by one, they are taken so, and only now and then we look whether it still is so.
+        """
         receive = self._socket.recvfrom
         received = self._received
-        for count in range(BATCH):
+        most = BATCH
+        if self._sparse:
+            self._sparse -= 1
+            most = 1
+        for taken in range(most):
             try:
                 data, address = receive(LARGEST)
             except BlockingIOError:
-                if not count and self._errors:
+                if taken == 1:
+                    self._sparse = SPARSE
+                if not taken and self._errors:
                     self._take_errors()  # what else woke us
                 return
             except OSError:

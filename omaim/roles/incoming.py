@@ -56,8 +56,7 @@ class Incoming:
         Spec: RFC 3261 §8.2.6
         """
         response = self.request.response(status, None, "" if status == 100 else self.tag)
-        for name, value in headers:
-            response.add(name, value)
+        response.add_all(headers)
         response.body = body
         return response
 

@@ -32,9 +32,9 @@ REFUSED: Final = 3  # wrong password, unknown user, or another realm: challenge 
 
 MAX_TEXT: Final = 4096  # octets of one Authorization line that are looked at
 
-_PARAMETER: Final = re.compile(
-    r'(\s*([^\s=,"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"]+))\s*(?:,|\Z))'
-)
+_is_name: Final = re.compile(r'[^\s=,"]+').fullmatch
+_is_value: Final = re.compile(r'[^\s,"]+').fullmatch
+_quoted: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"').match
 _ESCAPE: Final = re.compile(r"\\(.)")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 
@@ -215,14 +215,18 @@ def parse_parameters(text: str, start: int) -> dict[str, str]:
         raise PeerError("authentication parameters are too long")
     values: dict[str, str] = {}
     position = start
-    for whole, name, quoted, token in _PARAMETER.findall(text, start):
-        position += len(whole)
+    size = len(text)
+    while position < size:
+        equals = text.find("=", position)
+        name = text[position:equals].strip()
+        if equals < 0 or not (name.isalnum() or _is_name(name) is not None):
+            raise PeerError("authentication parameters do not parse")
+        value, position = _value_at(text, equals + 1)
         key = name.lower()
         if key in values:
             raise PeerError("an authentication parameter appears twice")
-        value: str = token or quoted
-        values[key] = _ESCAPE.sub(r"\1", value) if "\\" in value else value
-    if position != len(text) or not values:
+        values[key] = value
+    if not values:
         raise PeerError("authentication parameters do not parse")
     if not text.isascii():
         try:
@@ -230,6 +234,33 @@ def parse_parameters(text: str, start: int) -> dict[str, str]:
         except UnicodeEncodeError:
             raise PeerError("authentication parameters are no text")
     return values
+
+
+def _value_at(text: str, start: int) -> tuple[str, int]:
+    """Return the value that begins at ``start``, and where the next parameter begins."""
+    size = len(text)
+    while start < size and text[start].isspace():
+        start += 1
+    if start < size and text[start] == '"':
+        end = text.find('"', start + 1) + 1
+        value = text[start + 1 : end - 1]
+        if end == 0 or "\\" in value:
+            found = _quoted(text, start)
+            if found is None:
+                raise PeerError("authentication parameters do not parse")
+            end = found.end()
+            value = text[start + 1 : end - 1]
+        comma = text.find(",", end)
+        if comma != end and text[end : comma if comma >= 0 else size].strip():
+            raise PeerError("authentication parameters do not parse")
+    else:
+        comma = text.find(",", start)
+        value = text[start : comma if comma >= 0 else size].strip()
+        if not value.isalnum() and _is_value(value) is None:
+            raise PeerError("authentication parameters do not parse")
+    if "\\" in value:
+        value = _ESCAPE.sub(r"\1", value)
+    return value, comma + 1 if comma >= 0 else size
 
 
 def parse_credentials(text: str) -> Credentials | None:

@@ -12,6 +12,7 @@ Spec: RFC 3261 §7, §8.2.6, §20
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, final
 
 from omaim.errors import PeerError, UsageError
@@ -345,6 +346,11 @@ class Message:
             self._forget(name)
         elif name == "Content-Length":
             self._length = _NO_LENGTH
+
+    def add_all(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Append lines, given as (name, value)."""
+        for name, value in headers:
+            self.add(name, value)
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others of this name, on top when there is none."""

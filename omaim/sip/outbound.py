@@ -15,6 +15,8 @@ from typing import Final, final
 
 from omaim.errors import PeerError, UsageError
 from omaim.sip.flow import Flow
+from omaim.sip.message import Request
+from omaim.sip.registering import Sender
 
 _SEAL: Final = 12  # octets
 _MAX_TOKEN: Final = 400  # characters; two IPv6 addresses with zones need less
@@ -171,3 +173,29 @@ def keep_alive_after(fraction: float, reliable: bool, flow_timer: int = 0) -> fl
         longest = LONGEST_STREAM if reliable else LONGEST_DATAGRAM
         shortest = SHORTEST_STREAM if reliable else SHORTEST_DATAGRAM
     return shortest + (longest - shortest) * fraction
+
+
+def sender_of(request: Request, flow: Flow, private_id: str, tokens: FlowTokens) -> Sender:
+    """Say what the headers cannot prove: by which flow, from behind which address.
+
+    Spec: RFC 5626 §6; RFC 3581 §4
+    """
+    via = request.via
+    direct = request.names.count("Via") == 1 and not request.has("Path")
+    received = ""
+    if direct and via.received:
+        source, port = via.received, max(via.rport, 0) or via.port or 5060
+        if source != via.host.strip("[]") or port != (via.port or 5060):
+            host = f"[{source}]" if ":" in source else source
+            received = f"sip:{host}:{port}"
+    # Others are reached by their Contact, so their flow need not be known.
+    needed = flow.reliable or received or _asks_outbound(request)
+    token = tokens.make(flow) if direct and needed else ""
+    return Sender(private_id, token, received)
+
+
+def _asks_outbound(request: Request) -> bool:
+    for line in request.all("Contact"):
+        if "reg-id" in line.lower():
+            return True
+    return False

@@ -38,18 +38,22 @@ METHODS: Final = frozenset(
 )  # the registered ones; another method is answered 501
 
 _NEEDED: Final = ("Via", "From", "To", "Call-ID", "CSeq")
-_ONCE: Final = (
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Max-Forwards",
-    "Content-Length",
-    "Content-Type",
-    "Expires",
-    "Event",
-    "Max-Breadth",
-)
+# A bit for each name that has to be there, or may be there once only; Via may come again.
+_BITS: Final = {
+    "Via": 1,
+    "From": 2,
+    "To": 4,
+    "Call-ID": 8,
+    "CSeq": 16,
+    "Max-Forwards": 32,
+    "Content-Length": 64,
+    "Content-Type": 128,
+    "Expires": 256,
+    "Event": 512,
+    "Max-Breadth": 1024,
+}
+_ALL_NEEDED: Final = 31
+_VIA: Final = 1
 _CR: Final = 13
 _FOLDS: Final = 4  # lines per header field that are borne, on average
 _END: Final = b"\r\n\r\n"
@@ -432,14 +436,16 @@ def check(message: Request | Response) -> None:
     Spec: RFC 3261 §8.1.1, §8.2, §16.3, §20. Differs: Max-Forwards may be missing, and so
     may the tag of From and the branch of Via, as in RFC 2543.
     """
-    names = message.names
-    for name in _NEEDED:
-        if name not in names:
-            raise _bad(message, name + " is missing")
-    if len(set(names)) != len(names):
-        for name in _ONCE:
-            if names.count(name) > 1:
-                raise _bad(message, name + " is given more than once")
+    seen = 0
+    for name in message.names:
+        bit = _BITS.get(name, 0)
+        if bit & seen & ~_VIA:
+            raise _bad(message, name + " is given more than once")
+        seen |= bit
+    if seen & _ALL_NEEDED != _ALL_NEEDED:
+        for name in _NEEDED:
+            if name not in message.names:
+                raise _bad(message, name + " is missing")
     try:
         _check_values(message)
     except BadMessage:

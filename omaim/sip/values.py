@@ -31,6 +31,8 @@ _date: Final = re.compile(
 _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
+_SECONDS: Final = 64  # whose text is remembered: most messages say the present one
+_dates: Final[dict[int, str]] = {}
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -537,8 +539,16 @@ def parse_date(text: str) -> float:
 
 def date_text(epoch: float) -> str:
     """Return seconds since the epoch as a Date (RFC 3261 §20.17)."""
-    moment = gmtime(epoch)
-    return (
+    second = int(epoch // 1.0)
+    known = _dates.get(second)
+    if known is not None:
+        return known
+    moment = gmtime(second)
+    text = (
         f"{_DAYS[moment.tm_wday]}, {moment.tm_mday:02} {_MONTHS[moment.tm_mon - 1]} "
         f"{moment.tm_year:04} {moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02} GMT"
     )
+    if len(_dates) >= _SECONDS:
+        _dates.clear()
+    _dates[second] = text
+    return text

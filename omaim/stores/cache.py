@@ -193,10 +193,13 @@ class BindingCache:
     def _shared(self, one: Binding) -> Binding:
         """Return an equal binding, made of shared parts where they repeat."""
         share = self._pool.one
+        path, user_agent, params = share(one.path), share(one.user_agent), share(one.params)
+        if path is one.path and user_agent is one.user_agent and params is one.params:
+            return one
         return Binding(
             one.aor, one.contact, one.call_id, one.cseq, one.expires_at, one.q,
-            share(one.path), one.instance, one.reg_id, one.flow_token, share(one.user_agent),
-            share(one.params), one.pub_gruu, one.temp_gruu, one.received, one.private_id,
+            path, one.instance, one.reg_id, one.flow_token, user_agent,
+            params, one.pub_gruu, one.temp_gruu, one.received, one.private_id,
             one.registered_at, one.contact_id, one.updated_at,
         )  # fmt: skip
 

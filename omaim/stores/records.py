@@ -81,7 +81,7 @@ class User:
         own = self.identity(uri)
         if own is None:
             return ()
-        if own.implicit_set == 0:
+        if own.implicit_set == 0 or len(self.identities) == 1:
             return (own,)
         together = [one for one in self.identities if one.implicit_set == own.implicit_set]
         together.sort(key=lambda one: (one.barred, not one.default))
