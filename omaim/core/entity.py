@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ class Core(Service):
         endpoint: its SIP endpoint.
         registrar: for administration and for those who follow registrations.
         admission: what strangers cost.
+        serves: tells whether a host of a URI is this domain.
     """
 
     def __init__(self, node: Node, config: Config, name: str) -> None:
@@ -88,6 +90,7 @@ class Core(Service):
         self._name = name
         self._ready: Deferred[None] = Deferred()
         self._hosts = {config.domain.lower(), *(alias.lower() for alias in config.aliases)}
+        self.serves: Callable[[str], bool] = self._hosts.__contains__
         handling = CONTINUE if config.im_down == "deliver" else TERMINATE
         profiles = Profiles(config.im_server, config.settings_event, handling)
         self.profile_of = profiles.profile_of
@@ -292,10 +295,6 @@ class Core(Service):
             for transport in {listener.transport for listener in self.endpoint.listeners}
         }
 
-    def serves(self, host: str) -> bool:
-        """Tell whether a host of a URI is this domain."""
-        return host in self._hosts
-
     def receive(self, transaction: ServerTransaction) -> None:
         """Serve a request: the door."""
         if self._node.hooks.wanted(MayAsk) and self._neighbours.of(transaction.flow) is None:
@@ -355,8 +354,6 @@ class Core(Service):
     def _locally(self, job: Job, served: Served) -> bool:
         """Serve the subscription to a registration by ourselves (RFC 3680 §4)."""
         request = job.request
-        if request.method != "SUBSCRIBE":
-            return False
         event = request.event
         if event is None or event.package != "reg":
             return False

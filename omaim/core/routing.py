@@ -24,7 +24,7 @@ from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE, Neighbours
 from omaim.core.job import Job, Served
 from omaim.core.registered import primary_of
-from omaim.core.senders import Senders, claimed_by
+from omaim.core.senders import Senders
 from omaim.core.services import Services, loose
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
@@ -35,6 +35,7 @@ from omaim.sip.gruu import Gruus
 from omaim.sip.identity import (
     asserted_identities,
     check_privacy,
+    claimed_by,
     served_user,
     strip_untrusted,
 )
@@ -63,7 +64,7 @@ class Router:
         senders: finds out who sends.
         strangers: whether requests from unknown networks reach our users.
         psis: the server of each public service identity, wildcarded ones among them.
-        local: serves a request for a user by the core itself; true when it did.
+        local: serves a SUBSCRIBE for a user by the core itself; true when it did.
         secure: trusted networks are reached over TLS only.
         most: requests that may wait for an answer at a time; 503 above.
     """
@@ -346,7 +347,7 @@ class Router:
             return
         served = self.callee(request)
         if served is not None:
-            if self._local(job, served):
+            if request.method == "SUBSCRIBE" and self._local(job, served):
                 self._forwarder.done(job)
             else:
                 self._services.terminate(job, served)

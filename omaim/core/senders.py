@@ -14,19 +14,13 @@ from omaim.core.job import Served
 from omaim.core.registered import primary_of
 from omaim.errors import PeerError
 from omaim.sip.flow import Flow
-from omaim.sip.identity import PREFERRED, assert_identity
+from omaim.sip.identity import assert_identity
 from omaim.sip.message import Request
 from omaim.sip.uri import canonical_aor
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
 NOBODY: Final = "anonymous.invalid"  # the host of who wants to stay unnamed, RFC 3323 §4.1.1.3
-
-
-def claimed_by(request: Request) -> str:
-    """Return the address that the sender says it has; proof comes later."""
-    preferred = request.addresses(PREFERRED) if request.has(PREFERRED) else []
-    return canonical_aor((preferred[0] if preferred else request.from_).uri_text)
 
 
 class Senders:
@@ -112,9 +106,7 @@ class Senders:
         named = canonical_aor(request.from_.uri_text)
         if named != claimed:
             _check(user, named)
-        usable = [one.uri for one in user.identities if not one.barred and one.default]
-        usable += [one.uri for one in user.identities if not one.barred and not one.default]
-        aor = assert_identity(request, tuple(usable))
+        aor = assert_identity(request, user.usable())
         return Served(user, aor, primary_of(user, aor))
 
 

@@ -190,6 +190,8 @@ class Services:
     def _serve(self, job: Job, served: Served, case: int, after: int) -> bool:
         """Send the request to the next server that is to see it; true when there is none."""
         profile = self._profile_of(served.user, served.aor)
+        if not profile.filters.criteria:
+            return True
         while True:
             criteria = profile.next_server(job.request, case, NO_REGISTRATION, after)
             if criteria is None:

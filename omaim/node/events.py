@@ -7,7 +7,7 @@ same commit as the fact itself: :func:`to_json` and :func:`from_json` are its wr
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -262,9 +262,14 @@ def _kinds(root: type[ServiceEvent]) -> dict[str, type[ServiceEvent]]:
     return found
 
 
+_write: Final = json.JSONEncoder(separators=(",", ":"), default=attrs.asdict).encode
+
+
 def to_json(event: ServiceEvent) -> tuple[str, str]:
     """Return the kind of ``event`` and its fields as JSON text."""
-    return type(event).__name__, json.dumps(attrs.asdict(event), separators=(",", ":"))
+    kind = type(event)
+    names = [field.name for field in attrs.fields(kind)]
+    return kind.__name__, _write({name: getattr(event, name) for name in names})
 
 
 def from_json(kind: str, text: str) -> ServiceEvent:

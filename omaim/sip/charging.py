@@ -86,12 +86,19 @@ class ChargingVector:
         icid = params.get("icid-value")
         if not icid:
             raise PeerError("a charging vector without icid-value")
-        transit = [entry.strip() for entry in (params.get("transit-ioi") or "").split(",")]
-        if len(transit) > _MAX_TRANSIT:
-            raise PeerError("a charging vector with too many transit networks")
-        extra = params
-        for name in _OWN:
-            extra = extra.without(name)
+        transit: list[str] = []
+        passed = params.get("transit-ioi")
+        if passed:
+            transit = [entry.strip() for entry in passed.split(",")]
+            if len(transit) > _MAX_TRANSIT:
+                raise PeerError("a charging vector with too many transit networks")
+        extra = NO_PARAMS
+        for name in params.names:
+            if name not in _OWN:
+                extra = params
+        if extra is params:
+            for name in _OWN:
+                extra = extra.without(name)
         return ChargingVector(
             icid,
             params.get("icid-generated-at") or "",

@@ -155,6 +155,16 @@ def _hinted(lines: list[str], own: tuple[str, ...]) -> str:
     return ""
 
 
+def claimed_by(request: Request) -> str:
+    """Return the address that the sender says it has, in canonical form; proof comes later.
+
+    Raises:
+        PeerError: it is no address.
+    """
+    preferred = request.addresses(PREFERRED)
+    return canonical_aor((preferred[0] if preferred else request.from_).uri_text)
+
+
 def asserted_identities(message: Message) -> tuple[str, ...]:
     """Return the canonical URIs that a trusted element asserted: none, one, or sip and tel.
 

@@ -12,7 +12,6 @@ from typing import Final, final
 from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.flow import TCP, TLS, UDP
-from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request
 from omaim.sip.uri import SipUri, Uri, parse_uri
 
@@ -326,7 +325,7 @@ def next_hop(request: Request) -> tuple[bool, SipUri]:
     if request.next_hop:
         uri = parse_uri(request.next_hop)
     elif request.has("Route"):
-        uri = NameAddr.parse(request.values("Route")[0]).uri
+        uri = request.route_uri(request.top_route)
         if not isinstance(uri, SipUri) or not uri.lr:
             uri = request.request_uri
     else:

@@ -471,7 +471,7 @@ class Request(Message):
             (RFC 3261 §16.6 step 6); empty when Route and Request-URI say where to go.
     """
 
-    __slots__ = ("_parsed", "_parsed_from", "method", "next_hop", "uri")
+    __slots__ = ("_parsed", "_parsed_from", "_route", "_route_from", "method", "next_hop", "uri")
 
     def __init__(
         self, method: str, uri: str, names: list[str], lines: list[str], body: bytes = b""
@@ -482,6 +482,8 @@ class Request(Message):
         self.next_hop = ""
         self._parsed: Uri | None = None
         self._parsed_from = ""
+        self._route: Uri | None = None
+        self._route_from = ""
 
     @staticmethod
     def make(method: str, uri: str, headers: list[tuple[str, str]], body: bytes = b"") -> Request:
@@ -503,6 +505,35 @@ class Request(Message):
             self._parsed_from = self.uri
         return parsed
 
+    @property
+    def top_route(self) -> str:
+        """The URI of the topmost Route as written, or "".
+
+        Raises:
+            PeerError: the Route is malformed.
+        """
+        text = self.first("Route")
+        if text is None:
+            return ""
+        if text[:1] == "<":
+            end = text.find(">")
+            if end > 0:
+                return text[1:end]
+        return NameAddr.parse(self.values("Route")[0]).uri_text
+
+    def route_uri(self, text: str) -> Uri:
+        """Return the URI of a Route in parts; the last one asked for is remembered.
+
+        Raises:
+            PeerError: it is no URI.
+        """
+        uri = self._route
+        if uri is None or text != self._route_from:
+            uri = parse_uri(text)
+            self._route = uri
+            self._route_from = text
+        return uri
+
     def copy(self) -> Request:
         """Return a copy that can be changed on its own; the body is shared."""
         other = Request(self.method, self.uri, self.names[:], self.lines[:], self.body)
@@ -510,6 +541,8 @@ class Request(Message):
         other.next_hop = self.next_hop
         other._parsed = self._parsed
         other._parsed_from = self._parsed_from
+        other._route = self._route
+        other._route_from = self._route_from
         return other
 
     def to_bytes(self) -> bytes:

@@ -214,13 +214,13 @@ def preprocess(
     if not request.has("Route"):
         return []
     visited: list[str] = []
-    route = _first_route(request)
-    parsed = parse_uri(route)
+    route = request.top_route
+    parsed = request.route_uri(route)
     if isinstance(parsed, SipUri) and own.owns(parsed):
         visited.append(route)
         request.remove_first("Route")
         if parsed.params.has(_DUAL) and request.has("Route"):
-            route = _first_route(request)
+            route = request.top_route
             parsed = parse_uri(route)
             if isinstance(parsed, SipUri) and parsed.params.has(_DUAL) and own.owns(parsed):
                 visited.append(route)
@@ -251,16 +251,6 @@ def _preprocess_uri(request: Request, own: OwnAddresses, transport: str, port: i
             params = uri.params.without("maddr").without("transport")
             bare = SipUri(uri.scheme, uri.user, uri.host, 0, params, uri.headers, uri.password)
             request.uri = str(bare)
-
-
-def _first_route(request: Request) -> str:
-    """Return the URI of the topmost Route value."""
-    text = request.first("Route") or ""
-    if text[:1] == "<":
-        end = text.find(">")
-        if end > 0:
-            return text[1:end]
-    return NameAddr.parse(request.values("Route")[0]).uri_text
 
 
 def target_text(uri: str) -> str:
@@ -353,8 +343,8 @@ def postprocess(copy: Request) -> str:
     """
     if not copy.has("Route"):
         return copy.uri
-    route = _first_route(copy)
-    parsed = parse_uri(route)
+    route = copy.top_route
+    parsed = copy.route_uri(route)
     if isinstance(parsed, SipUri) and not parsed.lr:
         copy.add("Route", "<" + copy.uri + ">")
         copy.remove_first("Route")
@@ -373,7 +363,7 @@ def wants_sips(copy: Request) -> bool:
     """
     if copy.uri[:5].lower() == "sips:":
         return True
-    return copy.has("Route") and _first_route(copy)[:5].lower() == "sips:"
+    return copy.has("Route") and copy.top_route[:5].lower() == "sips:"
 
 
 def own_uri(host: str, port: int, transport: str, user: str = "", *, sips: bool = False) -> str:

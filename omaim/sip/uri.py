@@ -23,16 +23,25 @@ _KEPT: Final = 4096  # parsed URIs and addresses of record remembered, each
 _KEPT_LENGTH: Final = 160  # longer ones are rare and would let a peer fill the memory
 _LONGEST: Final = 8192
 
-_is_user: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+").fullmatch
-_is_password: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*").fullmatch
+
+def _some(marks: str) -> str:
+    """Return the pattern of any number of unreserved characters, these marks, and escapes.
+
+    Runs of characters are taken at once, which is many times faster than one by one; and no
+    text matches in two ways.
+    """
+    plain = rf"[A-Za-z0-9\-_.!~*'(){marks}]*"
+    return rf"{plain}(?:%[0-9A-Fa-f]{{2}}{plain})*"
+
+
+_PNAME: Final = r"\[\]/:&+$"
+_HNAME: Final = r"\[\]/?:+$&"
+_is_user: Final = re.compile(rf"(?!\Z){_some('&=+$,;?/')}").fullmatch
+_is_password: Final = re.compile(_some("&=+$,")).fullmatch
 _are_params: Final = re.compile(
-    r"(?:;(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+"
-    r"(?:=(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$=@?]|%[0-9A-Fa-f]{2})*)?)*"
+    rf"(?:;(?![=;]|\Z){_some(_PNAME)}(?:={_some(_PNAME + '=@?')})?)*"
 ).fullmatch
-_are_headers: Final = re.compile(
-    r"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$&]|%[0-9A-Fa-f]{2})+="
-    r"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$&=@,;]|%[0-9A-Fa-f]{2})*"
-).fullmatch
+_are_headers: Final = re.compile(rf"(?!=){_some(_HNAME)}={_some(_HNAME + '=@,;')}").fullmatch
 _escape: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*").fullmatch
 _is_opaque: Final = re.compile(r"[!#-;=?-~]+").fullmatch

@@ -76,6 +76,14 @@ class User:
                 return identity
         return None
 
+    def usable(self) -> tuple[str, ...]:
+        """Return the identities that it may call itself by, the default ones first."""
+        if len(self.identities) == 1 and not self.identities[0].barred:
+            return (self.identities[0].uri,)
+        there = [one for one in self.identities if not one.barred]
+        there.sort(key=lambda one: not one.default)
+        return tuple([one.uri for one in there])
+
     def registered_with(self, uri: str) -> tuple[PublicIdentity, ...]:
         """Return all identities that registering ``uri`` registers, the default one first."""
         own = self.identity(uri)
