@@ -42,7 +42,7 @@ class Chain:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._sealer = blake2b(key=key, digest_size=_SEAL)
 
     def seal(self, place: Place) -> str:
         """Return the value of the ``odi`` parameter."""
@@ -75,4 +75,6 @@ class Chain:
             raise PeerError("unknown original-dialog identifier", 403) from None
 
     def _mac(self, plain: bytes) -> bytes:
-        return blake2b(plain, key=self._key, digest_size=_SEAL).digest()
+        sealing = self._sealer.copy()  # half the price of making one
+        sealing.update(plain)
+        return sealing.digest()

@@ -157,7 +157,7 @@ class Endpoint:
             self.resolver.failed,
             self._fail_later,
             self.ping,
-            self._crashed,
+            self.crashed,
             self.count,
         )
         self._broken: list[Flow] = []
@@ -398,13 +398,13 @@ class Endpoint:
     def _fail_later(self, exchange: Exchange, status: int) -> None:
         self.later(exchange.fail, status)
 
-    def _crashed(self) -> None:
+    def crashed(self) -> None:
         """A function that takes a message has raised: that is logged, and hurts nobody else."""
         _log.failure("{name}: a message was not served", name=self.name)
         self.count("crashed")
 
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
-        self.guarded(self._incoming.from_stream, item, flow, now)
+        self._incoming.from_stream(item, flow, now)
 
     def _new_request(self, transaction: ServerTransaction) -> None:
         try:
@@ -433,7 +433,7 @@ class Endpoint:
         try:
             act(*args)
         except Exception:
-            self._crashed()
+            self.crashed()
 
     def _dropped(self, reason: str, message: Request | Response, flow: Flow) -> None:
         self.count("dropped_" + reason)

@@ -20,7 +20,7 @@ from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.headers import Via
 from omaim.sip.locating import default_port
 from omaim.sip.message import Request, Response, error_response
-from omaim.sip.parser import BadMessage, Limits, parse_datagram
+from omaim.sip.parser import SILENCE, BadMessage, Limits, parse_datagram
 
 if TYPE_CHECKING:
     from omaim.net.endpoint import Endpoint
@@ -57,41 +57,37 @@ class Incoming:
         """Return what takes the datagrams of one socket."""
 
         known, wire, now = paths.peek, self._wire, self._now
-        arm = self._endpoint.arm
+        limits, take, arm = self._limits, self._arrivals.take, self._endpoint.arm
 
         def received(data: bytes, address: Any) -> None:
             flow = known(address) or paths.flow(address)
-            message: Request | Response | BadMessage | None
-            try:
-                message = parse_datagram(data, self._limits)
-            except BadMessage as error:
-                message = error
-            if message is None:
-                self._endpoint.count("keepalive")
-                return
-            if wire.record is not None:
+            if wire.record is not None and data.strip(SILENCE):
                 self._endpoint.show(IN, flow, data)
-            self._take(message, flow, now(), len(data))
+            try:
+                message = parse_datagram(data, limits)
+                if message is None:
+                    self._endpoint.count("keepalive")
+                elif not take(message, flow, now()):
+                    self._endpoint.count("response_foreign")
+            except BadMessage as error:
+                self._bad(error, flow, len(data))
             arm()
 
         return received
 
     def from_stream(self, item: Request | Response | BadMessage, flow: Flow, now: float) -> None:
         """Take one message from a stream, or what is wrong with it."""
-        if self._wire.record is not None and not isinstance(item, BadMessage):
-            self._endpoint.show(IN, flow, item.to_bytes())
-        self._take(item, flow, now, 0)
-
-    def _take(
-        self, item: Request | Response | BadMessage, flow: Flow, now: float, size: int
-    ) -> None:
         try:
             if isinstance(item, BadMessage):
                 raise item
+            if self._wire.record is not None:
+                self._endpoint.show(IN, flow, item.to_bytes())
             if not self._arrivals.take(item, flow, now):
                 self._endpoint.count("response_foreign")
         except BadMessage as error:
-            self._bad(error, flow, size)
+            self._bad(error, flow, 0)
+        except Exception:
+            self._endpoint.crashed()
 
     def _note_alias(self, via: Via, flow: Flow) -> None:
         """Let requests to the peer's own port use the connection that it opened.

@@ -125,43 +125,39 @@ class DatagramSocket:
         return True
 
     def doRead(self) -> None:
-        self._turn.begin()
-        try:
-            self._read()
-        finally:
-            self._turn.end()
-
-    def _read(self) -> None:
         """Take what is there.
 
-        To find out that there is no more costs as much as to find a datagram. So where they
-        come one by one, they are taken so, and only now and then we look whether it still is so.
+        To find out that there is no more costs nearly as much as to find a datagram. So where
+        they come one by one they are taken so; now and then we look whether it still is so.
         """
-        receive = self._socket.recvfrom
-        received = self._received
+        receive, received, turn = self._socket.recvfrom, self._received, self._turn
         most = BATCH
         if self._sparse:
             self._sparse -= 1
             most = 1
-        for taken in range(most):
-            try:
-                data, address = receive(LARGEST)
-            except BlockingIOError:
-                if taken == 1:
-                    self._sparse = SPARSE
-                if not taken and self._errors:
-                    self._take_errors()  # what else woke us
-                return
-            except OSError:
-                if self._errors:
-                    self._take_errors()
-                continue  # about an earlier datagram
-            try:
-                received(data, address)
-            except Exception:
-                _log.failure("A datagram was not served")
-            if self._closed:
-                return
+        turn.begin()
+        try:
+            for taken in range(most):
+                try:
+                    data, address = receive(LARGEST)
+                except BlockingIOError:
+                    if taken == 1:
+                        self._sparse = SPARSE
+                    if not taken and self._errors:
+                        self._take_errors()  # what else woke us
+                    return
+                except OSError:
+                    if self._errors:
+                        self._take_errors()
+                    continue  # about an earlier datagram
+                try:
+                    received(data, address)
+                except Exception:
+                    _log.failure("A datagram was not served")
+                if self._closed:
+                    return
+        finally:
+            turn.end()
 
     def doWrite(self) -> None:
         for _ in range(BATCH):

@@ -57,6 +57,7 @@ _VIA: Final = 1
 _CR: Final = 13
 _FOLDS: Final = 4  # lines per header field that are borne, on average
 _END: Final = b"\r\n\r\n"
+SILENCE: Final = b"\r\n\0 "  # octets that only keep a path alive
 _is_version: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.I).fullmatch
 
 
@@ -151,7 +152,7 @@ def parse_datagram(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Re
     nobody knows hold stray octets above 127; here they are an error, as text must be text.
     """
     if data[:2] == b"\r\n" or not data or data[0] == 0:
-        data = data.lstrip(b"\r\n\0 ")
+        data = data.lstrip(SILENCE)
         if not data:
             return None
     end = data.find(_END)

@@ -26,7 +26,7 @@ from omaim.errors import PeerError
 from omaim.grammar import ipv6_groups, number, quote
 from omaim.ids import COOKIE
 from omaim.sip.headers import NameAddr, Via
-from omaim.sip.message import Request, Response, error_response
+from omaim.sip.message import Request, Response, error_response, value_of
 from omaim.sip.uri import OtherUri, SipUri, parse_uri
 
 MAX_FORWARDS: Final = 70  # RFC 3261 §16.6 step 3
@@ -166,8 +166,9 @@ def validate(
     if request.max_forwards == 0:
         raise PeerError("the request took too many hops", 483)
     if loop:
-        for line in request.all("Via"):
-            if loop in line and _passed_here(line, own, loop):
+        for at, name in enumerate(request.names):
+            line = request.lines[at]
+            if name == "Via" and loop in line and _passed_here(value_of(line), own, loop):
                 raise PeerError("the request comes round again", 482)
     if request.has("Proxy-Require"):
         tags = [tag for tag in request.values("Proxy-Require") if tag.lower() not in understood]

@@ -216,8 +216,9 @@ class UserCache:
     def peek(self, private_id: str) -> User | None:
         """Return the user of that private id."""
         held = self._users.get(private_id)
-        if not isinstance(held, str):
-            return held
+        return self._unpack(private_id, held) if isinstance(held, str) else held
+
+    def _unpack(self, private_id: str, held: str) -> User:
         found = self._unpacked.get(private_id)
         if found is None:
             found = unpack_user(private_id, held, self.profiles)
@@ -229,7 +230,10 @@ class UserCache:
     def peek_by_identity(self, uri: str) -> User | None:
         """Return the user who has that public identity."""
         private_id = self._owners.get(uri)
-        return None if private_id is None else self.peek(private_id)
+        if private_id is None:
+            return None
+        held = self._users.get(private_id)
+        return self._unpack(private_id, held) if isinstance(held, str) else held
 
     def check(self, users: Iterable[User]) -> None:
         """Make sure that no identity is, or among these becomes, another user's.
