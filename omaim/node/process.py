@@ -11,7 +11,10 @@ import gc
 import sys
 from typing import Final
 
-YOUNG: Final = 20_000  # new objects until the next look at them; Python's own is 700
+YOUNG: Final = 50_000  # new objects until the next look at them; Python's own is 700
+# Such looks until the next one at what they left. Most of that are transactions, which are gone
+# by themselves before, so that they are looked at once only; Python's own is 10.
+LOOKS: Final = 50
 SWITCH: Final = 0.001  # seconds a thread that writes to the database may have to wait
 
 
@@ -22,5 +25,5 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()  # what was loaded stays: never to be looked at again
-    gc.set_threshold(YOUNG, 10, 10)
+    gc.set_threshold(YOUNG, LOOKS, 10)
     sys.setswitchinterval(SWITCH)
