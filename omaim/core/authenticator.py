@@ -139,7 +139,7 @@ class Authenticator:
         proxy = header == "Proxy-Authorization"
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         lines = challenges(self._realm, self._nonces, now, stale, self._algorithms, self._qop)
-        return Challenge(407 if proxy else 401, tuple((name, line) for line in lines))
+        return Challenge(407 if proxy else 401, tuple([(name, line) for line in lines]))
 
     def _ha1(self, user: User | None, credentials: Credentials) -> str:
         if user is None or credentials.algorithm not in self._algorithms:
