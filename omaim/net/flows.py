@@ -116,10 +116,11 @@ class Flows:
     def to(self, target: Target) -> Flow | None:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
         if target.transport == UDP:
-            ipv6 = ":" in target.host
+            host, port = target.host, target.port
+            ipv6 = ":" in host
             for paths in self._datagrams:
                 if paths.ipv6 == ipv6:
-                    return paths.to(target.host, target.port)
+                    return paths.peek((host, port)) or paths.to(host, port)
             return None
         domain = target.domain or target.host
         known = self._connections.find(target.transport, target.host, target.port, domain)

@@ -187,11 +187,12 @@ class ReactorNetwork:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._turn = Turn(reactor)
+        self._near: dict[Any, DatagramSocket] = {}
 
     def listen_datagram(
         self, host: str, port: int, received: Received, refused: Refused | None = None
     ) -> Datagrams:
-        return DatagramSocket(self._reactor, host, port, received, self._turn, refused)
+        return DatagramSocket(self._reactor, host, port, received, self._turn, refused, self._near)
 
     def listen_stream(
         self, host: str, port: int, accept: Accept, tls: TlsSettings | None = None

@@ -7,6 +7,7 @@ a TLS stream is verified.
 
 from __future__ import annotations
 
+import typing
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,11 +29,19 @@ if TYPE_CHECKING:
 HANDSHAKE: Final = 10.0  # seconds a peer may take over its TLS handshake
 LINGER: Final = 10.0  # seconds a peer may take to read what is left after close()
 BACKLOG: Final = 1024
+ROUNDS: Final = 8  # of passing on in one turn: a message through an IM Server takes five
 MOST_A_TURN: Final = 65536  # octets kept for the end of the turn; with more, it is now
 
 
+class Flushed(typing.Protocol):
+    """What has something to pass on at the end of a turn."""
+
+    def flush(self) -> None:
+        """Pass it on."""
+
+
 class Turn:
-    """The streams of one network that were written to in this turn of the reactor.
+    """What was written to, on one network, in this turn of the reactor.
 
     A read that brings forty requests ends in one write per peer, without waiting for the
     reactor to say that the peer can be written to: it nearly always can.
@@ -42,7 +51,7 @@ class Turn:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._written: list[ReactorStream] = []
+        self._written: list[Flushed] = []
         self._depth = 0
         self._scheduled = False
 
@@ -56,10 +65,14 @@ class Turn:
         if self._written and not self._depth:
             self._flush()
 
-    def note(self, stream: ReactorStream) -> None:
-        """``stream`` has something to send."""
-        self._written.append(stream)
-        if not self._depth and not self._scheduled:
+    def note(self, written: Flushed) -> None:
+        """``written`` has something to pass on."""
+        self._written.append(written)
+        if not self._depth:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self._reactor.callLater(0, self._late)
 
@@ -68,9 +81,19 @@ class Turn:
         self._flush()
 
     def _flush(self) -> None:
-        written, self._written = self._written, []
-        for stream in written:
-            stream.flush()
+        """Pass on what was written, and what is written because of that; but not for ever."""
+        self._depth += 1
+        try:
+            for _ in range(ROUNDS):
+                written, self._written = self._written, []
+                for one in written:
+                    one.flush()
+                if not self._written:
+                    break
+        finally:
+            self._depth -= 1
+            if self._written:
+                self._schedule()
 
 
 @implementer(IHandshakeListener, IPushProducer)

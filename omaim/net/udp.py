@@ -1,5 +1,8 @@
 """Datagrams on a reactor: a socket that is emptied in one go, when there is much in it.
 
+What one socket of a network sends to another of the same network need not pass through the
+system: entities in one process hand each other their messages, octet for octet.
+
 Twisted's own UDP port costs a third more per datagram; this one is a bare descriptor. Errors that
 the network reports have peers' addresses: see :mod:`omaim.net.icmp`. A reactor takes them for the
 end of the descriptor, or for something to be read; both ways they are read and the socket goes on.
@@ -31,6 +34,9 @@ SPARSE: Final = 16  # turns in which a datagram is taken to be the only one, onc
 LARGEST: Final = 65535
 SYSTEM_BUFFER: Final = 4 * 1024 * 1024  # octets asked of the kernel, which may give less
 QUEUE: Final = 512  # datagrams kept while the socket takes no more
+NEAR: Final = 4096  # datagrams kept from sockets of the same network, until the end of the turn
+MOST: Final = 65507  # octets in a datagram
+_ANY: Final = frozenset({"0.0.0.0", "::"})
 
 _log = Logger()
 
@@ -47,6 +53,8 @@ class DatagramSocket:
         refused: called with the address of a peer that cannot be reached, in a later turn than
             the sending.
         turn: of the network, whose streams may be written to meanwhile.
+        near: the sockets of the network by address; this one adds itself. It stays out when it
+            is bound to all addresses, as nobody knows then by which one it sends.
 
     Raises:
         Unavailable: the address is not ours or in use.
@@ -60,6 +68,7 @@ class DatagramSocket:
         received: Callable[[bytes, Any], None],
         turn: Turn | None = None,
         refused: Callable[[Any], None] | None = None,
+        near: dict[Any, DatagramSocket] | None = None,
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -81,6 +90,12 @@ class DatagramSocket:
         self._errors = refused is not None and ask_for_errors(self._socket)
         self._turn = turn or Turn(reactor)
         self._waiting: deque[tuple[bytes, Any]] = deque()
+        self._arrived: deque[tuple[bytes, Any]] = deque()  # from sockets of the same network
+        self._address = self._socket.getsockname()
+        self._near: dict[Any, DatagramSocket] = {}
+        if near is not None and self.host not in _ANY:
+            self._near = near
+            near[self._address] = self
         self._closed = False
         self._sparse = 0  # turns in which we do not look for a second datagram
         reactor.addReader(self)
@@ -88,6 +103,10 @@ class DatagramSocket:
     def send(self, data: bytes, address: Any) -> bool:
         if self._closed:
             return False
+        peer = self._near.get(address)
+        if peer is not None and len(data) <= MOST:
+            peer.hand(data, self._address)
+            return True
         if self._waiting:
             return self._wait(data, address)
         try:
@@ -103,6 +122,9 @@ class DatagramSocket:
     def close(self) -> Deferred[None]:
         if not self._closed:
             self._closed = True
+            if self._near.get(self._address) is self:
+                del self._near[self._address]
+            self._arrived.clear()
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
             self._waiting.clear()
@@ -118,6 +140,29 @@ class DatagramSocket:
             return _is_loss(error)
         return True
 
+    def hand(self, data: bytes, source: Any) -> None:
+        """Take a datagram from a socket of the same network; it is served later in the turn."""
+        if not self._arrived:
+            self._turn.note(self)
+        if len(self._arrived) < NEAR:
+            self._arrived.append((data, source))
+
+    def flush(self) -> None:
+        """Serve what was handed over until now."""
+        for _ in range(len(self._arrived)):
+            if not self._arrived:
+                return  # closed meanwhile
+            data, source = self._arrived.popleft()
+            self._serve(data, source)
+        if self._arrived:
+            self._turn.note(self)
+
+    def _serve(self, data: bytes, source: Any) -> None:
+        try:
+            self._received(data, source)
+        except Exception:
+            _log.failure("A datagram was not served")
+
     def _wait(self, data: bytes, address: Any) -> bool:
         if len(self._waiting) < QUEUE:
             self._waiting.append((data, address))
@@ -130,7 +175,7 @@ class DatagramSocket:
         To find out that there is no more costs nearly as much as to find a datagram. So where
         they come one by one they are taken so; now and then we look whether it still is so.
         """
-        receive, received, turn = self._socket.recvfrom, self._received, self._turn
+        receive, serve, turn = self._socket.recvfrom, self._serve, self._turn
         most = BATCH
         if self._sparse:
             self._sparse -= 1
@@ -150,10 +195,7 @@ class DatagramSocket:
                     if self._errors:
                         self._take_errors()
                     continue  # about an earlier datagram
-                try:
-                    received(data, address)
-                except Exception:
-                    _log.failure("A datagram was not served")
+                serve(data, address)
                 if self._closed:
                     return
         finally:

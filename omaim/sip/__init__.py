@@ -8,9 +8,11 @@ Reading order:
    :mod:`~omaim.sip.reasons`), :mod:`~omaim.sip.parser`. Their names are here, too.
 2. Transactions: :mod:`~omaim.sip.timing`, :mod:`~omaim.sip.flow`,
    :mod:`~omaim.sip.transitions`, :mod:`~omaim.sip.transaction`, :mod:`~omaim.sip.hop`,
-   :mod:`~omaim.sip.user`, :mod:`~omaim.sip.matching`.
-3. What is built on them: :mod:`~omaim.sip.dialog`; :mod:`~omaim.sip.proxying` and
-   :mod:`~omaim.sip.forking`; :mod:`~omaim.sip.locating`; :mod:`~omaim.sip.calling` and
+   :mod:`~omaim.sip.user`, :mod:`~omaim.sip.matching`; the ways in and out of an endpoint,
+   :mod:`~omaim.sip.arriving` and :mod:`~omaim.sip.exchange` (behind it
+   :mod:`~omaim.sip.front` and :mod:`~omaim.sip.locating`).
+3. What is built on them: :mod:`~omaim.sip.dialog`; :mod:`~omaim.sip.proxying`,
+   :mod:`~omaim.sip.forking` and :mod:`~omaim.sip.relaying`; :mod:`~omaim.sip.calling` and
    :mod:`~omaim.sip.session_timer`.
 4. Services: :mod:`~omaim.sip.registration` and :mod:`~omaim.sip.bindings`,
    :mod:`~omaim.sip.outbound`, :mod:`~omaim.sip.gruu`, :mod:`~omaim.sip.preferences`;

@@ -14,7 +14,8 @@ from zope.interface.verify import verifyObject
 
 from omaim.errors import Unavailable
 from omaim.net.network import INetwork, ReactorNetwork
-from omaim.net.udp import BATCH, QUEUE, DatagramSocket
+from omaim.net.stream import ROUNDS, Turn
+from omaim.net.udp import BATCH, NEAR, QUEUE, SPARSE, DatagramSocket
 from omaim.testing.network import Clock, SimulatedNetwork
 
 PATIENCE = 5000  # steps of a millisecond
@@ -316,11 +317,90 @@ class DatagramSocketTests(SynchronousTestCase):
             self.socket.doWrite()
         self.assertNotIn(self.socket, self.reactor.writers)
 
+    def test_sparse(self) -> None:
+        """Where datagrams come one by one, none is lost or left, whatever we look for."""
+        for at in range(3 * SPARSE):
+            self.peer.sendto(b"%d" % at, ("127.0.0.1", self.socket.port))
+            self.socket.doRead()
+            self.assertEqual(self.got[-1], b"%d" % at)
+        for _ in range(BATCH):
+            self.peer.sendto(b"x", ("127.0.0.1", self.socket.port))
+        for _ in range(SPARSE + 1):
+            self.socket.doRead()
+        self.assertEqual(len(self.got), 3 * SPARSE + BATCH)
+
+    def test_near(self) -> None:
+        """What is for a socket of the same network goes there in the same turn, in order."""
+        clock = Clock()
+        turn, near, got = Turn(clock), {}, []  # type: ignore[var-annotated]
+        reactor = _Reactor()
+        sockets: list[DatagramSocket] = []
+
+        def received(data: bytes, source: object) -> None:
+            got.append((data, source))
+            if len(data) < 6:  # there and back
+                sockets[len(data) % 2].send(data + b"x", sockets[1 - len(data) % 2]._address)
+
+        for _ in range(2):
+            one = DatagramSocket(reactor, "127.0.0.1", 0, received, turn, near=near)
+            self.addCleanup(one.close)
+            sockets.append(one)
+        turn.begin()
+        for data in (b"1x", b"2x"):
+            self.assertTrue(sockets[0].send(data, sockets[1]._address))
+        self.assertEqual(got, [])
+        turn.end()
+        lengths = [len(data) for data, _ in got]
+        self.assertEqual(lengths, sorted(lengths))
+        self.assertEqual([data[:1] for data, _ in got], [b"1", b"2"] * 5)
+        self.assertEqual(got[0][1], sockets[0]._address)
+        sockets[0].send(b"outside a turn", sockets[1]._address)
+        self.assertEqual(len(got), 10)
+        clock.advance(0)
+        self.assertEqual(len(got), 11)
+        sockets[0].send(b"for nobody", sockets[1]._address)
+        sockets[1].close()
+        clock.advance(0)
+        self.assertEqual(len(got), 11)
+        self.assertNotIn(sockets[1]._address, near)
+
+    def test_near_for_ever(self) -> None:
+        """Two that answer each other without end leave time for others; a flood is cut."""
+        calls = _Calls()
+        turn, near = Turn(calls), {}  # type: ignore[var-annotated]
+        seen: list[bytes] = []
+        sockets: list[DatagramSocket] = []
+
+        def received(data: bytes, source: object) -> None:
+            seen.append(data)
+            sockets[len(seen) % 2].send(data, source)
+
+        for _ in range(2):
+            one = DatagramSocket(self.reactor, "127.0.0.1", 0, received, turn, near=near)
+            self.addCleanup(one.close)
+            sockets.append(one)
+        sockets[0].send(b"x", sockets[1]._address)
+        for times in (1, 2, 3):
+            (call,) = calls
+            calls.clear()
+            call()
+            self.assertEqual(len(seen), times * ROUNDS)
+        for _ in range(NEAR + 10):
+            sockets[0].hand(b"y", sockets[1]._address)
+        self.assertEqual(len(sockets[0]._arrived), NEAR)
+
     def test_closed(self) -> None:
         """A closed socket sends and receives nothing, and leaves the reactor."""
         self.socket.close()
         self.assertFalse(self.socket.send(b"x", ("127.0.0.1", 9)))
         self.assertEqual((self.reactor.readers, self.reactor.writers), (set(), set()))
+
+
+class _Calls(list[Callable[[], object]]):
+    """What a reactor is asked to call later."""
+
+    def callLater(self, delay: float, act: Callable[[], object]) -> None:
+        self.append(act)
 
 
 class _Busy:
