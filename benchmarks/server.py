@@ -20,9 +20,9 @@ from twisted.internet.defer import Deferred  # noqa: E402
 
 import omaim.sip.message  # noqa: E402
 from omaim.core.entity import Config, build  # noqa: E402
-from omaim.core.people import make_user  # noqa: E402
 from omaim.node.config import NodeConfig  # noqa: E402
 from omaim.node.node import open_node  # noqa: E402
+from omaim.node.people import make_user  # noqa: E402
 
 DOMAIN = "north.example"
 SLICE = 5000

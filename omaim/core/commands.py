@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from omaim.core.people import make_user
 from omaim.core.registrar import Registrar
 from omaim.errors import PeerError, UsageError
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.sip.bindings import DEACTIVATED, PROBATION, REJECTED
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import User

@@ -25,7 +25,6 @@ from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
 from omaim.core.job import Job, Served
 from omaim.core.naming import service_route
-from omaim.core.people import read_people
 from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
 from omaim.core.registered import Registration
@@ -44,6 +43,7 @@ from omaim.node.entity import IEntity
 from omaim.node.events import UserDeregistered, UserRegistered
 from omaim.node.hooks import Refuse
 from omaim.node.node import Node, tls_settings
+from omaim.node.people import read_people
 from omaim.node.questions import MayAsk
 from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier

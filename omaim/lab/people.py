@@ -36,7 +36,7 @@ class Person:
 
 
 def people_file(people: tuple[Person, ...]) -> str:
-    """Return the people file of one core; see :mod:`omaim.core.people`."""
+    """Return the people file of one core; see :mod:`omaim.node.people`."""
     entries = [
         f'[[person]]\nprivate = "{person.private_id}"\npassword = "{person.password}"\n'
         f'public = ["{person.aor}"]\n'

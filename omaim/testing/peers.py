@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from omaim.core.people import make_user
 from omaim.net.endpoint import Endpoint
 from omaim.net.network import Stream
 from omaim.node.directory import Place
+from omaim.node.people import make_user
 from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
@@ -44,7 +44,7 @@ def person(aor: str, **named: Any) -> User:
 
     Args:
         aor: "sip:dave@north.example".
-        named: as :func:`omaim.core.people.make_user` takes it.
+        named: as :func:`omaim.node.people.make_user` takes it.
     """
     private = aor.partition(":")[2]
     name, _, domain = private.partition("@")

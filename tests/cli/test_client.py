@@ -19,12 +19,12 @@ from twisted.trial.unittest import TestCase
 import omaim
 from omaim.client import Client
 from omaim.core import entity as core
-from omaim.core.people import make_user
 from omaim.im import entity as im
 from omaim.lab.certificates import write_certificates
 from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.stores.memory import memory_stores
 
 DOMAIN = "north.example"

@@ -13,12 +13,12 @@ from omaim.client import Client
 from omaim.client.composing import Content, write_cpim
 from omaim.client.conversation import Conversation
 from omaim.core import entity as core
-from omaim.core.people import make_user
 from omaim.ids import Ids
 from omaim.im import entity as im
 from omaim.net.endpoint import Endpoint
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.roles.incoming import Incoming
 from omaim.roles.listmail import OPTION
 from omaim.roles.user_agent import UserAgent

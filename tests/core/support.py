@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.core.entity import Config, Core, build
-from omaim.core.people import make_user
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.resolver import Resolver
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer
 from omaim.sip.flow import Flow

@@ -10,11 +10,11 @@ from twisted.trial.unittest import TestCase
 from omaim.client import Client, Failure
 from omaim.core.config import Config
 from omaim.core.entity import build
-from omaim.core.people import make_user
 from omaim.errors import UsageError
 from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.stores.memory import memory_stores
 
 ALICE = "sip:alice@north.example"

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from omaim.core.entity import Config, build
-from omaim.core.people import make_user
 from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.answering import Answerer

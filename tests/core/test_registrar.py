@@ -6,12 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from omaim.core.authenticator import ATTEMPTS, PATIENCE
 from omaim.core.registered import Registration
 from omaim.errors import Unavailable
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayRegister
 from omaim.roles.user_agent import UserAgent
+from omaim.roles.verifier import ATTEMPTS, PATIENCE
 from omaim.sip.answering import Answerer
 from omaim.sip.bindings import Binding
 from omaim.sip.registration import ENDED

@@ -13,7 +13,6 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from omaim.cli.main import main
-from omaim.core.people import make_user
 from omaim.errors import OmaimError, PeerError
 from omaim.im.group_commands import is_of, serve_groups
 from omaim.im.group_documents import ACTIONS, read_groups, write_group
@@ -23,6 +22,7 @@ from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
 from omaim.node.control import listen_for_control
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.stores.memory import memory_stores
 from omaim.stores.records import Document
 from tests.im.rooms import ALICE, BOB, CAROL, DAVE

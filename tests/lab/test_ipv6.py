@@ -17,13 +17,13 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from omaim.client import Client, Message
 from omaim.core import entity as core
-from omaim.core.people import make_user
 from omaim.im import entity as im
 from omaim.lab.certificates import write_certificates
 from omaim.net.network import ReactorNetwork
 from omaim.net.wire import WireRecord
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.stores.memory import memory_stores
 from omaim.testing.dns import SimulatedDns
 

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.core.config import service_addresses, wildcards
-from omaim.core.people import read_people
 from omaim.errors import Unavailable, UsageError
 from omaim.lab import starting
 from omaim.lab.certificates import Authority
@@ -29,6 +28,7 @@ from omaim.lab.starting import Folder, free_plan, taken
 from omaim.lab.topology import Plan, lay_out, network, split, to_toml
 from omaim.node.config import make_config, part_of, read_file
 from omaim.node.entity import maker_of
+from omaim.node.people import read_people
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

@@ -16,13 +16,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from omaim.core.people import make_user
 from omaim.errors import OmaimError, Unavailable, UsageError
 from omaim.net.local import LONGEST, ask
 from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
 from omaim.node.control import Control, listen_for_control
 from omaim.node.node import Node
+from omaim.node.people import make_user
 from omaim.sip.bindings import Binding
 from omaim.stores.memory import memory_stores
 from omaim.stores.records import DeferredMessage

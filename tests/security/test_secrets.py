@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.logger import ILogObserver, LogEvent, formatEventAsClassicLogText, globalLogPublisher
 from zope.interface import implementer
 
-from omaim.core.people import make_user
+from omaim.node.people import make_user
 from omaim.sip.digest import find_credentials, hash_a1
 from tests.security.support import AttackCase, Attacker, Insider, ScenarioNetwork, text_of
 
