@@ -49,6 +49,7 @@ _is_range: Final = re.compile(rb"([0-9]{1,20})-(?:([0-9]{1,20})|\*)/(?:([0-9]{1,
 _is_status: Final = re.compile(rb"([0-9]{3}) ([0-9]{3})(?: (.*))?", re.DOTALL).fullmatch
 
 _CONTROL: Final = bytes([code for code in range(32) if code not in (9, 10, 13)]) + b"\x7f"
+_CHALLENGE: Final = b"WWW-Authenticate"
 _TO: Final = b"To-Path: "
 _FROM: Final = b"\r\nFrom-Path: "
 # By lower case, the spelling under which a field is kept.
@@ -219,7 +220,10 @@ class Head:
         return self._read() if known is None else known
 
     def get(self, name: bytes) -> bytes | None:
-        """Return a field's value; ``None`` when there is none."""
+        """Return a field's value; ``None`` when there is none.
+
+        Several WWW-Authenticate come as one, with line ends between them.
+        """
         return self.fields.get(name)
 
     def check(self) -> str:
@@ -256,7 +260,9 @@ class Head:
                     wrong = "a line is no header field"
                     continue
             value = line[colon + 2 :]
-            if name in fields:
+            if name in fields and name == _CHALLENGE:
+                fields[name] += b"\r\n" + value  # one for each algorithm, RFC 7616 §3.7
+            elif name in fields:
                 wrong = "a field is given twice"
             elif not value.isascii() and not _is_utf8(value):
                 wrong = "a field is not UTF-8"

@@ -36,6 +36,8 @@ TCP: Final = "TCP"
 TLS: Final = "TLS"
 SECRET: Final = 32  # hex digits of a session-id: 128 bits (RFC 4975 §14.1)
 NOWHERE: Final = 9  # the port in the URI of one who accepts no connections (RFC 6135 §4.2.2)
+RELAYS: Final = "_msrps._tcp."  # prefix of SRV names (RFC 4976 §8)
+RELAY_PORT: Final = 2855
 GRACE: Final = 2.0  # seconds that peers have to read our last words
 _ANY: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # wildcard: somebody outside
 
@@ -196,6 +198,7 @@ class MsrpEndpoint:
         address: tuple[str, int] | None = None,
         fingerprints: tuple[str, ...] = (),
         domain: str = "",
+        by: MsrpConnection | None = None,
     ) -> None:
         """Let a session reach its peer, now that the peer's SDP is known.
 
@@ -213,6 +216,8 @@ class MsrpEndpoint:
             address: where to connect instead of the first URI's host and port (RFC 6714 §4).
             fingerprints: the peer's ``a=fingerprint``; then no authority is asked.
             domain: whom the certificate must name; the first URI's host when not given.
+            by: the connection on which a relay of ours handed out the session's ``relays``,
+                which are of no use on another (RFC 4976 §6.3).
 
         Raises:
             UsageError: the session is closed, or the path is empty.
@@ -225,6 +230,12 @@ class MsrpEndpoint:
         session.lead_to(remote_path)
         self.guarded(session.vouch, True)
         if session.outbox.turns is not None or not (active or session.relays):
+            return
+        if by is not None:
+            if by.over:
+                self.guarded(session.lost, "the connection to the relay ended")
+            else:
+                by.carry(session, active)
             return
         first = session.relays[0] if session.relays else remote_path[0]
         host, port = address or (first.bare_host, first.port)
@@ -243,7 +254,9 @@ class MsrpEndpoint:
     def reach(self, hop: Hop) -> MsrpConnection:
         """Return a connection that leads to ``hop``; a new one comes up later.
 
-        Spec: RFC 4975 §5.4, §6.2
+        A hop without a port is a relay: the DNS knows where it listens.
+
+        Spec: RFC 4975 §5.4, §6.2; RFC 4976 §8
         """
         known = self._by_hop.get(hop)
         if known is not None:
@@ -252,7 +265,11 @@ class MsrpEndpoint:
         self._by_hop[hop] = connection
         self._connections.add(connection)
         try:
-            found = self._resolver.locate_host(False, bracketed(hop.host), hop.port, TCP)
+            host = bracketed(hop.host)
+            if hop.port:
+                found = self._resolver.locate_host(False, host, hop.port, TCP)
+            else:
+                found = self._resolver.locate_service(RELAYS, RELAY_PORT, host, 0)
         except OmaimError as error:
             self._clock.callLater(0, connection.closed, str(error))
             return connection

@@ -47,7 +47,7 @@ class Hop:
     """
 
     host: str  # as in the URI, or the address to use instead (RFC 6714), lower case
-    port: int
+    port: int  # 0 for a relay that the DNS knows (RFC 4976 §8)
     secure: bool
     domain: str = ""  # whom the certificate must name
     fingerprints: tuple[str, ...] = ()  # or what it must be
@@ -66,6 +66,7 @@ class MsrpConnection:
     """
 
     __slots__ = (
+        "_expected",
         "_next",
         "_owner",
         "_waiting",
@@ -91,6 +92,16 @@ class MsrpConnection:
         self._owner = owner
         self._waiting: list[tuple[Session, bool]] = []
         self._next: Callable[[str], bool] | None = None
+        self._expected: list[Callable[[str], object]] = []
+
+    def when_up(self, act: Callable[[str], object]) -> None:
+        """Call ``act`` with "" as soon as it is up, or with the reason why it never will be."""
+        if self.over:
+            act("the connection ended")
+        elif self.served is not None:
+            act("")
+        else:
+            self._expected.append(act)
 
     def carry(self, session: Session, active: bool) -> None:
         """Let a session have this connection, as soon as it is up."""
@@ -224,6 +235,12 @@ class MsrpConnection:
         waiting, self._waiting = self._waiting, []
         for session, active in waiting:
             self.carry(session, active)
+        self._tell("")
+
+    def _tell(self, why: str) -> None:
+        expected, self._expected = self._expected, []
+        for act in expected:
+            self._owner.guarded(act, why)
 
     def _mistrust(self, stream: Stream, hop: Hop) -> str:
         """Return why the peer of a connection of ours is not the right one; "" if it is.
@@ -253,6 +270,7 @@ class MsrpConnection:
             self._owner.guarded(self.served.lost, why)
         for session, _ in waiting:
             self._owner.guarded(session.lost, why)
+        self._tell(why or "the connection ended")
 
 
 def _buffered(stream: Stream) -> int:

@@ -96,6 +96,26 @@ class Resolver:
         search = Locating(secure, host, port, transport, self.supported, self._ids, self.families)
         return self._run(search, host)
 
+    def locate_service(
+        self, service: str, default: int, host: str, port: int
+    ) -> list[Target] | Deferred[list[Target]]:
+        """Return where to find a host that serves another protocol than SIP, over TLS.
+
+        With a port, the host's addresses; else what its SRV records say, or its addresses with
+        the default port.
+
+        Args:
+            service: prefix of the SRV name, "_msrps._tcp.".
+            default: port of the protocol.
+
+        Raises (or fails with):
+            Unavailable: no server could be found, or the DNS does not answer.
+
+        Spec: RFC 2782; RFC 4976 §8
+        """
+        search = Locating(True, host, port, TLS, (TLS,), self._ids, self.families, service, default)
+        return self._run(search, host)
+
     def failed(self, target: Target, seconds: float = AVOIDED) -> None:
         """Put ``target`` last for some seconds."""
         if len(self._avoided) >= CACHE:

@@ -19,9 +19,10 @@ from twisted.python.failure import Failure
 
 from omaim.errors import OmaimError, UsageError
 from omaim.ids import Ids
+from omaim.msrp.means import Limits
 from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
-from omaim.net.msrp import MsrpEndpoint
+from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask, Dns, Resolver
 from omaim.net.tls import TlsSettings
@@ -130,7 +131,12 @@ class Node(MultiService):
         return endpoint
 
     def msrp(
-        self, name: str, tls: TlsSettings | None = None, sessmatch: bool = False
+        self,
+        name: str,
+        tls: TlsSettings | None = None,
+        sessmatch: bool = False,
+        limits: Limits | None = None,
+        peers: MsrpLimits | None = None,
     ) -> MsrpEndpoint:
         """Return a new MSRP endpoint of this node; see there.
 
@@ -138,6 +144,7 @@ class Node(MultiService):
             name: of its entity.
             tls: who it is when it connects; as its first TLS listener if not given.
             sessmatch: find sessions by their session-id alone.
+            limits: what each connection may cost; peers: what all of them may.
         """
         endpoint = MsrpEndpoint(
             self.network,
@@ -148,6 +155,8 @@ class Node(MultiService):
             wire=self.wire,
             tls=tls,
             sessmatch=sessmatch,
+            limits=limits,
+            peers=peers,
         )
         self.msrp_endpoints[name] = endpoint
         return endpoint

@@ -134,6 +134,9 @@ class Locating:
         supported: the transports we speak, the one we like most first.
         ids: where chance comes from (SRV weights).
         families: the address types we can reach, the one we like most first.
+        service: prefix of the SRV name of another protocol, "_msrps._tcp.", which is then asked
+            for when there is no port; "" for SIP.
+        default: port of that protocol.
 
     Attributes:
         wanted: the questions whose answers are missing; empty when done.
@@ -146,12 +149,14 @@ class Locating:
     """
 
     __slots__ = (
+        "_default",
         "_families",
         "_host",
         "_ids",
         "_known",
         "_port",
         "_secure",
+        "_service",
         "_supported",
         "_transport",
         "targets",
@@ -167,8 +172,12 @@ class Locating:
         supported: tuple[str, ...],
         ids: Ids,
         families: tuple[str, ...] = (A, AAAA),
+        service: str = "",
+        default: int = 0,
     ) -> None:
         self._secure = secure
+        self._service = service
+        self._default = default
         self._host = host.lower().rstrip(".")
         self._port = port
         self._transport = transport.upper()
@@ -202,7 +211,8 @@ class Locating:
         elif self._port:
             self._add_addresses(fixed, self._host, self._port)
         elif fixed:
-            self._by_services([(fixed, _LABELS[fixed] + self._host)], fixed)
+            label = self._service or _LABELS[fixed]
+            self._by_services([(fixed, label + self._host)], fixed)
         else:
             self._by_naptr()
         if self.wanted:
@@ -297,7 +307,7 @@ class Locating:
             family = AAAA
             address = as_sockets_spell(address)
         if family in self._families and len(self.targets) < MOST_TARGETS:
-            port = port or default_port(transport)
+            port = port or self._default or default_port(transport)
             target = Target(transport, address, port, self._host.strip("[]"))
             if target not in self.targets:
                 self.targets.append(target)

@@ -82,6 +82,24 @@ class ResolverTests(SynchronousTestCase):
         assert isinstance(found, Deferred)
         self.failureResultOf(found, Unavailable)
 
+    def test_service(self) -> None:
+        """Another protocol's host: by SRV, else by its address and the default port; with a port,
+        by its address alone (RFC 4976 §8)."""
+        zone = """
+        _msrps._tcp.example.com SRV 0 0 9000 one.example.com
+        one.example.com         A   10.0.0.1
+        two.example.com         A   10.0.0.2
+        """
+        resolver = Resolver(self.clock, SimulatedDns(zone, self.clock, 0.05).ask, Ids(1))
+        for host, port, wanted in (
+            ("example.com", 0, ("10.0.0.1", 9000)),
+            ("two.example.com", 0, ("10.0.0.2", 2855)),
+            ("two.example.com", 7000, ("10.0.0.2", 7000)),
+        ):
+            found = resolver.locate_service("_msrps._tcp.", 2855, host, port)
+            targets = self.clock.wait(found) if isinstance(found, Deferred) else found
+            self.assertEqual([(target.host, target.port) for target in targets], [wanted])
+
     def test_memory_is_bounded(self) -> None:
         """However many names are asked for, no more than a set number is remembered."""
         resolver = Resolver(self.clock, SimulatedDns("").ask, Ids(1))
