@@ -150,6 +150,21 @@ class Metrics:
         yield transactions
         yield connections
         yield counters
+        yield from self._msrp()
+
+    def _msrp(self) -> Iterator[Any]:
+        connections = GaugeMetricFamily(
+            "omaim_msrp_connections", "MSRP connections that are open.", labels=("entity",)
+        )
+        counters = CounterMetricFamily(
+            "omaim_msrp_events", "What MSRP endpoints and relays count.", labels=("entity", "event")
+        )
+        for name, endpoint in self._node.msrp_endpoints.items():
+            connections.add_metric((name,), endpoint.connections)
+            for event, count in sorted(endpoint.counters.items()):
+                counters.add_metric((name, event), count)
+        yield connections
+        yield counters
 
     def _on_wire(self, record: WireRecord) -> None:
         words = record.data[:16].split(b" ", 2)

@@ -6,6 +6,9 @@ core = EntityMaker(
     "core", "omaim.core.entity", "SIP/IP Core: registrar, proxy and service invocation."
 )
 im = EntityMaker("im", "omaim.im.entity", "IM Server: pager mode, lists, deferred messages.")
+relay = EntityMaker(
+    "relay", "omaim.relay.entity", "MSRP relay: carries sessions for clients behind a NAT."
+)
 client = EntityMaker(
     "client", "omaim.client.entity", "IM Client as a bot that answers.", state="memory:"
 )

@@ -1,0 +1,1 @@
+`twistd omaim-relay` is an MSRP relay (RFC 4976): AUTH with digest over TLS, Use-Path, chains of relays; bodies pass while they come, who does not read makes others wait, and nothing that was answered 200 is lost without a REPORT. `omaim.roles.relay_client` is the client's side of it.
