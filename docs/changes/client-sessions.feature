@@ -6,3 +6,4 @@ What is too large for a MESSAGE goes as a large message by itself.
 Clients come into rooms, see who is there, have nicknames, whisper, invite and expel; they have
 conferences made, also out of a conversation of two.
 The prompt has commands for all of that, and `omaim say --file` sends a file.
+A client hosts a small conference itself. Bots answer in sessions and rooms, too.

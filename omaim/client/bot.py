@@ -37,7 +37,9 @@ _log = Logger()
 
 
 class Bot:
-    """Answers the messages of a client.
+    """Answers the messages of a client, those in sessions and rooms too.
+
+    It accepts whatever it is invited to; :meth:`omaim.client.Client.join` brings it into a room.
 
     Args:
         client: whose messages; it is closed with the bot.
@@ -67,6 +69,8 @@ class Bot:
         self.refused = 0
         self.stopped: Deferred[None] = Deferred()
         client.on_message(self._received)
+        client.auto_accept = True
+        client.on_conversation(lambda conversation: conversation.on_message(self._received))
 
     async def start(self, insist: bool = False) -> None:
         """Register, and answer from then on; see :meth:`omaim.client.Client.register`."""

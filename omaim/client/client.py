@@ -30,6 +30,7 @@ from omaim.client.failures import Failure, WrongFormat, failure_of
 from omaim.client.file_offer import FileOffer
 from omaim.client.files import Files, selector
 from omaim.client.history import History
+from omaim.client.hosting import MAXIMUM, HostedRoom
 from omaim.client.inbox import Inbox
 from omaim.client.invited import Invited
 from omaim.client.leg import LARGE_FEATURE
@@ -502,6 +503,22 @@ class Client:
             instead=instead,
             secure=secure,
         )
+
+    async def host(self, subject: str = "", maximum: int = MAXIMUM) -> HostedRoom:
+        """Host a conference ourselves; people are invited by the result.
+
+        It is over for all when we leave it.
+
+        Args:
+            subject: what it is about.
+            maximum: people at a time, ourselves among them.
+
+        Raises:
+            UsageError: one is hosted already.
+
+        Spec: OMA SIMPLE IM 1.0 (IM-9, IM Client that hosts a conference)
+        """
+        return await self.sessions.host(subject, maximum)
 
     async def send_file(
         self,

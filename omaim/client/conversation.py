@@ -215,6 +215,9 @@ class Conversation:
         if medium is None or medium.session.state == CLOSED:
             self._lost("the MSRP session could not be connected")
 
+    def established(self) -> None:
+        """Both sides know that it has begun."""
+
     def move(self, uri: str) -> None:
         """The other side turned out to be another one than who was invited."""
         self.peer = uri

@@ -16,7 +16,7 @@ from omaim.client.download import Download
 from omaim.client.failures import Failure
 from omaim.client.file_offer import FileOffer
 from omaim.client.questions import Question, Questions
-from omaim.client.talk_prompt import TalkPrompt
+from omaim.client.talk_prompt import Group, TalkPrompt
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.errors import UsageError
@@ -66,6 +66,8 @@ class FilePrompt:
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
         current = self._talks.current
+        if isinstance(current, Group):
+            raise UsageError("a file goes to one person: /to bob, then /send again")
         to = current.peer if current is not None else self._to()
         if not to:
             raise UsageError("say to whom first: /to bob or /talk bob")

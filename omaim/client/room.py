@@ -26,7 +26,6 @@ from omaim.client.composing import ALL_REPORTS, TEXT, Content
 from omaim.client.conversation import Conversation
 from omaim.client.failures import Ended, NotFound, failure_in_session, failure_of
 from omaim.client.files import Files
-from omaim.client.leg import Leg
 from omaim.client.means import Means
 from omaim.client.messages import DELIVERED, PENDING, Message, Sent
 from omaim.client.reading import Received
@@ -268,12 +267,8 @@ class Room(Conversation):
 
     # How it begins and ends.
 
-    def begin(self, leg: Leg, index: int = 0) -> None:
-        super().begin(leg, index)
-        if not self.ended:
-            self._means.phone.endpoint.later(self._watch)
-
-    def _watch(self) -> None:
+    def established(self) -> None:
+        """Both sides know that we are in: ask who else is."""
         if not self.ended:
             self._roster.start()
 

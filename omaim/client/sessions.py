@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from omaim.bodies.conference_info import ConferenceInfo
 from omaim.bodies.mime import Part
 from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
 from omaim.bodies.resource_lists import RECIPIENT_LIST, TO, Entry, ResourceList, write_lists
@@ -19,6 +20,9 @@ from omaim.client.conversation import Conversation
 from omaim.client.failures import Ended, NotFound
 from omaim.client.files import Files
 from omaim.client.handing import hand
+from omaim.client.host_package import NAME as CONFERENCE
+from omaim.client.host_package import HostPackage
+from omaim.client.hosting import HostedRoom
 from omaim.client.invited import BUSY, Invited
 from omaim.client.large import LargeMode
 from omaim.client.leg import Leg
@@ -29,10 +33,13 @@ from omaim.client.room import Room
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.roles.call import Call
 from omaim.roles.description import Fields
+from omaim.roles.incoming import Incoming
 from omaim.roles.invitation import Invitation
+from omaim.roles.notifier import Notifier
 from omaim.roles.referrer import refer_uri
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.message import Response
+from omaim.sip.uri import canonical_aor
 
 LIST_OPTION: Final = "recipient-list-invite"  # RFC 5366 §9
 
@@ -52,6 +59,7 @@ class Sessions:
         conversations: those that go on.
         files: sent and received.
         large: messages sent and received.
+        hosted: the conference that we host; ``None`` for none.
     """
 
     def __init__(self, means: Means) -> None:
@@ -59,6 +67,8 @@ class Sessions:
         self.on_conversation: Callable[[Conversation], object] | None = None
         self.auto_accept = False
         self.conversations: list[Conversation] = []
+        self.hosted: HostedRoom | None = None
+        self._notifier: Notifier | None = None
         self._means = means
         self.files = Files(means)
         self.large = LargeMode(means)
@@ -152,10 +162,41 @@ class Sessions:
         self._keep(stand_in)
         return stand_in
 
+    async def host(self, subject: str, maximum: int) -> HostedRoom:
+        """Host a conference; see :meth:`omaim.client.Client.host`."""
+        if self.hosted is not None and not self.hosted.ended:
+            raise UsageError("one conference is hosted already; end it first")
+        await self._means.opened()
+        room = canonical_aor(self._means.own.uri)
+        if self._notifier is None:
+            self._notifier = Notifier(self._means.phone, most=MOST)
+            self._notifier.serve(HostPackage(room, self._hosted_info, self._may_watch))
+        self.hosted = hosted = HostedRoom(self._means, subject, maximum)
+        hosted.on_roster_changed = self._hosted_changed
+        hosted.on_over = self._hosted_over
+        return hosted
+
+    def _hosted_info(self) -> ConferenceInfo | None:
+        return None if self.hosted is None else self.hosted.info
+
+    def _may_watch(self, incoming: Incoming) -> bool:
+        sender, _ = sender_of(incoming.request, self._means.trusts(incoming.flow))
+        return self.hosted is not None and self.hosted.knows(sender.uri_text)
+
+    def _hosted_changed(self) -> None:
+        if self._notifier is not None and self.hosted is not None:
+            self._notifier.changed(CONFERENCE, canonical_aor(self.hosted.uri))
+
+    def _hosted_over(self) -> None:
+        if self._notifier is not None:
+            self._notifier.terminate_all("noresource")
+        self.hosted = None
+
     def _keep(self, conversation: Conversation) -> None:
         if conversation.ended:
             return
         self.conversations.append(conversation)
+        conversation.established()
         conversation.leg.ending.append(lambda _: self.conversations.remove(conversation))
 
     # Being invited.
@@ -249,6 +290,10 @@ class Sessions:
             patience: seconds that the peers may take.
         """
         self._means.inviter.on_invite = None
+        if self.hosted is not None:
+            ending = Deferred.fromCoroutine(self.hosted.leave())
+            ending.addTimeout(patience, self._means.clock)
+            await ending.addErrback(lambda _: None)
         legs = list(self._means.legs)
         if legs:
             leaving = DeferredList([Deferred.fromCoroutine(leg.close()) for leg in legs])

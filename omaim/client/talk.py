@@ -183,9 +183,11 @@ class Talk:
                 answered.errback(failure_in_session(status or 481))
 
         def reported(report: MsrpReport) -> None:
-            if bare:
-                status = "delivered" if report.status == 200 else "failed"
-                sent.take(Report("", sent.to[0], DELIVERY, status))
+            # A server between has taken it, and tells later what the other side said.
+            if report.status != 200:
+                sent.take(Report(sent.message_id, sent.to[0], DELIVERY, "failed"))
+            elif bare:
+                sent.take(Report("", sent.to[0], DELIVERY, "delivered"))
 
         self._typist.sent()
         session.send(Outgoing(kind, body, success_report=bare, on_end=ended, on_report=reported))

@@ -9,12 +9,16 @@ from collections.abc import Callable
 
 from omaim.client.conversation import Conversation
 from omaim.client.desk import Command, Desk
+from omaim.client.hosting import HostedRoom
 from omaim.client.invited import Invited
 from omaim.client.messages import Message, Typing
 from omaim.client.questions import Question, Questions
 from omaim.client.room import Room
 from omaim.client.roster import Participant
 from omaim.errors import UsageError
+
+Group = Room | HostedRoom
+Session = Conversation | HostedRoom
 
 
 class TalkPrompt:
@@ -30,12 +34,12 @@ class TalkPrompt:
     """
 
     def __init__(self, desk: Desk, questions: Questions, back: Callable[[], object]) -> None:
-        self.current: Conversation | None = None
+        self.current: Session | None = None
         self._desk = desk
         self._questions = questions
         self._back = back
-        self._open: dict[str, Conversation] = {}
-        self._there: dict[Room, tuple[str, ...]] = {}
+        self._open: dict[str, Session] = {}
+        self._there: dict[Group, tuple[str, ...]] = {}
         self._left: dict[str, Room] = {}
         desk.client.on_invitation(self._invited)
         desk.client.on_conversation(self._begun)
@@ -56,6 +60,9 @@ class TalkPrompt:
                 "/conference A,B [SUBJECT]",
                 "talk with several; who you talk to now comes along",
                 self._conference,
+            ),
+            "host": Command(
+                "/host A,B [SUBJECT]", "talk with several without a server's help", self._host
             ),
         }
 
@@ -87,7 +94,7 @@ class TalkPrompt:
     def who(self) -> None:
         """Show who is there."""
         room = self.current
-        if isinstance(room, Room):
+        if isinstance(room, Group):
             if room.roster_known:
                 people = ", ".join(self._described(one) for one in room.participants)
                 self._desk.say(f"In {self._label(room)}: {people or 'nobody'}.")
@@ -126,7 +133,7 @@ class TalkPrompt:
         room = await self._desk.client.join(uri)
         self._enter(room)
 
-    def _enter(self, room: Room) -> None:
+    def _enter(self, room: Group) -> None:
         self._keep(room)
         self._go(room)
         label = self._label(room)
@@ -146,6 +153,8 @@ class TalkPrompt:
             self._desk.say("Type /whisper, a name and the text, as /whisper Al see you later.")
             return
         room = self._room()
+        if isinstance(room, HostedRoom):
+            raise UsageError("there are no private messages in a room that you host")
         sent = await room.whisper(self._desk.people.get(name, name), text.strip())
         label = self._label(room)
         self._desk.own(f"{self._desk.moment()} {label} you to {name} only: {text.strip()}")
@@ -174,12 +183,23 @@ class TalkPrompt:
     async def _conference(self, rest: str) -> None:
         names, _, subject = rest.partition(" ")
         people = self._desk.found(names)
-        instead = self.current if not isinstance(self.current, Room) else None
+        current = self.current
+        instead = None if current is None or isinstance(current, Group) else current
         if not people:
             self._desk.say("Type the names with commas: /conference bob,carol Plans.")
             return
         room = await self._desk.client.conference(people, subject.strip(), instead=instead)
         self._enter(room)
+
+    async def _host(self, rest: str) -> None:
+        names, _, subject = rest.partition(" ")
+        people = self._desk.found(names)
+        if not people:
+            self._desk.say("Type the names with commas: /host bob,carol Plans.")
+            return
+        room = await self._desk.client.host(subject.strip())
+        self._enter(room)
+        await room.invite(*people)
 
     # What happens.
 
@@ -205,32 +225,32 @@ class TalkPrompt:
         self._go(conversation)
         self._desk.say(f"You talk with {self._label(conversation)}; /leave ends it.")
 
-    def _keep(self, conversation: Conversation) -> None:
+    def _keep(self, conversation: Session) -> None:
         """Show what happens in a session."""
         label = self._label(conversation)
         self._open[label] = conversation
         conversation.on_message(lambda message: self._message(conversation, message))
         conversation.on_typing(lambda typing: self._typing(conversation, typing))
         conversation.on_end(lambda why: self._ended(conversation, why))
-        if isinstance(conversation, Room):
+        if isinstance(conversation, Group):
             room = conversation
             room.on_roster(lambda people: self._moved(room, people))
 
-    def _message(self, conversation: Conversation, message: Message) -> None:
-        if not isinstance(conversation, Room):
+    def _message(self, conversation: Session, message: Message) -> None:
+        if not isinstance(conversation, Group):
             self._desk.hear(message)
             return
         remark = " to you only" if conversation.is_private(message) else ""
         self._desk.hear(message, self._label(conversation), remark)
 
-    def _typing(self, conversation: Conversation, typing: Typing) -> None:
+    def _typing(self, conversation: Session, typing: Typing) -> None:
         if typing.active:
             who = self._desk.short(typing.sender)
-            if isinstance(conversation, Room):
+            if isinstance(conversation, Group):
                 who = f"{self._label(conversation)} {conversation.name_of(typing.sender) or who}"
             self._desk.say(f"  {who} is writing …")
 
-    def _moved(self, room: Room, people: tuple[Participant, ...]) -> None:
+    def _moved(self, room: Group, people: tuple[Participant, ...]) -> None:
         """Somebody came or went."""
         now = tuple(one.uri for one in people if one.here and not self._desk.is_own(one.uri))
         before = self._there.get(room)
@@ -247,13 +267,14 @@ class TalkPrompt:
             if uri not in now:
                 self._desk.say(f"  {self._desk.short(uri)} has left {label}.")
 
-    def _ended(self, conversation: Conversation, why: str) -> None:
+    def _ended(self, conversation: Session, why: str) -> None:
         label = self._label(conversation)
         for name in [name for name, one in self._open.items() if one is conversation]:
             del self._open[name]
         because = f": {why}" if why and not why.startswith("SIP;") else ""
-        if isinstance(conversation, Room):
+        if isinstance(conversation, Group):
             self._there.pop(conversation, None)
+        if isinstance(conversation, Room):
             self._left[label.removeprefix("#")] = conversation
             again = label.removeprefix("#")
             self._desk.say(f"You are out of {label}{because}. /join {again} goes in again.")
@@ -265,19 +286,19 @@ class TalkPrompt:
 
     # Words.
 
-    def _go(self, conversation: Conversation) -> None:
+    def _go(self, conversation: Session) -> None:
         self.current = conversation
-        talking = "" if isinstance(conversation, Room) else " (talking)"
+        talking = "" if isinstance(conversation, Group) else " (talking)"
         self._desk.ask(f"{self._label(conversation)}{talking}> ")
 
-    def _label(self, conversation: Conversation) -> str:
+    def _label(self, conversation: Session) -> str:
         for label, known in self._open.items():
             if known is conversation:
                 return label
-        if not isinstance(conversation, Room):
+        if not isinstance(conversation, Group):
             return self._desk.note(conversation.peer)
         short = self._desk.short(conversation.uri)
-        if short.startswith("conf."):
+        if not short.startswith("room."):
             short = conversation.subject or "conference"
         label = f"#{short.removeprefix('room.').replace(' ', '-')}"
         number = 1
@@ -293,13 +314,13 @@ class TalkPrompt:
             name = f"{one.nickname} ({name})"
         return name if one.here else f"{name} (is being called)"
 
-    def _here(self) -> Conversation:
+    def _here(self) -> Session:
         if self.current is None:
             raise UsageError("you are in no talk now; /talk bob or /join room.lobby begins one")
         return self.current
 
-    def _room(self) -> Room:
+    def _room(self) -> Group:
         room = self.current
-        if not isinstance(room, Room):
+        if not isinstance(room, Group):
             raise UsageError("you are in no room now; /join room.lobby goes into one")
         return room

@@ -49,6 +49,34 @@ class AnswerTests(HomeTests):
         self.successResultOf(robot.stopped)
         self.assertEqual(self.wait(alice.send("bob", "gone?")).status, "pending")
 
+    def test_in_sessions(self) -> None:
+        """It accepts who wants to talk, and answers there."""
+        robot = Bot(self.client("bob"), echo)
+        self.wait(robot.start())
+        talk = self.wait(self.registered("alice").invite("bob"))
+        self.wait(talk.send("in here"))
+        self.settle()
+        self.assertEqual(self.successResultOf(talk.next()).text, "echo: in here")
+        self.wait(robot.stop())
+        self.assertTrue(talk.ended)
+
+    def test_in_rooms(self) -> None:
+        """It answers in rooms that it is invited into; two bots do not talk forever."""
+        robots = [Bot(self.client(name), echo) for name in ("bob", "carol")]
+        for robot in robots:
+            self.wait(robot.start())
+        room = self.wait(self.registered("alice").conference(["bob", "carol"]))
+        self.settle(3.0)
+        self.wait(room.send("all of you"))
+        self.settle(10.0)
+        answers = [self.successResultOf(room.next()) for _ in robots]
+        self.assertEqual([one.text for one in answers], ["echo: all of you"] * 2)
+        self.assertEqual([robot.received for robot in robots], [2, 2])
+        nothing = room.next().addErrback(lambda _: None)
+        self.assertNoResult(nothing)
+        for robot in robots:
+            self.wait(robot.stop())
+
     def test_subclass(self) -> None:
         """A subclass can take its time, and answer others too."""
         clock = self.clock

@@ -208,6 +208,24 @@ class RoomTests(TalkCase):
             self.assertIn(name, people)
         self.assertEqual(len(carol.conversations), 1)
 
+    def test_host(self) -> None:
+        """A conference of one's own, which ends when one leaves."""
+        self.type("/leave")
+        self.accepting("carol")
+        self.type("/host bob,carol Plans", 6.0)
+        self.assertEqual(self.paper.prompt, "#Plans> ")
+        self.assertIn("In #Plans: alice, bob, carol.", self.type("/who"))
+        self.type("What shall we do?")
+        bobs = self.begun["bob"][-1]
+        self.assertEqual(self.successResultOf(bobs.next()).text, "What shall we do?")
+        before = len(self.paper.lines)
+        self.wait(bobs.send("Eat"))
+        self.settle()
+        self.assertRegex(self.shown(before), r"#Plans bob: Eat")
+        self.assertIn("no private messages", self.type("/whisper bob x")[-1])
+        self.type("/leave")
+        self.assertTrue(bobs.ended)
+
     def test_invited_into_a_room(self) -> None:
         """An invitation into a room says that it is one."""
         self.type("/leave")
