@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from twisted.internet.defer import Deferred
 
@@ -35,8 +34,6 @@ from omaim.msrp import CLOSED
 from omaim.roles.negotiation import Wish
 from omaim.sip.headers import NameAddr
 
-CHATROOM: Final = ("nickname", "private-messages")
-
 
 class Conversation:
     """A session with somebody.
@@ -47,9 +44,11 @@ class Conversation:
         verified: the network says who the other side is.
         subject: "" if none.
         leg: the call and its media.
+        chatroom: what we say of chat rooms (RFC 7701 §8); ``None`` where there is none.
     """
 
     leg: Leg
+    chatroom: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -203,7 +202,7 @@ class Conversation:
             max_size=LARGEST,
             direction=SENDRECV,
             secure=secure,
-            chatroom=CHATROOM,
+            chatroom=self.chatroom,
         )
 
     def begin(self, leg: Leg, index: int = 0) -> None:

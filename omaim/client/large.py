@@ -28,6 +28,7 @@ from omaim.msrp import Incoming, Outgoing, Session, SessionUser
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Wish
 from omaim.sip.headers import NameAddr
+from omaim.timers import NEVER, Alarm
 
 LARGEST: Final = 10_485_760  # octets of a message that we send or take, its envelope included
 PATIENCE: Final = 120.0  # seconds without progress until a message is given up
@@ -121,6 +122,7 @@ class LargeMode:
         if self._coming >= AT_A_TIME:
             raise PeerError("too many messages are coming", 480)
         legs: list[Leg] = []
+        alarm = Alarm(lambda _: end())
 
         def begins(session: Session, incoming: Incoming) -> None:
             incoming.collect(LARGEST, lambda body: whole(incoming, body))
@@ -131,9 +133,11 @@ class LargeMode:
             except PeerError as error:
                 status = error.status if error.status in (403, 413, 415) else 400
                 incoming.refuse(status, error.why[:60])
-            means.clock.callLater(LINGER, end)
+            alarm.deadline = means.phone.now() + LINGER
+            means.phone.arm(alarm)
 
         def end(*_: Any) -> None:
+            alarm.deadline = NEVER
             for leg in legs:
                 leg.abandon("")
 

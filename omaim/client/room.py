@@ -20,6 +20,7 @@ from typing import Final
 import attrs
 from twisted.internet.defer import Deferred
 
+from omaim.bodies.message_media import NICKNAME, PRIVATE_MESSAGES
 from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
 from omaim.bodies.resource_lists import Entry, ResourceList, write_lists
 from omaim.client.composing import ALL_REPORTS, TEXT, Content
@@ -47,6 +48,8 @@ class Room(Conversation):
         inviter: URI of who has invited us, "" when we came by ourselves.
         again: joins again; for :meth:`rejoin`.
     """
+
+    chatroom = (NICKNAME, PRIVATE_MESSAGES)
 
     def __init__(
         self,

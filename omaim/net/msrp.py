@@ -22,6 +22,7 @@ from omaim.msrp.channel import Channel
 from omaim.msrp.means import Limits, Means
 from omaim.msrp.session import CLOSED, Session, SessionUser
 from omaim.msrp.uri import MsrpUri
+from omaim.net.clock import wall
 from omaim.net.driver import Driver
 from omaim.net.msrp_connection import Hop, MsrpConnection, Served
 from omaim.net.ports import Listener, bracketed
@@ -82,6 +83,7 @@ class MsrpEndpoint:
     Attributes:
         counters: how often what happened, by name.
         listeners: where it listens.
+        wall: tells the time of day, for what watchers are shown.
         means: what floor 1 gets; :class:`omaim.msrp.Shared` wants it.
         serve: makes what lives on a new connection: a channel for sessions, unless a relay
             sets something of its own.
@@ -108,6 +110,7 @@ class MsrpEndpoint:
         self.counters: Counter[str] = Counter()
         self.listeners: list[Listener] = []
         self.now: Callable[[], float] = clock.seconds
+        self.wall = wall(clock)
         self.driver = Driver(clock)
         limits = limits or Limits()
         if limits.window <= MOST_A_TURN:

@@ -147,7 +147,7 @@ class MsrpConnection:
             local, remote = stream.local, stream.remote
             record(
                 WireRecord(
-                    owner.now(), owner.name, direction, "MSRP", transport, local, remote, data
+                    owner.wall(), owner.name, direction, "MSRP", transport, local, remote, data
                 )
             )
 

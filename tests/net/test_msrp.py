@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from typing import Any
 
 from cryptography import x509
@@ -261,6 +262,7 @@ class TcpTests(LoopbackCase):
         frames = [record.data for record in records if record.direction == "out"]
         self.assertTrue(frames[0].startswith(b"MSRP ") and frames[0].endswith(b"$\r\n"))
         self.assertTrue(all(record.protocol == "MSRP" for record in records))
+        self.assertTrue(all(abs(record.time - time.time()) < 3600.0 for record in records))
         answers = [record.data for record in records if record.direction == "in"]
         self.assertTrue(all(b" 200 OK\r\n" in data for data in answers))
         self.assertEqual(
