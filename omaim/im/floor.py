@@ -216,7 +216,7 @@ class RoomFloor:
     def begin(self, post: Post, targets: Sequence[Member], size: int) -> Copies:
         for slow in self._slow:
             if slow in targets:
-                self._stall(slow, post.member)
+                self._stall(slow, post.member, post.touched_at)
         return self._open(targets, size)
 
     def over(self, post: Post, now: float) -> None:
@@ -259,15 +259,17 @@ class RoomFloor:
                 self._slow[member] = None
                 for post in self._posts:
                     if post.goes_to(member):
-                        self._stall(member, post.member)
+                        self._stall(member, post.member, now)
                 if self.deadline is None:
                     self.deadline = now + PATROL
         elif octets <= rules.mark // 2:
             self.relieved(member)
 
-    def _stall(self, slow: Member, speaker: Member) -> None:
+    def _stall(self, slow: Member, speaker: Member, now: float) -> None:
         if speaker is not slow and speaker.present:
             slow.stalls.add(speaker)
+            if speaker.stalled_at is None:
+                speaker.stalled_at = now
             speaker.pause(slow)
 
     def relieved(self, member: Member) -> None:
@@ -276,6 +278,8 @@ class RoomFloor:
         self._slow.pop(member, None)
         stalls, member.stalls = member.stalls, set()
         for speaker in stalls:
+            if not any(speaker in one.stalls for one in self._slow):
+                speaker.stalled_at = None
             speaker.resume(member)
 
     def wake(self, now: float) -> None:
@@ -289,8 +293,7 @@ class RoomFloor:
             if now - post.touched_at >= self._rules.patience:
                 post.abort(now)
         for member in list(self._slow):
-            since = member.congested_at
-            if since is not None and now - since >= self._rules.grace:
+            if now - _slow_since(member, now) >= self._rules.grace:
                 self._unbearable(member, now)
         self.deadline = now + PATROL if self._posts or self._slow else None
 
@@ -298,6 +301,17 @@ class RoomFloor:
         """Abort everything: the room has ended."""
         for post in list(self._posts):
             post.abort(now)
+
+
+def _slow_since(member: Member, now: float) -> float:
+    """Return since when a session keeps others waiting, by itself or together with others.
+
+    Nobody shall wait for one after the other: after 30 seconds a speaker takes what it has said
+    for lost (RFC 4975 §7.1.1).
+    """
+    times = [now if member.congested_at is None else member.congested_at]
+    times += [one.stalled_at for one in member.stalls if one.stalled_at is not None]
+    return min(times)
 
 
 def _canonical(uri: str) -> str:

@@ -98,6 +98,7 @@ class Member:
         waiting: those of them that may not go out yet, in the order of their going out.
         said: Message-IDs of the last messages, the oldest first.
         stalls: speakers who wait because this session is congested.
+        stalled_at: since when this one waits for others, without a pause.
     """
 
     person: Person
@@ -112,6 +113,7 @@ class Member:
     posts: dict[str, Post] = attrs.field(factory=dict, repr=False)
     waiting: deque[Post] = attrs.field(factory=deque, repr=False)
     said: deque[str] = attrs.field(factory=lambda: deque(maxlen=_RECENT), repr=False)
+    stalled_at: float | None = None
     stalls: set[Member] = attrs.field(factory=set, repr=False)
     _reasons: set[object] = attrs.field(factory=set, repr=False, init=False)
 

@@ -383,6 +383,30 @@ class CongestionTests(Floors):
         self.assertEqual(self.hall.dropped(), [self.bob])
         self.assertFalse(device(self.alice).paused)
 
+    def test_one_after_the_other(self) -> None:
+        """Nobody waits for one and then for another: what was said would seem lost by then."""
+        post = self.hall.begin(self.alice)
+        post.feed(cpim(ALICE, ROOM), 1000.0)
+        self.hall.room.pressure(self.bob, 1000, 1000.0)
+        self.hall.room.pressure(self.carol, 1000, 1015.0)
+        self.hall.room.wake(1021.0)
+        self.hall.look()
+        self.assertEqual(self.hall.dropped(), [self.bob, self.carol])
+        self.assertFalse(device(self.alice).paused)
+
+    def test_each_in_its_own_time(self) -> None:
+        """Who keeps up again starts anew, and so does who waits for it."""
+        self.hall.begin(self.alice).feed(cpim(ALICE, ROOM), 1000.0)
+        self.hall.room.pressure(self.bob, 1000, 1000.0)
+        self.hall.room.pressure(self.bob, 0, 1015.0)
+        self.hall.room.pressure(self.carol, 1000, 1016.0)
+        self.hall.room.wake(1030.0)
+        self.hall.look()
+        self.assertEqual(self.hall.dropped(), [])
+        self.hall.room.wake(1036.0)
+        self.hall.look()
+        self.assertEqual(self.hall.dropped(), [self.carol])
+
     def test_queue(self) -> None:
         """Who has too much waiting has to go at once, whatever the rule (§6.4)."""
         self.hall.room.pressure(self.bob, 5000, 0)
