@@ -25,8 +25,7 @@ from omaim.msrp import Incoming
 from omaim.node.events import MessageAccepted, ServiceEvent, SessionEnded, SessionStarted
 from omaim.node.hooks import Deliver, Hooks, Refuse
 from omaim.node.questions import MayPost
-from omaim.roles.call import Call
-from omaim.roles.description import CallEnded, Description
+from omaim.roles.description import Description
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.charging import charging_vector
 from omaim.sip.message import Request
@@ -239,19 +238,32 @@ class Conversing:
 
     async def _changed(self, near: bool, offer: Description) -> Description:
         """A party changes the session."""
-        assert self._coupling is not None
-        assert self._plan is not None
-        other: Call = self._coupling.far if near else self._coupling.near
+        coupling, plan = self._coupling, self._plan
+        assert coupling is not None
+        assert plan is not None
+        call = coupling.near if near else coupling.far
+        if offer.body:
+            return await plan.changed(near, offer, coupling.reinviter(call))
+        call.on_answer = lambda answer: self._answered(near, answer)
+        return plan.again(near)
 
-        async def reinvite(onward: Description) -> Description:
-            try:
-                return await other.reinvite(onward.body, onward.content_type, wait=False)
-            except CallEnded as ended:
-                raise PeerError("the other party is gone", 487) from ended
+    def _answered(self, near: bool, answer: Description) -> None:
+        """A party has answered what it had asked for."""
+        coupling, plan = self._coupling, self._plan
+        assert coupling is not None
+        assert plan is not None
+        call = coupling.near if near else coupling.far
+        call.on_answer = None
+        taking = Deferred.fromCoroutine(
+            plan.answered(near, answer, coupling.reinviter(call, patient=True))
+        )
+        taking.addErrback(self._not_taken)
 
-        if not offer.body:
-            raise PeerError("an offer is needed", 488)
-        return await self._plan.changed(near, offer, reinvite)
+    def _not_taken(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, PeerError):
+            _log.failure("an answer was not understood", failure)
+        self.end(f"SIP;cause={error.status if isinstance(error, PeerError) else 500}")
 
     # The end
 

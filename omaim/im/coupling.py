@@ -52,14 +52,37 @@ class Coupling:
 
     def relay_offers(self) -> None:
         """Let offers of either party go to the other one unread, and the answers back."""
-        self.near.on_offer = lambda offer: self._relayed(self.far, offer)
-        self.far.on_offer = lambda offer: self._relayed(self.near, offer)
+        self.near.on_offer = lambda offer: self._relayed(self.near, offer)
+        self.far.on_offer = lambda offer: self._relayed(self.far, offer)
 
-    async def _relayed(self, other: Call, offer: Description) -> Description:
-        try:
-            return await other.reinvite(offer.body, offer.content_type, wait=False)
-        except CallEnded as ended:
-            raise PeerError("the other party is gone", 487) from ended
+    def _relayed(self, call: Call, offer: Description) -> Awaitable[Description]:
+        if not offer.body:  # what the party has said last is what it is asked for again
+            return succeed(call.local)
+        return self.reinviter(call)(offer)
+
+    def reinviter(self, call: Call, patient: bool = False) -> Offered:
+        """Return what offers a change that one party wants to the other, and returns its answer.
+
+        Args:
+            call: of who wants it.
+            patient: the party does not wait for an answer.
+
+        Raises (what is returned):
+            PeerError: the other party does not want it, or changes something itself (491).
+
+        Spec: RFC 3261 §14.1
+        """
+        other = self.other(call)
+
+        async def reinvite(offer: Description) -> Description:
+            if other.early:
+                raise PeerError("the other party is not there yet", 491)
+            try:
+                return await other.reinvite(offer.body, offer.content_type, wait=patient)
+            except CallEnded as ended:
+                raise PeerError("the other party is gone", 487) from ended
+
+        return reinvite
 
     def end(self, reason: str) -> Deferred[Any]:
         """End both calls; the parties get this Reason. Fires when they know."""

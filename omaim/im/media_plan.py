@@ -8,14 +8,15 @@ Spec: RFC 3264 §8; RFC 4975 §8; RFC 5547; RFC 7092 §3.2
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import attrs
 
-from omaim.bodies.message_media import MessageMedia
+from omaim.bodies.message_media import TLS, MessageMedia
 from omaim.bodies.message_offers import NotAcceptable, read_offer
 from omaim.bodies.sdp import SENDRECV
+from omaim.errors import PeerError
 from omaim.im.bridge import Bridge, Listener, Side
 from omaim.msrp import CLOSED, SessionUser
 from omaim.net.msrp import MsrpEndpoint
@@ -43,8 +44,9 @@ class MediaPlan:
 
     Args:
         msrp: makes the sessions.
-        offer: the caller's.
-        secure: offer MSRP over TLS to the callee.
+        offer: that with which it begins.
+        secure: offer MSRP over TLS to the other party.
+        near: the offer is the caller's.
 
     Raises:
         PeerError: no medium of it is MSRP that can be used (488), or it cannot be read.
@@ -54,42 +56,57 @@ class MediaPlan:
         on_lost: told when the last session of a party has ended by itself.
     """
 
-    def __init__(self, msrp: MsrpEndpoint, offer: Description, secure: bool) -> None:
+    def __init__(
+        self, msrp: MsrpEndpoint, offer: Description, secure: bool, near: bool = True
+    ) -> None:
         self.listener = Listener()
         self.on_lost: Callable[[str], object] = _unheard
         self._near = Negotiation(msrp)
         self._far = Negotiation(msrp)
         self._offer = offer
-        self._secure = secure
+        self._offered_near = near
+        self._far_secure = self._near_secure = secure
         self._closed = False
+        self._changing = False  # sessions end because others take their places
         self._lines: list[_Line] = []
-        self._wishes: list[Wish | None] = []  # what the callee is offered, by far index
-        for index, theirs in enumerate(self._near.read_offer(offer)):
+        self._wishes: list[Wish | None] = []  # what the other party is offered
+        offered = self._sides(near)[0].read_offer(offer)
+        # What is added later goes by what this leg has from the beginning.
+        here_secure = any(one is not None and one.protocol == TLS for one in offered)
+        if near:
+            self._near_secure = here_secure
+        else:
+            self._far_secure = here_secure
+        for index, theirs in enumerate(offered):
             if theirs is not None and theirs.port:
-                self._add(index, len(self._wishes), theirs, True)
+                self._wishes.append(self._add(index, len(self._wishes), theirs, near))
         if not self._lines:
             raise NotAcceptable("nothing is offered that the IM Server can pass on")
 
     def offer(self) -> Description:
-        """Return what the callee is offered.
+        """Return what the other party is offered.
 
         Raises:
             Unavailable: no further session can be had.
         """
-        offer = self._far.offer(self._wishes)
+        offer = self._sides(self._offered_near)[1].offer(self._wishes)
         self._bind()
         return offer
 
     async def answer(self, remote: Description) -> Description:
-        """Take the callee's answer; return that to the caller.
+        """Take the other party's answer; return that to who offered.
 
         Raises:
             PeerError: it cannot be used, or nothing is left to be used (488).
         """
-        await self._far.read_answer(remote)
-        answer = await self._near.answer(self._offer, self._answers(self._offer, True))
+        near = self._offered_near
+        here, there = self._sides(near)
+        await there.read_answer(remote)
+        answer = await here.answer(self._offer, self._answers(self._offer, near))
         self._bind()
         return answer
+
+    # Later
 
     async def changed(self, near: bool, offer: Description, reinvite: Reinvite) -> Description:
         """Answer an offer that a party makes later.
@@ -99,35 +116,89 @@ class MediaPlan:
             reinvite: offers a change to the other party; returns its answer.
 
         Raises:
-            PeerError: the change cannot be made; all is as it was.
+            PeerError: the change cannot be made, or crosses one of the other party (491); all
+                is as it was.
         """
-        here, there = (self._near, self._far) if near else (self._far, self._near)
+        here = self._sides(near)[0]
+        if self._changing:
+            raise PeerError("the other party changes something itself", 491)
         if len(description_of(offer).media) > MOST:
             raise NotAcceptable("too many media")
-        news = False
-        wishes: list[Wish | None] = [None if one is None else one.wish for one in there.media]
-        for index, theirs in enumerate(here.read_offer(offer)):
+        self._changing = True
+        try:
+            await self._pass_on(near, here.read_offer(offer), reinvite)
+            answer = await here.answer(offer, self._answers(offer, near))
+        finally:
+            self._changed()
+        return answer
+
+    def again(self, near: bool) -> Description:
+        """Return what a party was told last, for one that asks for an offer (RFC 3261 §14.2)."""
+        return self._sides(near)[0].again()
+
+    async def answered(self, near: bool, answer: Description, reinvite: Reinvite) -> None:
+        """Take a party's answer to :meth:`again`; the other party hears what is new.
+
+        Raises:
+            PeerError: it cannot be used; end the call.
+        """
+        here = self._sides(near)[0]
+        self._changing = True
+        try:
+            await here.read_answer(answer)
+            said = [
+                None if one is None or one.agreed is None else one.agreed.remote
+                for one in here.media
+            ]
+            await self._pass_on(near, said, reinvite)
+        finally:
+            self._changed()
+
+    async def _pass_on(
+        self, near: bool, said: Sequence[MessageMedia | None], reinvite: Reinvite
+    ) -> None:
+        """Tell the other party what is new in what one says of its media."""
+        there = self._sides(near)[1]
+        known = len(self._lines)
+        before = [None if one is None else one.wish for one in there.media]
+        wishes = list(before)
+        for index, theirs in enumerate(said):
             line = self._at(index, near)
             over = theirs is None or not theirs.port
-            if line is None and theirs is not None and not over:
-                wishes.append(self._add(index, len(wishes), theirs, near))
-                news = True
-            elif line is not None and over:
-                place = line.far if near else line.near
-                news = news or wishes[place] is not None
-                wishes[place] = None
-        if not news:
-            answer = await here.confirm(offer)
-        else:
-            onward = there.offer(wishes)
-            try:
-                await there.read_answer(await reinvite(onward))
-            except BaseException:
-                there.withdraw()
-                raise
-            answer = await here.answer(offer, self._answers(offer, near))
+            if line is None:
+                if theirs is not None and not over:
+                    wishes.append(self._add(index, len(wishes), theirs, near))
+                continue
+            place = line.far if near else line.near
+            wish = wishes[place]
+            if wish is None:
+                continue
+            wishes[place] = None if theirs is None or over else saying(wish, theirs)
+        if wishes == before:
+            return
+        self._say(there, wishes)
+        try:
+            await there.read_answer(await reinvite(there.offer(wishes)))
+        except BaseException:
+            del self._lines[known:]
+            there.withdraw()
+            self._say(there, before)
+            raise
+
+    def _say(self, there: Negotiation, wishes: Sequence[Wish | None]) -> None:
+        """Let media go on of which something else is said."""
+        for medium, wish in zip(there.media, wishes, strict=False):
+            if medium is not None and wish is not None and wish is not medium.wish:
+                medium.say(wish)
+
+    def _changed(self) -> None:
+        """A change is made, or was not: look after the sessions that there are now."""
         self._bind()
-        return answer
+        self._changing = False
+        for line in self._lines:
+            for side in (line.bridge.near, line.bridge.far):
+                if side.session is not None and side.session.state == CLOSED:
+                    self._lost(side, "a session was not replaced")
 
     def close(self, why: str = "") -> None:
         """The conversation is over."""
@@ -135,20 +206,23 @@ class MediaPlan:
         self._near.close(why)
         self._far.close(why)
 
+    # How
+
+    def _sides(self, near: bool) -> tuple[Negotiation, Negotiation]:
+        """Return the negotiation with one party, and that with the other."""
+        return (self._near, self._far) if near else (self._far, self._near)
+
     def _add(self, here: int, there: int, theirs: MessageMedia, near: bool) -> Wish:
         """Note a new medium; return what the other party is offered."""
         bridge = Bridge(self.listener, self._lost)
         line = _Line(bridge, here, there) if near else _Line(bridge, there, here)
         self._lines.append(line)
         user = bridge.far.user if near else bridge.near.user
-        wish = like(theirs, user, self._secure)
-        if near:
-            self._wishes.append(wish)
-        return wish
+        return like(theirs, user, self._far_secure if near else self._near_secure)
 
     def _answers(self, offer: Description, near: bool) -> list[Wish | None]:
         """Return what we bring to each medium of an offer: what the other party said."""
-        here, there = (self._near, self._far) if near else (self._far, self._near)
+        here, there = self._sides(near)
         wishes: list[Wish | None] = []
         for index in range(len(description_of(offer).media)):
             line = self._at(index, near)
@@ -160,7 +234,10 @@ class MediaPlan:
             if line is None or medium is None or medium.agreed is None:
                 wishes.append(None)
             elif mine is not None:
-                wishes.append(mine.wish)
+                wish = saying(mine.wish, medium.agreed.remote)
+                if wish is not mine.wish:
+                    mine.say(wish)
+                wishes.append(wish)
             else:
                 user = line.bridge.near.user if near else line.bridge.far.user
                 wishes.append(attrs.evolve(like(medium.agreed.remote, user), file=None))
@@ -187,7 +264,9 @@ class MediaPlan:
     def _lost(self, side: Side, why: str) -> None:
         """A session has ended: so does the opposite one."""
         other = side.other.session
-        if self._closed or side.session is None or side.session.state != CLOSED:
+        if self._closed or self._changing:
+            return
+        if side.session is None or side.session.state != CLOSED:
             return
         if other is not None and other.state != CLOSED:
             other.close(why)
@@ -197,6 +276,20 @@ class MediaPlan:
             for one in (line.bridge.near, line.bridge.far)
         ):
             self.on_lost(why)
+
+
+def saying(wish: Wish, theirs: MessageMedia) -> Wish:
+    """Return the wish that says now what somebody else says: the same one, if that is no news."""
+    said = attrs.evolve(
+        wish,
+        accept_types=theirs.accept_types,
+        accept_wrapped_types=theirs.accept_wrapped_types,
+        max_size=theirs.max_size,
+        direction=theirs.direction,
+    )
+    names = ("accept_types", "accept_wrapped_types", "max_size", "direction")
+    same = all(getattr(said, name) == getattr(wish, name) for name in names)
+    return wish if same else said
 
 
 def like(theirs: MessageMedia, user: SessionUser, secure: bool = False) -> Wish:

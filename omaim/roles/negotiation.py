@@ -84,6 +84,23 @@ class Medium:
         self.session = session
         self.agreed: Agreed | None = None
 
+    def say(self, wish: Wish) -> None:
+        """Say something else of what may come, and which way; the session goes on.
+
+        The next offer or answer says it, if it brings this wish.
+
+        Spec: RFC 3264 §8.3, §8.4 (changing formats, direction); RFC 4975 §8.6
+        """
+        self.wish = wish
+        self.local = attrs.evolve(
+            self.local,
+            accept_types=wish.accept_types,
+            accept_wrapped_types=wish.accept_wrapped_types,
+            max_size=wish.max_size,
+            direction=wish.direction,
+        )
+        self.session.inbox.accepting = accepting_of(wish)
+
     @property
     def open(self) -> bool:
         """Both sides want it, and it is not over."""
@@ -325,9 +342,8 @@ class Negotiation:
 
     def _reserve(self, index: int, wish: Wish, secure: bool) -> Medium:
         transport = TLS if secure else TCP
-        accepting = Accepting(wish.accept_types, wish.accept_wrapped_types, wish.max_size or 0)
         vouch = secure and self._vouch
-        session = self._msrp.session(wish.user, transport, accepting, not vouch)
+        session = self._msrp.session(wish.user, transport, accepting_of(wish), not vouch)
         session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
         prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
         local = LocalMedia(
@@ -376,6 +392,11 @@ class Negotiation:
         """Return the addresses of names that have to be compared (RFC 6714 §4.4)."""
         names = [name for one in media if one is not None for name in names_to_resolve(one)]
         return {name: await self._msrp.addresses(name) for name in dict.fromkeys(names)}
+
+
+def accepting_of(wish: Wish) -> Accepting:
+    """Return what is let in."""
+    return Accepting(wish.accept_types, wish.accept_wrapped_types, wish.max_size or 0)
 
 
 def _stays(medium: Medium, theirs: MessageMedia) -> bool:

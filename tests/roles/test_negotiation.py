@@ -195,6 +195,23 @@ class ChangeTests(NegotiationCase):
         self.assertEqual(len(description_of(again).media), 2)
         self.assertEqual(self.near.session.state, OPEN)
 
+    def test_said_otherwise(self) -> None:
+        """What may come, and which way, changes; the session goes on (RFC 3264 §8.3, §8.4)."""
+        later = attrs.evolve(self.offered, direction=SENDONLY, accept_types=("text/plain",))
+        self.near.say(later)
+        self.agree(self.one, self.one.offer([later]), self.other, self.answered)
+        self.assertIs(self.medium(self.one), self.near)
+        self.assertEqual((self.near.session.state, self.far.session.state), (OPEN, OPEN))
+        self.assertFalse(self.far.may_send)
+        self.assertFalse(self.far.accepts.takes("message/cpim"))
+        ends: list[int] = []
+        self.far.session.send(Outgoing("message/cpim", b"hm", on_end=ends.append))
+        self.clock.advance(1.0)
+        self.assertEqual((ends, self.alice.bodies), ([415], []))
+        self.near.say(self.offered)
+        self.agree(self.one, self.one.offer([self.offered]), self.other, self.answered)
+        self.assertTrue(self.far.may_send)
+
     def test_moved(self) -> None:
         """A new path in an offer means a new session, and the old one ends (RFC 4975 §5.4)."""
         moved = wish(self.alice)
