@@ -432,19 +432,20 @@ class ImServer(Service):
             return
         try:
             method = transaction.request.method
-            if method == "MESSAGE":
+            inside = bool(transaction.request.to.tag)
+            if method == "MESSAGE" and not inside:
                 self._serve(transaction, self.pager.receive)
             elif method == "PUBLISH":
                 self._serve(transaction, self.published.receive)
             elif method == "REGISTER":
                 self._register(transaction)
-            elif method == "INVITE" and not transaction.request.to.tag:
+            elif method == "INVITE" and not inside:
                 self._check(transaction)
                 self.agent.receive(transaction)
             elif method == "INVITE" and OPTION in transaction.request.require:
                 # A list means something to the factory only (RFC 5366 §5.1).
                 self._refuse(transaction, BadExtension([OPTION]))
-            elif method in HEARD or transaction.request.to.tag:
+            elif method in HEARD or inside:
                 self.agent.receive(transaction)
             else:
                 # The core goes on without a server that answers so, as its criteria say.
