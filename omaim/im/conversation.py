@@ -48,6 +48,10 @@ class Conversing:
         now: seconds since the epoch.
         on_over: told once when it has ended.
         large: it is there for one large message only.
+
+    Attributes:
+        coupling: of its calls.
+        plan: of its media, if they pass here.
     """
 
     def __init__(
@@ -74,8 +78,8 @@ class Conversing:
         self._large = large
         self._invite = invite
         self._reference = ""
-        self._coupling: Coupling | None = None
-        self._plan: MediaPlan | None = None
+        self.coupling: Coupling | None = None
+        self.plan: MediaPlan | None = None
         self._hooks: Hooks | None = None
         self._domain = ""
         self._idle = 0.0
@@ -86,22 +90,17 @@ class Conversing:
         self._octets = 0
         self._over = False
 
-    async def begin(
-        self,
-        coupling: Coupling,
-        plan: MediaPlan | None,
-        hooks: Hooks,
-        domain: str,
-        idle: float,
-    ) -> None:
+    async def begin(self, hooks: Hooks, domain: str, idle: float) -> None:
         """The callee has accepted: write that down, durably, and look after what follows.
 
         Raises:
+            PeerError: the callee has hung up meanwhile (480).
             Unavailable: a store cannot answer.
         """
-        self._coupling, self._plan, self._hooks, self._domain = coupling, plan, hooks, domain
+        coupling, plan = self.coupling, self.plan
+        assert coupling is not None
+        self._hooks, self._domain = hooks, domain
         leg, now = self.leg, self._now()
-        self._begun_at = now
         peer = leg.shown if leg.side == TERMINATING else self.callee
         participants = (leg.shown, self.callee)
         if plan is not None:
@@ -118,7 +117,11 @@ class Conversing:
                 self._heard_at = self._agent.now()
                 self._alarm.deadline = self._heard_at + idle
                 self._agent.arm(self._alarm)
+        else:
+            coupling.relay_offers()
         if self._large:
+            if coupling.over:
+                raise PeerError("the callee has hung up meanwhile", 480)
             return
         started = SessionStarted(
             at=now,
@@ -131,6 +134,10 @@ class Conversing:
             direct=plan is None,
         )
         await self._journal.append([started], leg.user)
+        self._begun_at = now
+        if coupling.over:
+            await self._write_end("")
+            raise PeerError("the callee has hung up meanwhile", 480)
 
     def _listen(self, plan: MediaPlan, hooks: Hooks) -> None:
         listener = plan.listener
@@ -238,7 +245,7 @@ class Conversing:
 
     async def _changed(self, near: bool, offer: Description) -> Description:
         """A party changes the session."""
-        coupling, plan = self._coupling, self._plan
+        coupling, plan = self.coupling, self.plan
         assert coupling is not None
         assert plan is not None
         call = coupling.near if near else coupling.far
@@ -249,7 +256,7 @@ class Conversing:
 
     def _answered(self, near: bool, answer: Description) -> None:
         """A party has answered what it had asked for."""
-        coupling, plan = self._coupling, self._plan
+        coupling, plan = self.coupling, self.plan
         assert coupling is not None
         assert plan is not None
         call = coupling.near if near else coupling.far
@@ -269,7 +276,7 @@ class Conversing:
 
     def end(self, reason: str) -> Deferred[Any]:
         """End both calls; fires when the parties know."""
-        return succeed(None) if self._coupling is None else self._coupling.end(reason)
+        return succeed(None) if self.coupling is None else self.coupling.end(reason)
 
     def ended(self, reason: str) -> None:
         """Both calls are over, or nothing came of them."""
@@ -277,8 +284,8 @@ class Conversing:
             return
         self._over = True
         self._alarm.deadline = NEVER
-        if self._plan is not None:
-            self._plan.close("the conversation is over")
+        if self.plan is not None:
+            self.plan.close("the conversation is over")
         self._on_over(self)
         if self._begun_at and not self._large:
             Deferred.fromCoroutine(self._write_end(reason)).addErrback(_not_written)

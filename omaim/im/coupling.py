@@ -16,6 +16,8 @@ from omaim.errors import PeerError
 from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description
 from omaim.roles.referrer import Referral
+from omaim.sip.identity import asserted_identities
+from omaim.sip.uri import canonical_aor
 
 OVER: Final = "SIP;cause=200"
 
@@ -49,6 +51,14 @@ class Coupling:
     def other(self, call: Call) -> Call:
         """Return the opposite call."""
         return self.far if call is self.near else self.near
+
+    def party(self, call: Call) -> set[str]:
+        """Return by which addresses the other end of a call is known."""
+        request, response = call.request, call.response
+        if call is self.near:
+            return set(asserted_identities(request))
+        known = {canonical_aor(request.uri), canonical_aor(request.to.uri_text)}
+        return known if response is None else known.union(asserted_identities(response))
 
     def relay_offers(self) -> None:
         """Let offers of either party go to the other one unread, and the answers back."""

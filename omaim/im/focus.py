@@ -40,7 +40,6 @@ from omaim.roles.invitation import Invitation
 from omaim.roles.notifier import Notifier
 from omaim.roles.packages import Served
 from omaim.sip.headers import DialogRef
-from omaim.sip.identity import asserted_identities
 from omaim.sip.uri import canonical_aor
 
 SECRET: Final = 32  # hex digits in the address of a conference made on demand
@@ -304,7 +303,7 @@ class Focus:
         coupling = None if call is None else call.context
         if call is None or not isinstance(coupling, Coupling):
             raise PeerError("no such dialog to replace", 481)
-        if _party(call, coupling).isdisjoint(asker):
+        if coupling.party(call).isdisjoint(asker):
             raise PeerError("this dialog is not yours to replace", 403)
         dialog = coupling.other(call).dialog
         for _ in range(_SIDES):
@@ -322,11 +321,3 @@ class Focus:
     def _house(self) -> House:
         assert self.house is not None
         return self.house
-
-
-def _party(call: Call, coupling: Coupling) -> set[str]:
-    """Return by which addresses the other end of a call of a conversation is known."""
-    request = call.request
-    if call is coupling.near:
-        return set(asserted_identities(request))
-    return {canonical_aor(request.uri), canonical_aor(request.to.uri_text)}

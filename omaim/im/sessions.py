@@ -17,19 +17,15 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
 from omaim.bodies.message_media import TLS
-from omaim.bodies.mime import Part
-from omaim.bodies.multipart import Multipart, is_multipart, parse_multipart
-from omaim.bodies.sdp import MEDIA_TYPE as SDP
-from omaim.errors import PeerError
-from omaim.grammar import quote
+from omaim.errors import PeerError, UsageError
 from omaim.im.conversation import Conversing
-from omaim.im.coupling import Coupling, hang_up
+from omaim.im.coupling import OVER, Coupling
 from omaim.im.guest_lists import OPTION
-from omaim.im.joining import device_of
 from omaim.im.journal import Journal
-from omaim.im.large import LARGE_TAG, LargeStore, is_large
+from omaim.im.large import LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, offered_lines
-from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, TERMINATING, Leg, leg_of
+from omaim.im.onward import onward, who_answers
+from omaim.im.participating import TERMINATING, Leg, leg_of
 from omaim.im.policy import ISettings, Policy, Refusal, Settings
 from omaim.im.recording import SESSION, Recorder
 from omaim.im.sending import may_wait
@@ -38,25 +34,17 @@ from omaim.node.events import SessionRefused
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import MayInvite
 from omaim.roles.call import Call
-from omaim.roles.description import CallFailed, Description
+from omaim.roles.description import SDP, Answered, CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
-from omaim.sip.headers import DialogRef, NameAddr
-from omaim.sip.identity import ASSERTED, SERVED
+from omaim.roles.listmail import Refused
 from omaim.sip.message import Request, Response
-from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.sip.uri import canonical_aor
 
-TAG: Final = "+g.oma.sip-im"  # feature tag of the service, in Contact and Accept-Contact
+REPLACED: Final = 'SIP;cause=200;text="replaced"'
 STOPPING: Final = 'SIP;cause=503;text="the server stops"'
 AWAY: Final = "the recipient is not available"
 
-# What belongs to one side of the server only.
-_HOP_BY_HOP: Final = (
-    "Via", "Record-Route", "Contact", "Session-Expires", "Min-SE", "Allow", "Allow-Events",
-    "Supported", "Require", "Proxy-Require", "Proxy-Authorization", "Authorization", "Replaces",
-    "Recv-Info", "Server", SERVED,
-)  # fmt: skip
 # What the caller may learn of why the callee refused.
 _TOLD: Final = ("Warning", "Retry-After", "Reason", "Contact", "Accept", "Unsupported", "Allow")
 
@@ -106,6 +94,7 @@ class Sessions:
     ) -> None:
         self.conversations: set[Conversing] = set()
         self.store: LargeStore | None = None
+        self._ringing: dict[Invitation, Deferred[Call]] = {}  # who is being called
         self._domain = domain
         self._inviter = inviter
         self._msrp = msrp
@@ -137,6 +126,7 @@ class Sessions:
             if service is not None and leg.side != TERMINATING:
                 await service(invitation, leg)
                 return
+            _check_body(invitation)
             if OPTION in request.require:
                 invitation.reject(420, [("Unsupported", OPTION)])  # RFC 5366 §5.1
                 return
@@ -220,18 +210,88 @@ class Sessions:
 
     async def _connect(self, invitation: Invitation, leg: Leg, callee: str, large: bool) -> None:
         """Invite the callee as the caller invited us, and bring both together."""
-        if not invitation.described:
-            raise PeerError("an INVITE without an offer cannot be served here", 488)
+        if invitation.answered:  # given up while it was asked whether he may
+            raise CallFailed(invitation.request.response(487), True)
+        direct = not large and self._is_direct(leg)
+        if invitation.described:
+            await self._with_offer(invitation, leg, callee, direct, large)
+        else:
+            await self._without_offer(invitation, leg, callee, direct)
+        replaced = invitation.replaces
+        if replaced is not None and isinstance(replaced.context, Coupling):
+            replaced.context.end(REPLACED)
+
+    async def _with_offer(
+        self, invitation: Invitation, leg: Leg, callee: str, direct: bool, large: bool
+    ) -> None:
+        """The caller's offer goes on, or ours in its place; the callee's answer comes back."""
         offer = invitation.call.remote
         plan: MediaPlan | None = None
-        if large or not self._is_direct(leg):
+        if not direct:
             plan = MediaPlan(self._msrp, offer, self._onward_secure(leg, callee, offer))
         try:
-            far = await self._invite(invitation, leg, plan, offer)
+            far = await self._invite(invitation, leg, offer if plan is None else plan.offer())
         except BaseException:
             if plan is not None:
                 plan.close("nobody came")
             raise
+        meeting = self._meeting(invitation, leg, callee, far, large)
+        meeting.plan = plan
+        try:
+            answer = far.remote if plan is None else await plan.answer(far.remote)
+            await self._begin(meeting)
+            await invitation.accept(
+                answer.body, answer.content_type, who_answers(self._inviter, far)
+            )
+        except BaseException as error:
+            meeting.end(_cause(error))
+            raise
+
+    async def _without_offer(
+        self, invitation: Invitation, leg: Leg, callee: str, direct: bool
+    ) -> None:
+        """The callee makes the offer; the caller's answer, in the ACK, goes on in ours.
+
+        Spec: RFC 3261 §13.2.1, §13.2.2.4
+        """
+        answered: Deferred[Description] = Deferred()
+        offers: list[Description] = []
+
+        def offered(offer: Description) -> Deferred[Description]:
+            offers.append(offer)
+            return answered
+
+        far = await self._invite(invitation, leg, Description(), offered)
+        meeting = self._meeting(invitation, leg, callee, far, False)
+        try:
+            if not offers:
+                raise PeerError("the callee has made no offer", 488)
+            said = offers[0]
+            plan: MediaPlan | None = None
+            if not direct:
+                secure = self._backward_secure(leg)
+                plan = meeting.plan = MediaPlan(self._msrp, said, secure, near=False)
+                said = plan.offer()
+            await self._begin(meeting)
+            near = await invitation.accept(
+                said.body, said.content_type, who_answers(self._inviter, far)
+            )
+            answer = near.remote
+            if not answer.body:
+                raise PeerError("the ACK holds no answer", 488)
+            if plan is not None:
+                answer = await plan.answer(answer)
+            answered.callback(answer)
+        except BaseException as error:
+            if offers and not answered.called:
+                answered.errback(PeerError("the caller has no answer", 488))
+            meeting.end(_cause(error))
+            raise
+
+    def _meeting(
+        self, invitation: Invitation, leg: Leg, callee: str, far: Call, large: bool
+    ) -> Conversing:
+        """Return the conversation of two who are about to have one."""
         conversing = Conversing(
             leg,
             callee,
@@ -243,21 +303,12 @@ class Sessions:
             self._inviter.agent,
             large,
         )
-        try:
-            answer = far.remote if plan is None else await plan.answer(far.remote)
-            coupling = Coupling(invitation.call, far, conversing.ended)
-            if plan is None:
-                coupling.relay_offers()
-            await conversing.begin(coupling, plan, self._hooks, self._domain, self._idle)
-            self.conversations.add(conversing)
-            await invitation.accept(answer.body, answer.content_type, self._who_answers(far))
-        except BaseException as error:
-            conversing.ended("")
-            hang_up(far, f"SIP;cause={error.status}" if isinstance(error, PeerError) else "")
-            raise
-        replaced = invitation.replaces
-        if replaced is not None:
-            hang_up(replaced, "SIP;cause=200;text=replaced")
+        conversing.coupling = Coupling(invitation.call, far, conversing.ended)
+        return conversing
+
+    async def _begin(self, conversing: Conversing) -> None:
+        await conversing.begin(self._hooks, self._domain, self._idle)
+        self.conversations.add(conversing)
 
     def _is_direct(self, leg: Leg) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
@@ -272,105 +323,52 @@ class Sessions:
             return self._secure_peers
         return any(line.protocol == TLS for line in offered_lines(offer))
 
+    def _backward_secure(self, leg: Leg) -> bool:
+        """Tell whether the leg that the INVITE came by is offered over TLS."""
+        if leg.side == TERMINATING and not self._ours(leg.sender):
+            return self._secure_peers
+        return self._secure_clients
+
     async def _invite(
-        self, invitation: Invitation, leg: Leg, plan: MediaPlan | None, offer: Description
+        self,
+        invitation: Invitation,
+        leg: Leg,
+        offer: Description,
+        on_offer: Callable[[Description], Answered] | None = None,
     ) -> Call:
         """Send our INVITE; return the call when the callee has accepted.
 
         Raises:
             CallFailed: the callee did not, or the caller has given up.
         """
-        onward = offer if plan is None else plan.offer()
-        request = self._onward(invitation, leg, onward)
+        whole = not offer.body or offer == invitation.call.remote
         inviting = Deferred.fromCoroutine(
             self._inviter.invite(
                 "",
-                request=request,
-                provisional=lambda response: _ring(invitation, response, plan is None),
+                request=onward(self._inviter, invitation, leg, offer),
+                provisional=lambda response: _ring(invitation, response, whole),
+                on_offer=on_offer,
                 redirections=0,
             )
         )
+        self._ringing[invitation] = inviting
         invitation.on_cancel = lambda _: inviting.cancel()
         try:
-            return await inviting
+            far = await inviting
         except CancelledError:
             raise CallFailed(invitation.request.response(487), True) from None
-
-    def _onward(self, invitation: Invitation, leg: Leg, offer: Description) -> Request:
-        """Return our INVITE: the caller's, of a dialog of our own.
-
-        Spec: 3GPP TS 24.229 §5.7.5 (application server as back-to-back user agent)
-        """
-        request = invitation.request
-        copy = forwarded_copy(request, request.uri)
-        for name in _HOP_BY_HOP:
-            copy.remove(name)
-        ids = self._msrp.ids
-        sender = request.from_
-        shown = str(NameAddr(sender.uri_text, sender.display))
-        if leg.sender == ANONYMOUS:
-            shown = ANONYMOUS_FROM
-        copy.set("From", f"{shown};tag={ids.tag()}")
-        copy.set("To", f"<{request.to.uri_text}>")
-        copy.set("Call-ID", ids.call_id())
-        copy.set("CSeq", "1 INVITE")
-        copy.add("Contact", self._contact(request, leg.hidden))
-        replaced = self._replaced(invitation)
-        if replaced:
-            copy.add("Replaces", replaced)
-        for name in ("Content-Disposition", "Content-Encoding", "Content-Language"):
-            copy.remove(name)
-        onward = with_other_parts(request, offer)
-        copy.set_body(onward.body, onward.content_type)
-        postprocess(copy)
-        return copy
-
-    def _replaced(self, invitation: Invitation) -> str:
-        """Return the Replaces value for the callee, whose dialog with us is another one.
-
-        Raises:
-            PeerError: what is to be replaced is not the caller's conversation (403).
-
-        Spec: RFC 3891 §3, §6.1
-        """
-        call = invitation.replaces
-        if call is None:
-            return ""
-        coupling = call.context
-        if not isinstance(coupling, Coupling):
-            raise PeerError("this dialog cannot be replaced", 481)
-        dialog = coupling.other(call).dialog
-        # Our local tag is the one that the receiver calls remote.
-        return str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
-
-    def _who_answers(self, far: Call) -> list[tuple[str, str]]:
-        """Return what the caller has to know of who has accepted."""
-        response = far.response
-        if response is None:
-            return []
-        asserted = [(ASSERTED, value) for value in response.all(ASSERTED)]
-        return [("Contact", self._contact(response, False)), *asserted]
-
-    def _contact(self, party: Request | Response, hidden: bool) -> str:
-        """Return our Contact value where we stand for a party.
-
-        What it says of itself is passed on, so that a focus is known as one, and two devices
-        of a user are known for two.
-
-        Spec: RFC 4579 §5.1; RFC 3840 §9; RFC 5626 §4.1
-        """
-        told = [self._inviter.contact(None), TAG, LARGE_TAG]
-        device = "" if hidden else device_of(party)
-        if device:
-            told.append(f"+sip.instance={quote(f'<{device}>')}")
-        if any(one.params.has("isfocus") for one in party.contacts):
-            told.append("isfocus")
-        return ";".join(told)
+        finally:
+            del self._ringing[invitation]
+        far.local = offer  # what a refresh repeats has nothing beside it
+        return far
 
     # The end
 
     def close(self) -> Deferred[Any]:
         """End all conversations: the server stops. Fires when the parties know."""
+        for invitation, inviting in list(self._ringing.items()):
+            invitation.reject(503, [("Retry-After", "5")])
+            inviting.cancel()
         return DeferredList([one.end(STOPPING) for one in list(self.conversations)])
 
     def _over(self, conversing: Conversing) -> None:
@@ -399,29 +397,35 @@ def _pass_refusal(invitation: Invitation, failed: CallFailed) -> None:
         invitation.reject(response.status, told)
 
 
+def _check_body(invitation: Invitation) -> None:
+    """Make sure that a body which is no session can be left alone.
+
+    Raises:
+        PeerError: 415, it cannot.
+
+    Spec: RFC 3261 §8.2.3, §20.11
+    """
+    request = invitation.request
+    coding = (request.first("Content-Encoding") or "identity").strip().lower()
+    if coding != "identity":
+        raise Refused("no encoding is understood", 415, (("Accept-Encoding", "identity"),))
+    optional = "handling=optional" in (request.first("Content-Disposition") or "").lower()
+    if invitation.body and not (invitation.described or optional):
+        accepted = f"{SDP}, multipart/mixed"
+        raise Refused("the body describes no session", 415, (("Accept", accepted),))
+
+
+def _cause(error: BaseException) -> str:
+    return f"SIP;cause={error.status}" if isinstance(error, PeerError) else OVER
+
+
 def _ring(invitation: Invitation, response: Response, whole: bool) -> None:
     """Tell the caller that the callee rings; with its description if that is not ours."""
     if response.status <= 100 or invitation.answered:
         return
     body = response.body if whole else b""
     kind = response.first("Content-Type") or ""
-    invitation.ring(response.status, body=body, content_type=kind)
-
-
-def with_other_parts(request: Request, offer: Description) -> Description:
-    """Return an offer in the place of that of a request, with what else is in its body.
-
-    Spec: RFC 5621 §8.2; RFC 5366 §5 (the list that those who are invited get to see)
-    """
-    kind = request.first("Content-Type") or ""
-    if not is_multipart(kind):
-        return offer
-    whole = parse_multipart(kind, request.body)
-    parts = [
-        one for one in whole.parts if one.media_type != SDP and not is_multipart(one.content_type)
-    ]
-    if not parts:
-        return offer
-    first = Part([("Content-Type", offer.content_type)], offer.body)
-    content_type, body = Multipart(whole.subtype, [first, *parts]).write()
-    return Description(body, content_type)
+    try:
+        invitation.ring(response.status, body=body, content_type=kind)
+    except UsageError:
+        _log.info("who calls does not acknowledge that it rings")
