@@ -83,6 +83,7 @@ class Channel:
         "_chunk",
         "_closed",
         "_crowd",
+        "_deaf_since",
         "_find",
         "_first_by",
         "_full_since",
@@ -122,6 +123,7 @@ class Channel:
         self._aliases: dict[bytes, Session] = {}  # as the peer writes it
         self._paused: list[Session] = []
         self._reading = True
+        self._deaf_since = 0.0  # when it was that nothing was read any more
         self._parts: list[Part] = []
         self._at = 0  # how many of them are done
         self._serving = False
@@ -444,12 +446,21 @@ class Channel:
         if self._closed:
             return
         wanted = not self._paused and not self._stalled and not self._choked
-        if wanted != self._reading:
-            self._reading = wanted
-            if wanted:
-                self._line.resume()
-            else:
-                self._line.pause()
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        now = self._means.now()
+        if not wanted:
+            self._deaf_since = now
+            self._line.pause()
+            return
+        # What may be here unread is not late.
+        deaf = now - self._deaf_since
+        self.turns.excuse(deaf)
+        self._half_since += deaf
+        self._first_by += deaf
+        self._reschedule(now)
+        self._line.resume()
 
     def _schedule(self, at: float) -> None:
         if at < self._alarm.deadline:
@@ -461,7 +472,9 @@ class Channel:
             return
         limits = self._means.limits
         self._now = now
-        self.turns.wake(now)
+        reading = self._reading
+        if reading:
+            self.turns.wake(now)
         lane = self._lane
         while lane and lane[0][0] <= now:
             _, session, incoming = lane.popleft()
@@ -471,9 +484,9 @@ class Channel:
                 else:
                     lane.append((now + limits.silence, session, incoming))
         why = ""
-        if self._first_by <= now:
+        if reading and self._first_by <= now:
             why = "no request in time"
-        elif self._half_since + limits.half <= now:
+        elif reading and self._half_since + limits.half <= now:
             why = "half a request"
         elif self._full_since + limits.stalled <= now:
             why = "the peer does not read"
@@ -492,11 +505,10 @@ class Channel:
             return
         limits = self._means.limits
         at = min(
-            self.turns.deadline,
             self._lane[0][0] if self._lane else NEVER,
-            self._first_by,
-            self._half_since + limits.half,
             self._full_since + limits.stalled,
             max(self._idle_since + limits.idle, now + 1.0),
         )
+        if self._reading:
+            at = min(at, self.turns.deadline, self._first_by, self._half_since + limits.half)
         self._schedule(at)

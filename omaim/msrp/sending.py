@@ -246,6 +246,11 @@ class Turns:
         if self._queue:
             self.pump()
 
+    def excuse(self, seconds: float) -> None:
+        """Wait so much longer for the answers that are due: nothing was read meanwhile."""
+        for sent in self._lane:
+            sent.deadline += seconds
+
     def close(self) -> None:
         """The connection is gone. The sessions' own messages end with their sessions."""
         for outgoing in self._queue:

@@ -624,6 +624,30 @@ class PressureTests(FaultCase):
 
         self.play(script)
 
+    def test_slow_for_long(self) -> None:
+        """Who is held back for long is not taken for dead: what is said to him arrives, and its
+        answers count (RFC 4975 §7.1.1)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await pair(net)
+            await alice.invite(xenia.aor)
+            await net.sleep(1.0)
+            xenia.session().pause()
+            for _ in range(500):
+                alice.say(bytes(8_000))
+            await net.sleep(5.0)
+            ends: list[int] = []
+            reports: list[Any] = []
+            xenia.say("wait a moment", on_end=ends.append, on_report=reports.append)
+            await net.sleep(50.0)
+            xenia.session().resume()
+            await net.until(lambda: len(xenia.user.bodies) == 500, "all arrives", 60.0)
+            self.assertEqual(alice.user.bodies, [b"wait a moment"])
+            self.assertEqual((ends, reports), ([200], []))
+            self.assertEqual((alice.ended, xenia.ended), ([], []))
+
+        self.play(script)
+
     def test_slow_feature(self) -> None:
         """However much somebody says while a feature thinks, the server keeps little of it."""
 

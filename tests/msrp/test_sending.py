@@ -321,6 +321,30 @@ class PressureTests(Case):
         world.far.channel.drained()
         self.assertFalse(world.far.paused)
 
+    def test_not_read_is_not_late(self) -> None:
+        """While nothing is read, nothing is late: no answer, no half request (RFC 4975 §7.1.1)."""
+        ends: list[int] = []
+        self.one.send(text(b"hello", on_end=ends.append))
+        self.world.far.channel.received(self.world.near.take())
+        answer = self.world.far.take()
+        self.world.near.channel.received(answer[:9])
+        self.one.pause()
+        self.world.pass_time(59)
+        self.assertEqual((ends, self.near.ended), ([], []))
+        self.one.resume()
+        self.world.pass_time(9)
+        self.world.near.channel.received(answer[9:])
+        self.assertEqual((ends, self.near.ended), ([200], []))
+        self.one.pause()
+        self.one.send(text(b"again", on_end=ends.append))
+        self.near.take()
+        self.world.pass_time(59)
+        self.one.resume()
+        self.world.pass_time(29)
+        self.assertEqual(ends, [200])
+        self.world.pass_time(2)
+        self.assertEqual(ends, [200, 408])
+
     def test_pause(self) -> None:
         """A paused session pauses its connection."""
         self.other.pause()
