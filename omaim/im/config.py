@@ -73,6 +73,9 @@ class Config:
         "where nobody wants them recorded",
         check=_one_of("anchor", "direct"),
     )
+    direct: tuple[str, ...] = setting(
+        (), "user parts of those whose sessions go from client to client while media is anchor"
+    )
     peers_msrp: str = setting(
         "tcp",
         "how sessions to other domains are offered: tls (both servers prove who they are) or tcp",
@@ -87,6 +90,7 @@ class Config:
     session_expires: int = setting(1800, "seconds after which a session has to be refreshed")
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
+    groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")
     conferences: int = setting(10000, "conferences and open rooms at a time")
     conference_people: int = setting(100, "people in a conference that is made on demand")

@@ -27,6 +27,7 @@ from omaim.im.delivery import Delivery
 from omaim.im.download import Downloads
 from omaim.im.focus import Focus
 from omaim.im.group_commands import serve_groups
+from omaim.im.group_file import load_groups
 from omaim.im.guest_lists import OPTION
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
@@ -106,6 +107,7 @@ class ImServer(Service):
         self._ticker.clock = node.clock
         self._swept: Deferred[None] | None = None
         self._ours = f"@{config.domain.lower()}"
+        self._direct = frozenset(f"sip:{user}{self._ours}" for user in config.direct)
         self._build()
 
     def _build(self) -> None:
@@ -236,7 +238,7 @@ class ImServer(Service):
             now,
         )
         self.downloads = Downloads(self.msrp, self.agent, self.retrieval, self.history)
-        self.groups = serve_groups(node, self._name, config.domain)
+        self.groups, self._group_commands = serve_groups(node, self._name, config.domain)
         self._build_sessions(policy, settings, recorder, journal, sending)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
@@ -277,7 +279,7 @@ class ImServer(Service):
             self.focus.finds,
             self.serves,
             node.now,
-            direct=config.media == "direct",
+            direct=self._goes_direct,
             secure_peers=config.peers_msrp == "tls",
             secure_clients=config.clients_msrp == "tls",
             idle=config.idle,
@@ -355,6 +357,9 @@ class ImServer(Service):
         if after.willing and not before.willing:
             self.delivery.kick(user)
 
+    def _goes_direct(self, aor: str) -> bool:
+        return self.config.media == "direct" or aor in self._direct
+
     def serves(self, aor: str) -> bool:
         """Tell whether an address of record is in our domain."""
         return aor.endswith(self._ours) and " " not in aor
@@ -396,6 +401,8 @@ class ImServer(Service):
 
     async def _start(self) -> None:
         config = self.config
+        if config.groups:
+            await load_groups(self._group_commands, config.groups)
         await self.recorder.reader.start()
         await self.published.load()
         if not self.published.recorded:

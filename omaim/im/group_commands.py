@@ -94,6 +94,15 @@ class GroupCommands:
             raise UsageError(f"{uri} exists already") from None
         return await self.show(uri)
 
+    async def find(self, aor: str) -> Group | None:
+        """Return the group of an address, ``None`` if there is none.
+
+        Raises:
+            UsageError: it is no address of ours.
+        """
+        found: Group | None = await self._groups.get(self._address(aor))
+        return found
+
     async def all(self, after: str = "") -> dict[str, Any]:
         """Return the groups behind ``after`` by address, a bounded number."""
         await self._groups.refresh()
@@ -106,10 +115,9 @@ class GroupCommands:
         Raises:
             UsageError: there is none of that address.
         """
-        uri = self._address(aor)
-        found = await self._groups.get(uri)
+        found = await self.find(aor)
         if found is None:
-            raise UsageError(f"{uri} is no group")
+            raise UsageError(f"{self._address(aor)} is no group")
         return {
             **_shortly(found),
             "subject": found.subject,
@@ -178,8 +186,8 @@ def _number(value: object) -> int:
     return number
 
 
-def serve_groups(node: Node, entity: str, domain: str) -> DocumentGroups:
-    """Return the groups of one IM Server, which can be told about them from now on.
+def serve_groups(node: Node, entity: str, domain: str) -> tuple[DocumentGroups, GroupCommands]:
+    """Return the groups of one IM Server, and its commands: it can be told from now on.
 
     Only those whose addresses are of its domain, or one below it, are its own: other servers may
     keep theirs in the same store.
@@ -199,4 +207,4 @@ def serve_groups(node: Node, entity: str, domain: str) -> DocumentGroups:
         ("remove-group", commands.remove, "remove a group", (), ("aor",)),
     ):
         node.control.add(name, act, help, entity=entity, domain=domain, values=values, needs=needs)
-    return groups
+    return groups, commands

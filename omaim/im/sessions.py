@@ -62,7 +62,8 @@ class Sessions:
         services: what serves an INVITE to each address of our own.
         finds: serves other addresses of ours, as rooms have; ``None`` for what is none.
         ours: whether an address is one of our users.
-        direct: let MSRP go from client to client where nobody wants it recorded.
+        direct: whether MSRP of a user of ours goes from client to client where nobody wants it
+            recorded.
         secure_peers: offer MSRP over TLS to other domains.
         secure_clients: offer MSRP over TLS to the devices of our users.
         idle: seconds without a message after which a conversation ends; 0 for never.
@@ -87,7 +88,7 @@ class Sessions:
         ours: Callable[[str], bool],
         now: Callable[[], float],
         *,
-        direct: bool = False,
+        direct: Callable[[str], bool] = lambda _: False,
         secure_peers: bool = False,
         secure_clients: bool = False,
         idle: float = 300.0,
@@ -312,8 +313,7 @@ class Sessions:
 
     def _is_direct(self, leg: Leg) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
-        recorded = self._recorder.wants(leg.user, SESSION)
-        return self._direct and not recorded
+        return self._direct(leg.user) and not self._recorder.wants(leg.user, SESSION)
 
     def _onward_secure(self, leg: Leg, callee: str, offer: Description) -> bool:
         """Tell whether the next leg is offered over TLS."""

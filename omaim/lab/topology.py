@@ -18,6 +18,7 @@ import attrs
 from omaim.errors import UsageError
 from omaim.lab.certificates import write_certificates
 from omaim.lab.people import NORTH, SOUTH, Person, people_file
+from omaim.lab.rooms import DIRECT, groups_file
 
 # What old clients need: sipp and sipsak look at the first challenge only.
 FOR_ALL = ("MD5", "SHA-256")
@@ -154,7 +155,12 @@ def network(plan: Plan) -> dict[str, Any]:
             "core": f"sip:core.{home.domain}:{plan.port}",
             "trusted": [home.core],
         }
-        entities[f"im-{home.short}"] |= {"msrp": plan.msrp(home.im), "peers_msrp": "tls"}
+        entities[f"im-{home.short}"] |= {
+            "msrp": plan.msrp(home.im),
+            "peers_msrp": "tls",
+            "direct": list(DIRECT[home.short]),
+            "groups": str(plan.folder / f"groups-{home.short}.toml"),
+        }
     return {
         "node": {"state": f"sqlite:///{plan.folder}/lab.db", "dns": [plan.dns]},
         "entities": entities,
@@ -179,9 +185,13 @@ def lay_out(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
             now,
         )
         for home in plan.homes:
-            path = plan.folder / f"people-{home.short}.toml"
-            path.touch(mode=0o600)
-            path.write_text(people_file(home.people), encoding="utf-8")
+            for name, text in (
+                ("people", people_file(home.people)),
+                ("groups", groups_file(home.short)),
+            ):
+                path = plan.folder / f"{name}-{home.short}.toml"
+                path.touch(mode=0o600)
+                path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from None
     return network(plan)

@@ -13,8 +13,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from omaim.cli.main import main
-from omaim.errors import OmaimError, PeerError
+from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.im.group_commands import is_of, serve_groups
+from omaim.im.group_file import load_groups
 from omaim.im.group_documents import ACTIONS, read_groups, write_group
 from omaim.im.groups import GLOBAL, TREE, Group
 from omaim.im.room_rules import CHAT, GUEST, MEMBER, NONE, OWNER, PREDEFINED, Rights
@@ -138,7 +139,7 @@ class CommandsTests(SynchronousTestCase):
         self.stores = memory_stores()
         config = NodeConfig(state="memory:")
         self.node = Node(config, reactor, ReactorNetwork(reactor), self.stores)
-        self.groups = serve_groups(self.node, "im-north", "North.example")
+        self.groups, self.commands = serve_groups(self.node, "im-north", "North.example")
 
     def tell(self, command: str, **values: Any) -> Any:
         asked = Deferred.fromCoroutine(self.node.control.run({"command": command, **values}))
@@ -265,3 +266,56 @@ class CommandLineTests(TestCase):
         self.assertIn("everybody", await run("show", "lobby@south.example"))
         self.assertIn("was removed", await run("remove", "tea@north.example"))
         self.assertEqual(len((await run("list")).splitlines()), 1)
+
+
+class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        config = NodeConfig(state="memory:")
+        node = Node(config, reactor, ReactorNetwork(reactor), memory_stores())
+        self.groups, self.commands = serve_groups(node, "im-north", "north.example")
+        self.path = self.mktemp()
+
+    def load(self, text: str) -> Any:
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return Deferred.fromCoroutine(load_groups(self.commands, self.path))
+
+    def test_defined(self) -> None:
+        """The groups of the file are there; what was changed meanwhile is not written again."""
+        text = """
+            [[group]]
+            address = "tea@north.example"
+            name = "Tea"
+            members = ["alice@north.example"]
+            owners = ["sip:carol@south.example"]
+            most = 5
+
+            [[group]]
+            address = "sip:lobby@north.example"
+            everybody = true
+        """
+        self.assertEqual(self.successResultOf(self.load(text)), 2)
+        found = self.successResultOf(self.groups.get(TEA))
+        self.assertEqual((found.name, found.most, found.kind), ("Tea", 5, CHAT))
+        rights = [found.rights((one,), False) for one in (ALICE, CAROL, DAVE)]
+        self.assertEqual(rights, [MEMBER, OWNER, NONE])
+        lobby = self.successResultOf(self.groups.get("sip:lobby@north.example"))
+        self.assertTrue(lobby.rights((DAVE,), False).join)
+        self.assertEqual(self.successResultOf(self.load(text)), 0)
+
+    def test_wrong(self) -> None:
+        """What is wrong in a file is told with the place; nothing is guessed."""
+        for text, why in (
+            ("group = 1", "write each group under"),
+            ("[[group]]", "group 1: needs an address"),
+            ('[[group]]\naddress = "a@north.example"\ncolour = "red"', "group 1: unknown colour"),
+            ('[[group]]\naddress = "a@north.example"\nmembers = "bob"', "members is a list"),
+            ('[[group]]\naddress = "a@north.example"\neverybody = "no"', "true or false"),
+            ('[[group]]\naddress = "a@north.example"\nmost = true', "most is a number"),
+            ('[[group]]\naddress = "a@north.example"\nname = 1', "name is a text"),
+            ('[[group]]\naddress = "a@elsewhere.example"', "group 1: .*is not of north.example"),
+            ('[[group]]\naddress = "a@north.example"\nkind = "x"', "group 1: kind is chat or"),
+            ("[[group]", "is not TOML"),
+        ):
+            failure = self.failureResultOf(self.load(text), UsageError)
+            self.assertRegex(str(failure.value), why)

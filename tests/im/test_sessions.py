@@ -130,6 +130,35 @@ class PassingTests(SessionCase):
 
         self.play(script, media="direct")
 
+    def test_direct_for_some(self) -> None:
+        """Of whom the server is told so, sessions go from client to client; those of others pass
+        it, and a server that is passed over on one side serves the other one (IM-7)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            names = ("bob", "carol", "yusuf", "xenia")
+            bob, carol, yusuf, xenia = [await Party.come(net, name) for name in names]
+
+            def passing() -> list[int]:
+                return [len(net.entities[name].msrp.sessions) for name in ("im-north", "im-south")]
+
+            await carol.invite(yusuf.aor)
+            carol.say("just between us")
+            await net.sleep(1.0)
+            self.assertEqual((yusuf.user.bodies, passing()), ([b"just between us"], [0, 0]))
+            await carol.leave()
+            await bob.invite(yusuf.aor)
+            bob.say("hello")
+            await net.sleep(1.0)
+            self.assertEqual((yusuf.user.bodies[1:], passing()), ([b"hello"], [2, 0]))
+            await bob.leave()
+            await carol.client.history.switch(session=True)
+            await carol.invite(xenia.aor)
+            carol.say("for the record")
+            await net.sleep(1.0)
+            self.assertEqual((xenia.user.bodies, passing()), ([b"for the record"], [2, 2]))
+
+        self.play(script, direct=("carol", "yusuf"), peers_msrp="tcp")
+
     def test_second_medium(self) -> None:
         """A medium that a party adds is added for both, and can end alone (RFC 3264 §8)."""
 
