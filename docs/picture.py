@@ -11,7 +11,8 @@ import attrs
 
 from omaim.cli.running import run, the_reactor
 from omaim.features.ladder_svg import draw_svg
-from omaim.lab.demo import ORDER, Scene, register
+from omaim.lab.message_scenes import register
+from omaim.lab.scene import ORDER, Scene
 from omaim.lab.stage import Stage
 from omaim.lab.starting import Folder, free_plan, start_lab
 
@@ -22,7 +23,7 @@ async def picture() -> str:
         node, lab = await start_lab(free_plan(place.path), the_reactor())
         stage = Stage(lab.contents, "the lab", the_reactor(), node)
         try:
-            scene = Scene(stage)
+            scene = Scene(stage, place.path)
             await register(scene)
             await stage.settle()
             await scene.phones["alice"].send(scene.aor("xenia"), "Hello!", reports=())

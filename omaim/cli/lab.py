@@ -15,7 +15,8 @@ import click
 from omaim.cli.pictures import files_options, text_of, write_file, write_files
 from omaim.cli.running import run, the_reactor, until_stopped
 from omaim.cli.screens import bold, called, lab_screen, outcome, show_step, verdict
-from omaim.lab.demo import ORDER, Played, play
+from omaim.lab.demo import play
+from omaim.lab.scene import ORDER, Played
 from omaim.lab.stage import Stage
 from omaim.lab.starting import BASE, Folder, control_path, free_plan, start_lab
 from omaim.lab.topology import FOR_ALL, Plan, split, start_line

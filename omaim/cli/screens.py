@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from omaim.cli.pictures import step_values, text_of
-from omaim.lab.demo import STEPS, Played
+from omaim.lab.demo import STEPS
+from omaim.lab.scene import Played
 from omaim.lab.topology import Home, Plan
 
 
@@ -98,6 +99,8 @@ def show_step(number: int, step: Played) -> None:
     click.echo(click.wrap_text(step.story, 96, "     ", "     "))
     click.echo()
     click.echo(text_of(step.ladder))
+    for note in step.notes:
+        click.echo(f"  … {note}, which are not drawn")
     for check in step.checks:
         if check.passed:
             click.echo(f"  {click.style('✓', fg='green')} {check.text}")

@@ -5,7 +5,7 @@ Spec: OMA SIMPLE IM 1.0 (IM Client); RFC 3261 §10; RFC 3428; RFC 5438; RFC 5626
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from omaim.bodies.cpim import Address
 from omaim.bodies.deferred_list import Waiting
+from omaim.bodies.mime import Part
 from omaim.client.access import Access, Phone, late_dns, server_uri
 from omaim.client.composing import (
     ALL_REPORTS,
@@ -27,6 +28,7 @@ from omaim.client.conversation import Conversation
 from omaim.client.deferred import Mailbox
 from omaim.client.download import Download
 from omaim.client.failures import Failure, WrongFormat, failure_of
+from omaim.client.fetching import Fetching, Take
 from omaim.client.file_offer import FileOffer
 from omaim.client.files import Files, selector
 from omaim.client.history import History
@@ -45,6 +47,7 @@ from omaim.client.room import Room
 from omaim.client.seen import Seen
 from omaim.client.sessions import Sessions
 from omaim.client.settings import Settings
+from omaim.client.taken import name_of
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.errors import PeerError, UsageError
@@ -184,6 +187,8 @@ class Client:
             self._outbox,
             self.address("deferred"),
             self.address("deferred-delete"),
+            self._fetch,
+            lambda found: self.inbox.deliver(found, name_of(found), found.sent_at),
         )
         self.settings = Settings(Publisher(self._phone), self._opened, self._clock)
         self.history = History(
@@ -192,6 +197,7 @@ class Client:
             self.settings,
             self.address("history"),
             self.address("history-delete"),
+            self._fetch,
             self._clock,
         )
         reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
@@ -202,24 +208,23 @@ class Client:
         self.inbox.serve(self.address("history"), self.history.take)
         self.on_state: Callable[[State], object] | None = None
         self._media = Media(self._make_msrp, lambda: self._access.host, self._tls)
-        self.sessions = Sessions(
-            Means(
-                self._phone,
-                Inviter(self._phone),
-                self._watcher,
-                self._media,
-                self.inbox,
-                seen,
-                reporter,
-                self._address,
-                accept,
-                self._opened,
-                self._access.is_server,
-                self.address,
-                self.now,
-                self._clock,
-            )
+        self._means = Means(
+            self._phone,
+            Inviter(self._phone),
+            self._watcher,
+            self._media,
+            self.inbox,
+            seen,
+            reporter,
+            self._address,
+            accept,
+            self._opened,
+            self._access.is_server,
+            self.address,
+            self.now,
+            self._clock,
         )
+        self.sessions = Sessions(self._means)
         self._phone.on("MESSAGE", self.inbox.receive)
         self._phone.attach()
 
@@ -657,6 +662,9 @@ class Client:
         if sent.status == SENDING:
             sent.status = PENDING
         return sent
+
+    def _fetch(self, service: str, wanted: Part | None, take: Take) -> Awaitable[int]:
+        return Fetching(self._means, service, take).run(wanted)
 
     # Receiving.
 

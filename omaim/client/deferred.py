@@ -14,9 +14,13 @@ from omaim.bodies.deferred_list import (
     parse_deferred_list,
     write_deferred_list,
 )
+from omaim.bodies.mime import Part
 from omaim.client.composing import Content
 from omaim.client.failures import failure_class, failure_of
+from omaim.client.fetching import Fetch
 from omaim.client.outbox import Outbox
+from omaim.client.reading import Received
+from omaim.errors import PeerError
 from omaim.roles.watcher import Refused, Watch, Watcher
 from omaim.sip.message import Request
 
@@ -31,13 +35,25 @@ class Mailbox:
         outbox: sends.
         service: URI of the deferred messaging function.
         deletion: URI at which messages are deleted.
+        session: fetches in a session.
+        deliver: takes a message that came so; tells whether there was room for it.
     """
 
-    def __init__(self, watcher: Watcher, outbox: Outbox, service: str, deletion: str) -> None:
+    def __init__(
+        self,
+        watcher: Watcher,
+        outbox: Outbox,
+        service: str,
+        deletion: str,
+        session: Fetch,
+        deliver: Callable[[Received], bool],
+    ) -> None:
         self._watcher = watcher
         self._outbox = outbox
         self._service = service
         self._deletion = deletion
+        self._session = session
+        self._deliver = deliver
 
     async def list(self) -> tuple[Waiting, ...]:
         """Return what waits for us, oldest first.
@@ -70,6 +86,33 @@ class Mailbox:
             Failure: a subclass by what the network answered.
         """
         await self._ask(self._service, references)
+
+    async def fetch(self, references: Sequence[str] = ()) -> int:
+        """Have messages handed over in a session, one after the other, whatever their size.
+
+        They come like any other, and are deleted there once they are here.
+
+        Args:
+            references: as :meth:`retrieve` has them.
+
+        Returns:
+            how many came.
+
+        Raises:
+            NotFound: none of them is there.
+            NoAnswer: the session broke; what has not come is still there.
+            Failure: another subclass by what the network answered.
+        """
+
+        def take(found: Received) -> None:
+            if not self._deliver(found):
+                raise PeerError("the inbox is full", 413)
+
+        wanted = None
+        if references:
+            body = write_deferred_list([Waiting(one) for one in references])
+            wanted = Part([("Content-Type", MEDIA_TYPE)], body)
+        return await self._session(self._service, wanted, take)
 
     async def delete(self, references: Sequence[str] = ()) -> None:
         """Delete messages unread; see :meth:`retrieve`."""

@@ -25,6 +25,7 @@ from omaim.bodies.mime import Part
 from omaim.bodies.multipart import is_multipart, leaves
 from omaim.client.composing import Content
 from omaim.client.failures import NoAnswer, SessionNeeded, failure_class, failure_of
+from omaim.client.fetching import Fetch
 from omaim.client.outbox import Outbox
 from omaim.client.reading import Received
 from omaim.client.settings import Settings
@@ -60,6 +61,7 @@ class History:
         settings: publishes what we want.
         service: URI of the conversation history function.
         deletion: URI at which conversations are deleted.
+        session: fetches in a session.
         clock: for not waiting for ever.
     """
 
@@ -70,6 +72,7 @@ class History:
         settings: Settings,
         service: str,
         deletion: str,
+        session: Fetch,
         clock: Any,
     ) -> None:
         self._watcher = watcher
@@ -77,6 +80,7 @@ class History:
         self._settings = settings
         self._service = service
         self._deletion = deletion
+        self._session = session
         self._clock = clock
         self._awaited: dict[str, list[Deferred[Recalled]]] = {}
 
@@ -153,6 +157,26 @@ class History:
             if isinstance(one, Recorded) and one.conference is not None:
                 raise SessionNeeded(0, "what was said in a session does not fit into messages")
         return tuple([await self._recall(one) for one in wanted])
+
+    async def replay(self, wanted: str | Recorded) -> tuple[Recalled, ...]:
+        """Return all that was said in a recorded conversation, fetched in a session.
+
+        Args:
+            wanted: its reference, or its entry in a list; any kind of conversation.
+
+        Raises:
+            NotFound: it is not there.
+            NoAnswer: the session broke.
+            Failure: another subclass by what the network answered.
+        """
+        reference = wanted if isinstance(wanted, str) else wanted.reference
+        came: list[Recalled] = []
+        wish = _wish([reference])
+        part = Part([("Content-Type", wish.content_type)], wish.body)
+        await self._session(
+            self._service, part, lambda found: came.append(_recalled(reference, found))
+        )
+        return tuple(came)
 
     async def delete(self, references: Sequence[str] = ()) -> None:
         """Delete conversations; all of them without references.

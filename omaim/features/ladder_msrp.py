@@ -195,6 +195,8 @@ def _send(frame: Frame, rooms: frozenset[str], file: str) -> Summary:
         hints.append("empty")
     elif file:
         hints.append(printable(file, 40))
+        if frame.whole:
+            hints.append(size_words(frame.size))
     elif start > 1:
         hints.append(_kind(frame.get("content-type")))
     else:

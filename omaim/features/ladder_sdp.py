@@ -27,7 +27,6 @@ class Media:
     port: int  # 0 refuses
     protocol: str  # "TCP/MSRP"
     path: tuple[str, ...]  # of a=path, as written
-    chatroom: bool
     inactive: bool
     file_name: str
     file_size: int  # octets; 0 when not said
@@ -50,7 +49,6 @@ def _media(session: SessionDescription, media: sdp.Media) -> Media:
         port=media.port,
         protocol=media.protocol.upper(),
         path=tuple((media.attribute("path") or "").split()),
-        chatroom=media.attribute("chatroom") is not None,
         inactive=session.direction_of(media) == INACTIVE,
         file_name=_ESCAPED.sub(lambda one: chr(int(one[1], 16)), named[1]) if named else "",
         file_size=int(size[1]) if size else 0,

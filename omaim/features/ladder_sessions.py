@@ -95,7 +95,7 @@ class Sessions:
             own = uri_key(media.path[-1]) if media.path else ""
             if not own or own in self._talks:
                 continue  # whoever wrote it is who was seen to say it first
-            rooms = _rooms(message, media, owner)
+            rooms = _rooms(message)
             self._talks[own] = Talk(owner, rooms, media.file_name)
             if len(self._talks) > self._most:
                 del self._talks[next(iter(self._talks))]
@@ -136,19 +136,17 @@ def _described(data: bytes) -> tuple[Request | Response | None, list[Media]]:
     return message, described
 
 
-def _rooms(message: Request | Response, media: Media, owner: Place | None) -> frozenset[str]:
+def _rooms(message: Request | Response) -> frozenset[str]:
     """Return the addresses of the room, if its focus wrote this description.
 
     Spec: RFC 4579 §5.1; RFC 7701 §8
     """
-    focus = is_focus(message)
-    if not focus and not (media.chatroom and owner is not None and owner.role == "im"):
+    if not is_focus(message):
         return frozenset()
     try:
         own = message.to if isinstance(message, Response) else message.from_
         found = {bare(own.uri_text)}
-        if focus:
-            found.add(bare(NameAddr.parse(message.first("Contact") or "").uri_text))
+        found.add(bare(NameAddr.parse(message.first("Contact") or "").uri_text))
     except PeerError:
         return frozenset()
     return frozenset(found)

@@ -18,6 +18,8 @@ from omaim.sip.uri import SipUri, parse_uri
 
 _EXCERPT: Final = 28  # characters of a text body
 _READ: Final = 65_536  # octets of a text that are looked at
+_TOKEN: Final = 15  # characters behind a dot that nobody has thought of
+_FIRST: Final = 5  # of them that are shown
 _NAMED: Final = 4  # people of a roster
 _CONFERENCE: Final = "{urn:ietf:params:xml:ns:conference-info}"
 _CONFERENCE_TYPE: Final = "application/conference-info+xml"
@@ -62,7 +64,11 @@ def short(uri: str) -> str:
     except PeerError:
         return printable(uri, 20)
     if isinstance(parsed, SipUri):
-        return printable(parsed.user_text or parsed.host, 20)
+        name = parsed.user_text or parsed.host
+        kind, dot, token = name.partition(".")
+        if dot and len(token) > _TOKEN and name == parsed.user_text:
+            return printable(f"{kind}.{token[:_FIRST]}…", 20)
+        return printable(name, 20)
     return printable(str(parsed).partition(":")[2], 20)
 
 
@@ -112,7 +118,7 @@ def _known(media_type: str, part: Part) -> str:
 
 
 def _offered(data: bytes) -> str:
-    """Return what a session description offers or grants: "MSRP/TLS room"."""
+    """Return what a session description offers or grants: "MSRP/TLS"."""
     words = []
     for media in media_of(data)[:4]:
         name = {"TCP/MSRP": "MSRP", "TCP/TLS/MSRP": "MSRP/TLS"}.get(media.protocol)
@@ -121,8 +127,6 @@ def _offered(data: bytes) -> str:
             said.append(f"file “{printable(media.file_name, 40)}”" if media.file_name else "file")
             if media.file_size:
                 said.append(size_words(media.file_size))
-        if media.chatroom:
-            said.append("room")
         if not media.port:
             said.insert(0, "no")
         elif media.inactive:

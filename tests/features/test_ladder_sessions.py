@@ -150,8 +150,8 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(
             told,
             [
-                "INVITE alice→room.cafe MSRP room",
-                "200 OK (INVITE) alice→room.cafe MSRP room focus",
+                "INVITE alice→room.cafe MSRP",
+                "200 OK (INVITE) alice→room.cafe MSRP focus",
                 "SEND alice→room.cafe “Hello”",
                 "SEND alice→bob private “Hello”",
                 "SEND bob→alice private “Hello”",
@@ -159,12 +159,14 @@ class RoomTests(SynchronousTestCase):
         )
 
     def test_no_room(self) -> None:
-        """Between two people nothing is private, whatever their clients can do."""
+        """Between two people nothing is private, whatever their clients can do, and the server
+        between them says in their place."""
         seen = [
             sip(0.0, "alice", "core-north", invite(sdp(ALICE, "a=chatroom"), to=HIS_AOR)),
+            sip(0.1, "im-north", "core-north", invite(sdp(IM, "a=chatroom"), status="200 OK")),
             *both(1.0, "alice", "im-north", send(cpim(HIS_AOR), kind="message/cpim")),
         ]
-        self.assertEqual(str(drawn(seen, directory()).steps[1].summary), "SEND alice→bob “Hello”")
+        self.assertEqual(str(drawn(seen, directory()).steps[2].summary), "SEND alice→bob “Hello”")
 
 
 class PointTests(SynchronousTestCase):

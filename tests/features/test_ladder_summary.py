@@ -55,7 +55,7 @@ class SummaryTests(SynchronousTestCase):
             ((), {"protocol": "TCP/TLS/MSRP"}, "MSRP/TLS"),
             ((), {"port": 0}, "no MSRP"),
             (("a=inactive",), {}, "MSRP inactive"),
-            (("a=chatroom",), {}, "MSRP room"),
+            (("a=chatroom",), {}, "MSRP"),
             (
                 ('a=file-selector:name:"my%20cat.jpg" size:4092',),
                 {},
