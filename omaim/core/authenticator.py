@@ -87,6 +87,21 @@ class Authenticator:
         """
         return self._decide(request, "Proxy-Authorization", source, now)
 
+    def withhold(self, request: Request) -> None:
+        """Take off a request what proves a user to us: it proves nothing to anybody else.
+
+        What is for other realms stays.
+
+        Spec: RFC 3261 §22.3
+        """
+        for name in ("Proxy-Authorization", "Authorization"):
+            texts = request.all(name) if request.has(name) else []
+            others = [text for text in texts if find_credentials([text], self._realm) is None]
+            if len(others) < len(texts):
+                request.remove(name)
+                for text in others:
+                    request.add(name, text)
+
     def _decide(self, request: Request, header: str, source: str, now: float) -> Proof | Challenge:
         texts = request.all(header)
         credentials = find_credentials(texts, self._verifier.realm) if texts else None

@@ -153,7 +153,10 @@ class Router:
         try:
             check_hop(request, self._own, UNDERSTOOD)
             visited = self._visited(request, flow)
-            way = self._dialogs.way(request, visited, flow, self._neighbours.of(flow))
+            neighbour = self._neighbours.of(flow)
+            way = self._dialogs.way(request, visited, flow, neighbour)
+            if neighbour is None:
+                self._senders.withhold(request)
             uri: str = request.uri
             path = self._path_to_service(request) if way is None else None
             hop = ""
@@ -229,6 +232,8 @@ class Router:
         request = job.request
         flow = self._dialogs.way(request, visited, job.transaction.flow, job.neighbour)
         job.vector = self._charging.recall(request)
+        if job.neighbour is None:
+            self._senders.withhold(request)
         callee = None if flow is not None else self._device(request)
         if callee is not None:
             self._services.reach(job, callee)

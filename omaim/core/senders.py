@@ -78,6 +78,14 @@ class Senders:
             request.remove("Authorization")
         return self._assert(user, request, claimed)
 
+    def withhold(self, request: Request) -> None:
+        """Take off a request of a user's, inside a dialog, what proves it to us.
+
+        Raises:
+            PeerError: its credentials do not parse (400).
+        """
+        self._authenticator.withhold(request)
+
     def _known_by(self, flow: Flow, claimed: str) -> User | None:
         """Return the user who registered on this connection, unless it claims to be another.
 

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from omaim.cli.main import main
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.im.group_commands import is_of, serve_groups
-from omaim.im.group_file import load_groups
 from omaim.im.group_documents import ACTIONS, read_groups, write_group
+from omaim.im.group_file import load_groups
 from omaim.im.groups import GLOBAL, TREE, Group
 from omaim.im.room_rules import CHAT, GUEST, MEMBER, NONE, OWNER, PREDEFINED, Rights
 from omaim.net.network import ReactorNetwork

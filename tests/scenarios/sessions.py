@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from omaim.net.wire import OUT
+from omaim.sip.message import Request
 from omaim.testing.peers import phone
 from omaim.testing.scenario import EVERYWHERE, IN_PROCESS, ScenarioNetwork, holds, same, scenario
 
 INSTANCE = "urn:uuid:00000000-0000-4000-8000-000000000042"
+
+
+def credentials(request: Request) -> list[str]:
+    return request.all("Proxy-Authorization") + request.all("Authorization")
 
 
 @scenario(shows=("IMS-35",), stages=EVERYWHERE)
@@ -26,6 +32,9 @@ async def invite_to_bye(net: ScenarioNetwork) -> None:
     same([one.method for one in xenia.requests[-2:]], ["INFO", "BYE"], "in the dialog")
     for one in (*xenia.acks, *xenia.requests[-2:]):
         holds(len(one.values("Via")) >= 3, f"{one.method} came through both cores")
+        holds(not credentials(one), f"{one.method} shows no credentials")
+    (bye,) = net.seen(alice.agent.endpoint.name, "BYE", OUT)
+    holds(credentials(bye), "alice has sent some")
     for one in (alice, xenia):
         await one.register(0)
 
