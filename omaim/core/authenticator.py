@@ -96,7 +96,9 @@ class Authenticator:
         """
         for name in ("Proxy-Authorization", "Authorization"):
             texts = request.all(name) if request.has(name) else []
-            others = [text for text in texts if find_credentials([text], self._realm) is None]
+            others = [
+                text for text in texts if find_credentials([text], self._verifier.realm) is None
+            ]
             if len(others) < len(texts):
                 request.remove(name)
                 for text in others:
