@@ -7,3 +7,4 @@ Clients come into rooms, see who is there, have nicknames, whisper, invite and e
 conferences made, also out of a conversation of two.
 The prompt has commands for all of that, and `omaim say --file` sends a file.
 A client hosts a small conference itself. Bots answer in sessions and rooms, too.
+Clients behind an MSRP relay get a way through it.

@@ -52,6 +52,7 @@ from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
+from omaim.msrp import MsrpUri
 from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint
@@ -63,6 +64,7 @@ from omaim.roles.incoming import Incoming
 from omaim.roles.inviter import Inviter
 from omaim.roles.listmail import OPTION
 from omaim.roles.publisher import Publisher
+from omaim.roles.relay_client import RelayClient
 from omaim.roles.watcher import Watcher
 from omaim.sip.answering import Answerer
 from omaim.sip.client_registration import Granted
@@ -91,6 +93,9 @@ class Client:
         username: of the account, if it is not "user@domain".
         display: name that recipients see.
         listen: "ADDRESS" or "ADDRESS:PORT" of ours; found out by itself if empty.
+        relay: MSRP URI of our relay, as "msrps://relay.north.example;tcp", that lets peers
+            reach us where they could not connect; none if empty. It knows us by username and
+            password.
         ca: PEM file of the authorities that TLS servers' certificates are checked with; the
             system's if empty.
         dns: servers as (host, port); the system's if empty.
@@ -119,6 +124,7 @@ class Client:
         username: str = "",
         display: str = "",
         listen: str = "",
+        relay: str = "",
         ca: str = "",
         dns: Sequence[tuple[str, int]] = (),
         expires: int = 3600,
@@ -207,7 +213,15 @@ class Client:
         )
         self.inbox.serve(self.address("history"), self.history.take)
         self.on_state: Callable[[State], object] | None = None
-        self._media = Media(self._make_msrp, lambda: self._access.host, self._tls)
+        way = _relay(relay) if relay else None
+
+        def asking(msrp: MsrpEndpoint) -> RelayClient:
+            assert way is not None
+            return RelayClient(msrp, self._clock, (way,), username, password)
+
+        self._media = Media(
+            self._make_msrp, lambda: self._access.host, self._tls, asking if way else None
+        )
         self._means = Means(
             self._phone,
             Inviter(self._phone),
@@ -711,6 +725,18 @@ def _identity(text: str, *more: str) -> str:
     if uri is not None and uri.scheme in more:
         return str(uri)
     raise UsageError(f"{text!r} is no address: write sip:alice@north.example")
+
+
+def _relay(text: str) -> MsrpUri:
+    """Return a relay's URI.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return MsrpUri.parse(text)
+    except PeerError as error:
+        raise UsageError(f"{text!r} is no relay ({error.why}): write msrps://HOST;tcp") from None
 
 
 def _read(path: str) -> bytes:

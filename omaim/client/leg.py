@@ -23,9 +23,9 @@ from omaim.bodies.file_selector import FileSelector
 from omaim.bodies.message_media import MessageMedia
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import Multipart
-from omaim.client.failures import Busy, Ended, Failure, failure_class, failure_of
+from omaim.client.failures import Busy, Ended, Failure, NoAnswer, failure_class, failure_of
 from omaim.client.means import MOST, Means
-from omaim.errors import PeerError
+from omaim.errors import PeerError, Unavailable
 from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description, Fields
 from omaim.roles.invitation import Invitation
@@ -115,6 +115,7 @@ class Leg:
             *headers,
         ]
         try:
+            await leg._prepare(len(wishes))
             offer = leg.negotiation.offer(wishes)
             body = _with_parts(offer, parts)
             call = await means.inviter.invite(
@@ -168,6 +169,8 @@ class Leg:
         secure = any(wish is not None and wish.secure for wish in wishes)
         leg = cls(means, await means.media.negotiation(secure))
         try:
+            if secure:
+                await leg._prepare(1)
             answer = await leg.negotiation.answer(offer, wishes)
             leg._begin(invitation.call)
             if prepare is not None:
@@ -232,6 +235,7 @@ class Leg:
             await self._changing.acquire()
             try:
                 now = [None if medium is None else medium.wish for medium in self.media]
+                await self._prepare(max(0, len(changed(now)) - len(now)))
                 offer = self.negotiation.offer(changed(now))
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
@@ -252,6 +256,19 @@ class Leg:
             # Let the peer's change, which crosses ours, be first.
             await deferLater(self._means.clock, self.call.calling.pause())
         raise Busy(491, "changes of both sides cross one another again and again")
+
+    async def _prepare(self, count: int) -> None:
+        """Get ways through our relay for new media, where we have one.
+
+        Raises:
+            Failure: there is no way.
+        """
+        try:
+            await self.negotiation.prepare(count)
+        except PeerError as error:
+            raise failure_class(error.status)(error.status, error.why) from error
+        except Unavailable as error:
+            raise NoAnswer(0, str(error)) from error
 
     # The end.
 

@@ -16,6 +16,7 @@ from omaim.msrp import Limits
 from omaim.net.msrp import TCP, TLS, MsrpEndpoint
 from omaim.net.tls import TlsSettings
 from omaim.roles.negotiation import Negotiation
+from omaim.roles.relay_client import RelayClient
 
 UNFINISHED: Final = 16  # messages of one session that a peer may leave half sent
 
@@ -31,6 +32,7 @@ class Media:
         make: makes the endpoint; gets who we are for TLS.
         host: returns our own address, once that is known.
         tls: makes who we are for TLS.
+        relay: makes what asks our relay for ways through it; ``None`` without a relay.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class Media:
         make: Callable[[TlsSettings], MsrpEndpoint],
         host: Callable[[], str],
         tls: Callable[[], TlsSettings],
+        relay: Callable[[MsrpEndpoint], RelayClient] | None = None,
     ) -> None:
         self._make = make
         self._host = host
         self._tls = tls
+        self._make_relay = relay
+        self._relay: RelayClient | None = None
         self._tried: set[str] = set()
         self.endpoint: MsrpEndpoint | None = None
 
@@ -58,10 +63,13 @@ class Media:
         """
         if self.endpoint is None:
             self.endpoint = self._make(self._tls())
+            if self._make_relay is not None:
+                self._relay = self._make_relay(self.endpoint)
         await self._listen(self.endpoint, TCP)
         if secure:
             await self._listen(self.endpoint, TLS)
-        return Negotiation(self.endpoint, vouch=True)
+        ways = None if self._relay is None else self._relay.authorize
+        return Negotiation(self.endpoint, vouch=True, ways=ways)
 
     async def _listen(self, endpoint: MsrpEndpoint, transport: str) -> None:
         host = self._host()

@@ -20,7 +20,7 @@ from omaim.ids import Ids
 from omaim.msrp.accepting import Accepting
 from omaim.msrp.channel import Channel
 from omaim.msrp.means import Limits, Means
-from omaim.msrp.session import CLOSED, Session, SessionUser
+from omaim.msrp.session import CLOSED, WAITING, Session, SessionUser
 from omaim.msrp.uri import MsrpUri
 from omaim.net.clock import wall
 from omaim.net.driver import Driver
@@ -207,7 +207,8 @@ class MsrpEndpoint:
 
         The active side connects, or uses a connection that leads there already, and sends a
         request at once; the passive one waits for that request. A session with ``relays`` of
-        its own always connects to the first of them (RFC 6135 §4.5). Success is told by
+        its own always connects to the first of them; the passive one sends nothing before it
+        was sent something (RFC 6135 §4.5). Success is told by
         ``on_open``, failure by ``on_closed``, perhaps before this returns.
 
         Calling it again is of use for a passive session that was reached before the peer's SDP
@@ -237,8 +238,11 @@ class MsrpEndpoint:
         if by is not None:
             if by.over:
                 self.guarded(session.lost, "the connection to the relay ended")
-            else:
+            elif active:
                 by.carry(session, active)
+            else:
+                # Until the peer has been heard, its relay, or ours, would not find it (§4.5).
+                by.gone.addCallback(lambda _: self._unheard(session))
             return
         first = session.relays[0] if session.relays else remote_path[0]
         host, port = address or (first.bare_host, first.port)
@@ -253,6 +257,11 @@ class MsrpEndpoint:
             fingerprints if first.secure else (),
         )
         self.reach(hop).carry(session, active)
+
+    def _unheard(self, session: Session) -> None:
+        """The connection is gone on which a peer was to be heard."""
+        if session.state == WAITING:
+            self.guarded(session.lost, "the connection to the relay ended")
 
     def reach(self, hop: Hop) -> MsrpConnection:
         """Return a connection that leads to ``hop``; a new one comes up later.

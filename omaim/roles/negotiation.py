@@ -9,7 +9,7 @@ Spec: RFC 3264; RFC 4975 §5.4, §8; RFC 6135; RFC 6714; RFC 5547
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import attrs
@@ -41,7 +41,9 @@ from omaim.errors import PeerError, UsageError
 from omaim.msrp import CLOSED, RESERVED, Accepting, Session, SessionUser, parse_path
 from omaim.net.msrp import NOWHERE, TCP, TLS, MsrpEndpoint
 from omaim.roles.description import Description
+from omaim.roles.relay_client import Passage
 
+_NOBODY: Final = SessionUser(lambda session, incoming: incoming.refuse(403))
 _DIGITS: Final = 10**18  # more than enough for the number of a session
 
 
@@ -75,13 +77,21 @@ class Medium:
         agreed: what both sides said; ``None`` until they have.
     """
 
-    __slots__ = ("agreed", "index", "local", "session", "wish")
+    __slots__ = ("agreed", "index", "local", "passage", "session", "wish")
 
-    def __init__(self, index: int, wish: Wish, local: LocalMedia, session: Session) -> None:
+    def __init__(
+        self,
+        index: int,
+        wish: Wish,
+        local: LocalMedia,
+        session: Session,
+        passage: Passage | None = None,
+    ) -> None:
         self.index = index
         self.wish = wish
         self.local = local
         self.session = session
+        self.passage = passage  # through our relays, where we have some
         self.agreed: Agreed | None = None
 
     def say(self, wish: Wish) -> None:
@@ -130,6 +140,7 @@ class Negotiation:
         relays: MSRP URIs of our own relays, in the order for To-Path (RFC 4976 §5.1), each to
             be used by one session only.
         vouch: say what our certificate's fingerprint is, so that peers need no authority.
+        ways: gets a way through our relays for a session; :meth:`prepare` asks for them.
 
     Attributes:
         media: by index; ``None`` where a medium is refused, over, or not MSRP.
@@ -138,7 +149,12 @@ class Negotiation:
     """
 
     def __init__(
-        self, msrp: MsrpEndpoint, *, relays: tuple[str, ...] = (), vouch: bool = False
+        self,
+        msrp: MsrpEndpoint,
+        *,
+        relays: tuple[str, ...] = (),
+        vouch: bool = False,
+        ways: Callable[[Session], Awaitable[Passage]] | None = None,
     ) -> None:
         self.media: list[Medium | None] = []
         self.remote: SessionDescription | None = None
@@ -146,12 +162,33 @@ class Negotiation:
         self._msrp = msrp
         self._relays = relays
         self._vouch = vouch
+        self._ways = ways
+        self._ready: list[tuple[Session, Passage]] = []  # for the media that are made next
         self._said: SessionDescription | None = None
         self._fresh: list[Medium] = []  # made for the exchange under way
         # What both sides agreed on before an offer of ours that is not answered yet.
         self._before: tuple[list[Medium | None], SessionDescription | None] | None = None
         number = int(msrp.ids.token(), 16) % _DIGITS
         self._number = str(number)
+
+    async def prepare(self, count: int) -> None:
+        """Get ways through our relays for so many new media, if we have relays.
+
+        The next offer uses them; the next answer does where TLS is offered.
+
+        Raises:
+            PeerError: a relay refuses.
+            Unavailable: it cannot be reached.
+
+        Spec: RFC 4976 §5.1
+        """
+        while self._ways is not None and len(self._ready) < count:
+            session = self._msrp.session(_NOBODY, TLS)
+            try:
+                self._ready.append((session, await self._ways(session)))
+            except BaseException:
+                session.close("no way through the relay")
+                raise
 
     # We offer.
 
@@ -177,7 +214,7 @@ class Negotiation:
             elif old is not None and old.wish is wish and old.session.state != CLOSED:
                 media.append(old)
             else:
-                media.append(self._reserve(index, wish, wish.secure))
+                media.append(self._reserve(index, wish, wish.secure or bool(self._ready)))
         return self._write(media)
 
     def reoffer(self) -> Description:
@@ -278,7 +315,8 @@ class Negotiation:
             elif old is not None and old.wish is wish and _stays(old, theirs):
                 media.append(old)
             else:
-                media.append(self._reserve(index, wish, theirs.path[0][:5].lower() == "msrps"))
+                secure = theirs.path[0][:5].lower() == "msrps"
+                media.append(self._reserve(index, wish, secure, theirs.relayed))
         lines = [None if medium is None else medium.local for medium in media]
         try:
             answered = answer_to(
@@ -330,6 +368,7 @@ class Negotiation:
         fresh, self._fresh = self._fresh, []
         for medium in fresh:
             medium.session.close("not wanted")
+        self._forget_ways()
 
     def close(self, why: str = "") -> None:
         """The call is over, and so are its sessions."""
@@ -337,14 +376,34 @@ class Negotiation:
         for medium in [*fresh, *self.media]:
             if medium is not None:
                 medium.session.close(why)
+        self._forget_ways()
+
+    def _forget_ways(self) -> None:
+        """Let go of ways that nobody took."""
+        ready, self._ready = self._ready, []
+        for session, passage in ready:
+            passage.release()
+            session.close("not wanted")
 
     # How.
 
-    def _reserve(self, index: int, wish: Wish, secure: bool) -> Medium:
+    def _reserve(self, index: int, wish: Wish, secure: bool, relayed: bool = False) -> Medium:
+        """Make a medium.
+
+        Args:
+            relayed: the peer is behind a relay, which knows nothing of our certificate: then
+                we connect, where that is left to us.
+        """
         transport = TLS if secure else TCP
         vouch = secure and self._vouch
-        session = self._msrp.session(wish.user, transport, accepting_of(wish), not vouch)
-        session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
+        passage: Passage | None = None
+        if secure and self._ready:
+            session, passage = self._ready.pop(0)
+            session.user, session.inbox.accepting = wish.user, accepting_of(wish)
+            vouch = False
+        else:
+            session = self._msrp.session(wish.user, transport, accepting_of(wish), not vouch)
+            session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
         prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
         local = LocalMedia(
             path=tuple(map(str, session.path)),
@@ -352,8 +411,8 @@ class Negotiation:
             accept_wrapped_types=wish.accept_wrapped_types,
             max_size=wish.max_size,
             direction=wish.direction,
-            reachable=bool(self._relays) or session.uri.port != NOWHERE,
-            eager=wish.eager,
+            reachable=bool(session.relays) or session.uri.port != NOWHERE,
+            eager=wish.eager or relayed,
             cema=wish.cema,
             chatroom=wish.chatroom,
             fingerprints=prints,
@@ -361,7 +420,7 @@ class Negotiation:
             title=wish.title,
             more=wish.more,
         )
-        medium = Medium(index, wish, local, session)
+        medium = Medium(index, wish, local, session, passage)
         self._fresh.append(medium)
         return medium
 
@@ -377,9 +436,13 @@ class Negotiation:
             return
         if session.state != RESERVED:
             raise BadSdp("the path changes without a new session", 488)
+        path = parse_path(" ".join(agreed.remote.path))
+        if medium.passage is not None:
+            medium.passage.connect(path, agreed.active)
+            return
         self._msrp.connect(
             session,
-            parse_path(" ".join(agreed.remote.path)),
+            path,
             agreed.active,
             agreed.address,
             tuple(str(one) for one in agreed.remote.fingerprints),
