@@ -203,7 +203,7 @@ class Client:
             self.settings,
             self.address("history"),
             self.address("history-delete"),
-            self._fetch,
+            self._replay,
             self._clock,
         )
         reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
@@ -679,6 +679,10 @@ class Client:
 
     def _fetch(self, service: str, wanted: Part | None, take: Take) -> Awaitable[int]:
         return Fetching(self._means, service, take).run(wanted)
+
+    def _replay(self, service: str, wanted: Part | None, take: Take) -> Awaitable[int]:
+        everything = (CPIM_TYPE, "*/*")  # what it was is known only when it is here
+        return Fetching(self._means, service, take, everything).run(wanted)
 
     # Receiving.
 

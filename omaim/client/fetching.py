@@ -43,9 +43,13 @@ class Fetching:
         means: of the client.
         service: URI of the function.
         take: gets each message; what it raises as PeerError refuses it.
+        accept: media types that are taken; those of the client if empty.
     """
 
-    def __init__(self, means: Means, service: str, take: Take) -> None:
+    def __init__(
+        self, means: Means, service: str, take: Take, accept: tuple[str, ...] = ()
+    ) -> None:
+        self._accept = accept or means.accept
         self._means = means
         self._service = service
         self._take = take
@@ -54,7 +58,7 @@ class Fetching:
         self._over: Deferred[str] = Deferred()
         self._wish = Wish(
             SessionUser(self._begins, on_closed=self._closed),
-            talk_types(means.accept),
+            talk_types(self._accept),
             max_size=LARGEST,
             direction=RECVONLY,
         )
@@ -104,7 +108,7 @@ class Fetching:
     def _read(self, content_type: str, body: bytes) -> Received:
         """Return a message, by whom its envelope says: our server has looked at that."""
         peer = NameAddr(self._service)
-        found = read_content(content_type, body, self._means.accept, peer, True)
+        found = read_content(content_type, body, self._accept, peer, True)
         author = None if found.envelope is None else found.envelope.from_
         return found if author is None else attrs.evolve(found, sender=author.uri)
 

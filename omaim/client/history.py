@@ -1,7 +1,7 @@
 """What the IM Server has recorded of our conversations: switch it on, look, fetch, delete.
 
 Messages that fit into pager mode are fetched by it; whatever is larger, and what was said in
-sessions, has to be fetched in a session.
+sessions, is fetched in a session.
 
 Spec: OMA SIMPLE IM 1.0 (conversation history); RFC 3428 §8; RFC 6665 §4.4.3
 """
@@ -34,6 +34,8 @@ from omaim.roles.watcher import Refused, Watcher
 from omaim.sip.message import Request
 
 EVENT: Final = "sip-profile"
+MOST: Final = 10_000  # messages of one conversation that are fetched
+LARGEST: Final = 67_108_864  # octets of them
 PATIENCE: Final = 35.0  # seconds that a recorded message may take to come
 
 
@@ -143,20 +145,28 @@ class History:
         return parse_history_list(notify.body) if notify.body else HistoryList()
 
     async def fetch(self, wanted: Sequence[str | Recorded]) -> tuple[Recalled, ...]:
-        """Return what was said, in the order of ``wanted``.
+        """Return what was said, in the order of ``wanted``; all of it, where that was a session.
+
+        What fits into pager mode comes as a message, the rest in a session.
 
         Args:
             wanted: references, or entries of a list.
 
         Raises:
-            SessionNeeded: one of them was a session, or is too large for pager mode.
             NotFound: one of them is not there.
-            Failure: a subclass by what the network answered.
+            NoAnswer: a session broke, or a message did not come.
+            Failure: another subclass by what the network answered.
         """
+        found: list[Recalled] = []
         for one in wanted:
             if isinstance(one, Recorded) and one.conference is not None:
-                raise SessionNeeded(0, "what was said in a session does not fit into messages")
-        return tuple([await self._recall(one) for one in wanted])
+                found += await self.replay(one)
+                continue
+            try:
+                found.append(await self._recall(one))
+            except SessionNeeded:
+                found += await self.replay(one)
+        return tuple(found)
 
     async def replay(self, wanted: str | Recorded) -> tuple[Recalled, ...]:
         """Return all that was said in a recorded conversation, fetched in a session.
@@ -171,11 +181,18 @@ class History:
         """
         reference = wanted if isinstance(wanted, str) else wanted.reference
         came: list[Recalled] = []
+        octets = 0
+
+        def take(found: Received) -> None:
+            nonlocal octets
+            octets += len(found.part.content)
+            if len(came) >= MOST or octets > LARGEST:
+                raise PeerError("that is more than can be kept here", 413)
+            came.append(_recalled(reference, found))
+
         wish = _wish([reference])
         part = Part([("Content-Type", wish.content_type)], wish.body)
-        await self._session(
-            self._service, part, lambda found: came.append(_recalled(reference, found))
-        )
+        await self._session(self._service, part, take)
         return tuple(came)
 
     async def delete(self, references: Sequence[str] = ()) -> None:

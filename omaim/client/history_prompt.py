@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from omaim.bodies.history_list import Pager, Recorded
-from omaim.client.history import History
+from omaim.client.history import History, Recalled
 from omaim.errors import UsageError
 
 SHOWN: Final = 20  # entries of one list
@@ -89,15 +89,21 @@ class HistoryPrompt:
         return f"{moment} {sender} to {to}{subject}, {one.size} octets"
 
     async def _get(self, numbers: str) -> None:
-        for one in [self._listed[at] for at in chosen(numbers, len(self._listed), "/history")]:
-            (recalled,) = await self._history.fetch([one])
-            sender = "you" if self._own(recalled.sender) else self._words.short(recalled.sender)
-            head = f"  {self._words.moment(recalled.sent_at)} {sender}: "
-            text = recalled.text or f"({recalled.content_type}, {len(recalled.body)} octets)"
-            first, *more = text.splitlines()
-            self._words.say(head + first)
-            for line in more:
-                self._words.say("      " + line)
+        places = chosen(numbers, len(self._listed), "/history")
+        said = await self._history.fetch([self._listed[at] for at in places])
+        for one in said:
+            self._say(one)
+        if not said:
+            self._words.say("Nothing was said.")
+
+    def _say(self, recalled: Recalled) -> None:
+        sender = "you" if self._own(recalled.sender) else self._words.short(recalled.sender)
+        head = f"  {self._words.moment(recalled.sent_at)} {sender}: "
+        text = recalled.text or f"({recalled.content_type}, {len(recalled.body)} octets)"
+        first, *more = text.splitlines() or [""]
+        self._words.say(head + first)
+        for line in more:
+            self._words.say("      " + line)
 
     async def _delete(self, numbers: str) -> None:
         if numbers == "all":

@@ -210,7 +210,7 @@ class Prompt:
         found = chosen(numbers, len(self._waiting), "/deferred")
         references = [self._waiting[at].reference for at in found]
         if verb == "get":
-            await mailbox.retrieve(references)
+            await mailbox.fetch(references)
         else:
             await mailbox.delete(references)
             self._say("Deleted.")
