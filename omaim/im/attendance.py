@@ -37,11 +37,13 @@ class Attendance:
         call: ``None`` while we invite the device and it has not accepted.
         member: who it is in the room; ``None`` before it came in.
         session: its MSRP session.
+        mutual: it is behind the server of another domain, which has to prove who it is (IM-8).
     """
 
     def __init__(self, conference: Conference, call: Call | None) -> None:
         self.call = call
         self.member: Member | None = None
+        self.mutual = False
         self.conference = conference
         self._negotiation = Negotiation(conference.house.msrp)
         self._wish: Wish | None = None
@@ -86,7 +88,7 @@ class Attendance:
             PeerError: see :meth:`Negotiation.answer`.
         """
         if self._wish is None:
-            self._wish = self.conference.wish(self.user)
+            self._wish = self.conference.wish(self.user, mutual=self.mutual)
         count = len(description_of(offer).media)
         wishes = [self._wish if index == self._index else None for index in range(count)]
         self._moving = True
@@ -99,7 +101,7 @@ class Attendance:
 
     def offer(self, secure: bool) -> Description:
         """Return our own offer."""
-        self._wish = self.conference.wish(self.user, secure)
+        self._wish = self.conference.wish(self.user, secure, self.mutual)
         offer = self._negotiation.offer([self._wish])
         self._use(self._medium())
         return offer

@@ -150,7 +150,7 @@ class Conference:
         """Nobody is in it, nor comes in just now."""
         return not self.room.count and not self._entering
 
-    def wish(self, user: SessionUser, secure: bool = False) -> Wish:
+    def wish(self, user: SessionUser, secure: bool = False, mutual: bool = False) -> Wish:
         """Return what the focus says of its side of a session.
 
         Spec: RFC 7701 §5.2, §8
@@ -167,8 +167,13 @@ class Conference:
             rules.wrapped,
             rules.max_size or None,
             secure=secure,
+            mutual=mutual,
             chatroom=tuple(tokens),
         )
+
+    def _foreign(self, address: str) -> bool:
+        """Tell whether the server of another domain has to prove that it is one (IM-8)."""
+        return self.house.secure(address) and not self.house.ours(address)
 
     # Who comes
 
@@ -203,12 +208,14 @@ class Conference:
                 offers = attendance.read_offer(call.remote)
                 applicant = applicant_of(invitation.request, leg, attendance, offers)
                 await self._ask(applicant)
+                attendance.mutual = self._foreign(applicant.identities[0])
                 answer = await attendance.answer(call.remote)
                 await self._enter(attendance, applicant, call, invitation)
                 await invitation.accept(answer.body, answer.content_type, headers)
             else:
                 applicant = applicant_of(invitation.request, leg, attendance, Offers())
                 await self._ask(applicant)
+                attendance.mutual = self._foreign(applicant.identities[0])
                 offer = attendance.offer(self.house.secure(applicant.identities[0]))
                 call = await invitation.accept(offer.body, offer.content_type, headers)
                 await self._enter_with_answer(attendance, applicant, call)
@@ -309,6 +316,7 @@ class Conference:
                 # The core does not bring our own INVITE back to us.
                 house.admit(Leg(TERMINATING, uri, by, True, hidden, (by,)))
             by = "" if hidden else by
+            attendance.mutual = self._foreign(uri)
             offer = attendance.offer(house.secure(uri))
             request = invitation_of(
                 self.uri,

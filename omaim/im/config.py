@@ -78,7 +78,8 @@ class Config:
     )
     peers_msrp: str = setting(
         "tcp",
-        "how sessions to other domains are offered: tls (both servers prove who they are) or tcp",
+        "how MSRP goes to and from other domains: tls (their servers have to prove who they are; "
+        "nothing is taken in clear) or tcp",
         check=_one_of("tls", "tcp"),
     )
     clients_msrp: str = setting(

@@ -81,8 +81,11 @@ class LargeStore:
         self._most = most
         self._now = now
 
-    async def take(self, invitation: Invitation, leg: Leg) -> None:
+    async def take(self, invitation: Invitation, leg: Leg, mutual: bool = False) -> None:
         """Accept the session in the place of the recipient, and store what comes.
+
+        Args:
+            mutual: the server of another domain has to prove who it is (IM-8).
 
         Raises:
             PeerError: the session cannot be used (488).
@@ -94,7 +97,7 @@ class LargeStore:
         user = SessionUser(
             lambda session, incoming: self._begins(invitation.request, leg, incoming)
         )
-        wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY)
+        wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY, mutual=mutual)
         wishes = [None if one is None else wish for one in negotiation.read_offer(offer)]
         answer = await negotiation.answer(offer, _first(wishes))
         call = invitation.call

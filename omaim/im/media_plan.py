@@ -47,6 +47,8 @@ class MediaPlan:
         offer: that with which it begins.
         secure: offer MSRP over TLS to the other party.
         near: the offer is the caller's.
+        mutual: the caller, the callee is behind the server of another domain: nothing goes there
+            but over TLS, and that server has to prove who it is (IM-8).
 
     Raises:
         PeerError: no medium of it is MSRP that can be used (488), or it cannot be read.
@@ -57,7 +59,12 @@ class MediaPlan:
     """
 
     def __init__(
-        self, msrp: MsrpEndpoint, offer: Description, secure: bool, near: bool = True
+        self,
+        msrp: MsrpEndpoint,
+        offer: Description,
+        secure: bool,
+        near: bool = True,
+        mutual: tuple[bool, bool] = (False, False),
     ) -> None:
         self.listener = Listener()
         self.on_lost: Callable[[str], object] = _unheard
@@ -66,6 +73,7 @@ class MediaPlan:
         self._offer = offer
         self._offered_near = near
         self._far_secure = self._near_secure = secure
+        self._mutual = mutual
         self._closed = False
         self._changing = False  # sessions end because others take their places
         self._lines: list[_Line] = []
@@ -78,7 +86,7 @@ class MediaPlan:
         else:
             self._far_secure = here_secure
         for index, theirs in enumerate(offered):
-            if theirs is not None and theirs.port:
+            if theirs is not None and theirs.port and self._safe(theirs, near):
                 self._wishes.append(self._add(index, len(self._wishes), theirs, near))
         if not self._lines:
             raise NotAcceptable("nothing is offered that the IM Server can pass on")
@@ -166,14 +174,17 @@ class MediaPlan:
             line = self._at(index, near)
             over = theirs is None or not theirs.port
             if line is None:
-                if theirs is not None and not over:
+                if theirs is not None and not over and self._safe(theirs, near):
                     wishes.append(self._add(index, len(wishes), theirs, near))
                 continue
             place = line.far if near else line.near
             wish = wishes[place]
             if wish is None:
                 continue
-            wishes[place] = None if theirs is None or over else saying(wish, theirs)
+            if theirs is None or over or not self._safe(theirs, near):
+                wishes[place] = None
+            else:
+                wishes[place] = saying(wish, theirs)
         if wishes == before:
             return
         self._say(there, wishes)
@@ -212,13 +223,18 @@ class MediaPlan:
         """Return the negotiation with one party, and that with the other."""
         return (self._near, self._far) if near else (self._far, self._near)
 
+    def _safe(self, theirs: MessageMedia, near: bool) -> bool:
+        """Tell whether a medium is as secure as one of that party has to be."""
+        return theirs.protocol == TLS or not self._mutual[0 if near else 1]
+
     def _add(self, here: int, there: int, theirs: MessageMedia, near: bool) -> Wish:
         """Note a new medium; return what the other party is offered."""
         bridge = Bridge(self.listener, self._lost)
         line = _Line(bridge, here, there) if near else _Line(bridge, there, here)
         self._lines.append(line)
         user = bridge.far.user if near else bridge.near.user
-        return like(theirs, user, self._far_secure if near else self._near_secure)
+        secure = self._far_secure if near else self._near_secure
+        return attrs.evolve(like(theirs, user, secure), mutual=self._mutual[1 if near else 0])
 
     def _answers(self, offer: Description, near: bool) -> list[Wish | None]:
         """Return what we bring to each medium of an offer: what the other party said."""
@@ -240,7 +256,9 @@ class MediaPlan:
                 wishes.append(wish)
             else:
                 user = line.bridge.near.user if near else line.bridge.far.user
-                wishes.append(attrs.evolve(like(medium.agreed.remote, user), file=None))
+                mutual = self._mutual[0 if near else 1]
+                wish = like(medium.agreed.remote, user)
+                wishes.append(attrs.evolve(wish, file=None, mutual=mutual))
         return wishes
 
     def _at(self, index: int, near: bool) -> _Line | None:

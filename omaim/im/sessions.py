@@ -160,7 +160,7 @@ class Sessions:
             if not keeps or invitation.answered or not may_wait(error.status):
                 raise
             assert self.store is not None
-            await self.store.take(invitation, leg)
+            await self.store.take(invitation, leg, self._foreign(leg, address)[0])
 
     def admit(self, leg: Leg) -> None:
         """Make sure that a user of ours wants to be invited by somebody, now.
@@ -229,7 +229,8 @@ class Sessions:
         offer = invitation.call.remote
         plan: MediaPlan | None = None
         if not direct:
-            plan = MediaPlan(self._msrp, offer, self._onward_secure(leg, callee, offer))
+            secure = self._onward_secure(leg, callee, offer)
+            plan = MediaPlan(self._msrp, offer, secure, mutual=self._foreign(leg, callee))
         try:
             far = await self._invite(invitation, leg, offer if plan is None else plan.offer())
         except BaseException:
@@ -271,7 +272,8 @@ class Sessions:
             plan: MediaPlan | None = None
             if not direct:
                 secure = self._backward_secure(leg)
-                plan = meeting.plan = MediaPlan(self._msrp, said, secure, near=False)
+                foreign = self._foreign(leg, callee)
+                plan = meeting.plan = MediaPlan(self._msrp, said, secure, False, foreign)
                 said = plan.offer()
             await self._begin(meeting)
             near = await invitation.accept(
@@ -314,6 +316,19 @@ class Sessions:
     def _is_direct(self, leg: Leg) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
         return self._direct(leg.user) and not self._recorder.wants(leg.user, SESSION)
+
+    def _foreign(self, leg: Leg, callee: str) -> tuple[bool, bool]:
+        """Tell of caller and callee whether the server of another domain has to prove itself.
+
+        Spec: OMA SIMPLE IM 1.0 (IM-8)
+        """
+        if not self._secure_peers:
+            return False, False
+        terminating = leg.side == TERMINATING
+        return (
+            terminating and not self._ours(leg.sender),
+            not terminating and not self._ours(callee),
+        )
 
     def _onward_secure(self, leg: Leg, callee: str, offer: Description) -> bool:
         """Tell whether the next leg is offered over TLS."""

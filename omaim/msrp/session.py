@@ -99,6 +99,7 @@ class Session:
         relays: our own relays, in the order for To-Path (RFC 4976 §5.1).
         fingerprints: what the peer's TLS certificate must be, as in ``a=fingerprint``.
         vouched: the peer's certificate needs no more looking at.
+        mutual: who connects has to prove by a certificate that it is the host of the remote path.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class Session:
         "_paused",
         "_turns",
         "fingerprints",
+        "mutual",
         "path",
         "relays",
         "remote_path",
@@ -138,6 +140,7 @@ class Session:
         self.relays: tuple[MsrpUri, ...] = ()
         self.fingerprints: tuple[str, ...] = ()
         self.vouched = True
+        self.mutual = False
         self._means = means
         own = str(uri).encode("ascii")
         self._inbox = Inbox(means, own, self._begins, accepting)
@@ -148,7 +151,7 @@ class Session:
         self._on_over = on_over
         self._on_pause: Callable[[Session, bool], object] | None = None
         self._on_leave: Callable[[Session], object] | None = None
-        self._on_vouched: Callable[[], object] | None = None
+        self._on_vouched: list[Callable[[], object]] = []
 
     @property
     def closed(self) -> bool:
@@ -284,7 +287,7 @@ class Session:
         if leave is not None:
             leave(self)
         self._inbox.close()
-        if self._on_vouched is not None:
+        if self._on_vouched:
             self.vouch(True)  # what waits is for nobody, and keeps others waiting
         self.user.on_closed(self, why)
 
@@ -336,13 +339,13 @@ class Session:
         """The peer's certificate is known to be right, or not; requests may be waiting for it."""
         self.vouched = known
         if known:
-            act, self._on_vouched = self._on_vouched, None
-            if act is not None:
+            waiting, self._on_vouched = self._on_vouched, []
+            for act in waiting:
                 act()
 
     def wait_for_voucher(self, act: Callable[[], object]) -> None:
         """Call ``act`` when :meth:`vouch` has been called."""
-        self._on_vouched = act
+        self._on_vouched.append(act)
 
     def reported(self, head: Head) -> None:
         """A REPORT has come.

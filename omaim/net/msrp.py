@@ -163,6 +163,7 @@ class MsrpEndpoint:
         transport: str = TCP,
         accepting: Accepting | None = None,
         vouched: bool = True,
+        mutual: bool = False,
     ) -> Session:
         """Return a new session with a URI that nobody can guess; nothing is sent yet.
 
@@ -177,6 +178,9 @@ class MsrpEndpoint:
             vouched: False lets requests wait until :meth:`connect` has told which certificate
                 the peer has: for those who offer TLS with fingerprints and wait for a
                 connection, which may be faster than the answer.
+            mutual: over TLS, a connection of the peer has to show a certificate, by an authority
+                that we believe, for the host that the peer's path begins with; requests wait
+                until :meth:`connect` has told that path.
 
         Raises:
             Unavailable: there are too many sessions, or the endpoint has stopped.
@@ -189,7 +193,8 @@ class MsrpEndpoint:
         host, port = self._place(upper)
         uri = MsrpUri(host, port, self.ids.token(SECRET), upper == TLS)
         session = Session(self.means, uri, user, accepting, self._over)
-        session.vouched = vouched
+        session.mutual = mutual and upper == TLS
+        session.vouched = vouched and not session.mutual
         self._sessions[self._key(uri)] = session
         return session
 

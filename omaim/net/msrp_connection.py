@@ -166,7 +166,22 @@ class MsrpConnection:
             self._owner.count("wrong_certificate")
             self._owner.guarded(session.lost, "the peer's certificate has another fingerprint")
             return None
+        if session.mutual and self._is_stranger(session, stream):
+            self._owner.count("wrong_certificate")
+            return None  # and nobody hears that there is such a session
         return session
+
+    def _is_stranger(self, session: Session, stream: Stream) -> bool:
+        """Tell whether a connection cannot be that of a session's peer.
+
+        Before the peer's path is known, it only has to be somebody whom an authority knows.
+        """
+        if not self._owner.verifies:
+            return False
+        if not stream.peer_names:
+            return True
+        path = session.remote_path
+        return bool(path) and not names_host(stream.peer_certificate, path[0].bare_host)
 
     def close(self, why: str) -> None:
         """End it when all has been sent."""

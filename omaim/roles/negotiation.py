@@ -16,6 +16,7 @@ import attrs
 
 from omaim.bodies.file_selector import FileTransfer
 from omaim.bodies.media_types import Accepts
+from omaim.bodies.message_media import TLS as TLS_MEDIA
 from omaim.bodies.message_media import Fingerprint, MessageMedia, names_to_resolve
 from omaim.bodies.message_offers import (
     Agreed,
@@ -60,6 +61,7 @@ class Wish:
     max_size: int | None = None  # octets of a whole message
     direction: str = SENDRECV
     secure: bool = False  # offer it over TLS; an answer is as its offer
+    mutual: bool = False  # only over TLS, and a peer that connects has to prove its host, too
     eager: bool = False  # connect ourselves where an offer leaves us the choice
     cema: bool = False
     chatroom: tuple[str, ...] | None = None
@@ -310,7 +312,7 @@ class Negotiation:
         media: list[Medium | None] = []
         for index, (theirs, wish) in enumerate(zip(offered, wishes, strict=True)):
             old = self.media[index] if index < len(self.media) else None
-            if theirs is None or wish is None or not theirs.port:
+            if theirs is None or wish is None or not theirs.port or _unsafe(theirs, wish):
                 media.append(None)
             elif old is not None and old.wish is wish and _stays(old, theirs):
                 media.append(old)
@@ -402,7 +404,9 @@ class Negotiation:
             session.user, session.inbox.accepting = wish.user, accepting_of(wish)
             vouch = False
         else:
-            session = self._msrp.session(wish.user, transport, accepting_of(wish), not vouch)
+            mutual = wish.mutual and not vouch
+            accepting = accepting_of(wish)
+            session = self._msrp.session(wish.user, transport, accepting, not vouch, mutual)
             session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
         prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
         local = LocalMedia(
@@ -460,6 +464,11 @@ class Negotiation:
 def accepting_of(wish: Wish) -> Accepting:
     """Return what is let in."""
     return Accepting(wish.accept_types, wish.accept_wrapped_types, wish.max_size or 0)
+
+
+def _unsafe(theirs: MessageMedia, wish: Wish) -> bool:
+    """Tell whether a medium is offered without the TLS that we insist on."""
+    return wish.mutual and theirs.protocol != TLS_MEDIA
 
 
 def _stays(medium: Medium, theirs: MessageMedia) -> bool:

@@ -13,6 +13,7 @@ from omaim.bodies.sdp import INACTIVE, MEDIA_TYPE, RECVONLY, SENDONLY
 from omaim.errors import PeerError
 from omaim.im.policy import Settings
 from omaim.msrp import Outgoing
+from omaim.net.tls import TlsSettings
 from omaim.node.events import SessionEnded
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayInvite, MayPost
@@ -875,5 +876,73 @@ class IdentityTests(FaultCase):
             await net.sleep(1.0)
             self.assertEqual(len(xenia.invitations), 1)
             self.nothing_left(net, 1)
+
+        self.play(script)
+
+
+class BetweenDomainsTests(FaultCase):
+    """IM-8: servers of two domains prove to one another who they are."""
+
+    def test_stranger(self) -> None:
+        """Who has no certificate of the other server gets no session between the two, even if it
+        knows its address; the other server gets it all the same."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await pair(net)
+            accepting: Deferred[None] = Deferred()
+
+            async def slowly(invitation: Any) -> None:
+                invitation.ring()
+                await accepting
+                await xenia._invited(invitation)
+
+            xenia.inviter.on_invite = slowly
+            calling = Deferred.fromCoroutine(alice.invite(xenia.aor))
+            await net.sleep(1.0)
+            north = net.entities["im-north"].msrp
+            between = [one for one in north.sessions if one.uri.secure]
+            self.assertEqual([one.mutual for one in between], [True])
+            stranger = User()
+            session = xenia.msrp.session(stranger.user, "TLS")
+            xenia.msrp._client_tls = TlsSettings(verify=False, self_signed=True)
+            xenia.msrp._tls = TlsSettings(verify=False)
+            xenia.msrp.connect(session, between[0].path, True)
+            await net.until(lambda: stranger.closed, "the stranger is turned away")
+            self.assertEqual(stranger.closed, ["the peer answered 481"])
+            accepting.callback(None)
+            await calling
+            alice.say("hello")
+            await net.sleep(1.0)
+            self.assertEqual(xenia.user.bodies, [b"hello"])
+            self.assertEqual(north.counters["wrong_certificate"], 1)
+
+        self.play(script)
+
+    def test_in_clear(self) -> None:
+        """Where servers of other domains have to prove who they are, nothing of them comes in
+        clear: 488, and a medium that is added later is refused."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await pair(net)
+            north = net.entities["im-north"].sessions
+            north._secure_peers = False
+            self.assertEqual(await self.status(alice.invite(xenia.aor)), 488)
+            self.assertEqual(xenia.invitations, [])
+            wish = alice.wished(direction=SENDONLY)
+            large = ("Accept-Contact", "*;+g.oma.sip-im.large-message")
+            yusuf = net.person("yusuf").aor
+            calling = alice.invite(yusuf, wish, headers=(large,))
+            self.assertEqual(await self.status(calling), 488)
+            north._secure_peers = True
+            call = await alice.invite(xenia.aor)
+            (conversing,) = north.conversations
+            plan = conversing.plan
+            assert plan is not None
+            plan._far_secure, plan._mutual = False, (False, False)
+            known = alice.negotiations[call].media[0]
+            assert known is not None
+            await alice.change(call, known.wish, alice.wished())
+            self.assertIsNone(alice.negotiations[call].media[1])
+            self.assertEqual(len(net.entities["im-south"].msrp.sessions), 2)
 
         self.play(script)

@@ -13,7 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import TestCase
 
-from omaim.msrp import CLOSED, OPEN, Limits, Outgoing, Session
+from omaim.msrp import CLOSED, OPEN, Limits, MsrpUri, Outgoing, Session
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import ReactorNetwork
 from omaim.net.tls import REQUIRED, TlsSettings
@@ -353,6 +353,39 @@ class TlsTests(LoopbackCase):
         active, _, _, other = joined(near, far, "TLS")
         active.send(Outgoing("text/plain", b"hello"))
         await self.until(lambda: other.bodies)
+
+    async def test_mutual_session(self) -> None:
+        """A session whose peer has to prove its host is not for a connection without the right
+        certificate, whoever knows its URI (RFC 4975 §14.4); the right one gets it all the same."""
+        far = await self.listening("TLS", settings(LOCAL))
+        caller, callee = User(), User()
+        wanted = x509.DNSName("peer.example")
+        passive = far.session(callee.user, "TLS", mutual=True)
+        strangers = (
+            TlsSettings(trust=OURS.pem),
+            settings(x509.DNSName("other.example")),
+            settings(wanted, authority=STRANGERS),
+        )
+        near = self.endpoint(tls=settings(wanted))
+        active = near.session(caller.user, "TLS")
+        uri = MsrpUri("peer.example", 9, active.uri.session, True)
+        for told in (False, True):
+            if told:
+                far.connect(passive, (uri,), False)
+            for tls in strangers:
+                user = User()
+                stranger = self.endpoint(tls=tls)
+                session = stranger.session(user.user, "TLS")
+                stranger.connect(session, passive.path, True)
+                if told or tls is not strangers[1]:
+                    await self.until(lambda user=user: user.closed)
+                else:
+                    await self.pause(0.05)
+                self.assertEqual(callee.opened, 0)
+        self.assertEqual(callee.closed, [])
+        near.connect(active, passive.path, True)
+        active.send(Outgoing("text/plain", b"hello"))
+        await self.until(lambda: callee.bodies)
 
     async def test_scheme(self) -> None:
         """A session of an msrps URI is not to be had over plain TCP (RFC 4975 §5.4, §6)."""
