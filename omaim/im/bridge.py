@@ -188,6 +188,7 @@ class _Passing:
         settling = self.side.lock.run(
             _coroutine, settle, self.side, self.incoming, self._content, self._size
         )
+        self._content = None
         settling.addCallbacks(lambda _: self.incoming.release(200), self._not_settled)
 
     def _not_settled(self, failure: Failure) -> None:
@@ -237,6 +238,7 @@ class _Short(_Passing):
             return
         if listener.settle is not None:
             await listener.settle(self.side, incoming, self._content, self._size)
+        self._content = None
         self._pass_on(content)
         incoming.release(200)
 

@@ -292,6 +292,7 @@ class ImServer(Service):
             recorder,
             self._name,
             config.large_maximum,
+            self.agent,
             node.now,
         )
         sending.large = LargeSending(inviter, self.msrp, config.clients_msrp == "tls").post

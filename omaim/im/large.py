@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from omaim.bodies.sdp import RECVONLY, SENDONLY
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
-from omaim.im.coupling import hang_up
+from omaim.im.coupling import declined, hang_up
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.media_plan import offered_lines
@@ -33,13 +33,18 @@ from omaim.roles.description import CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.negotiation import Negotiation, Wish
+from omaim.roles.user_agent import UserAgent
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
 from omaim.timers import NEVER, Alarm
 
 LARGE_TAG: Final = "+g.oma.sip-im.large-message"
 RINGING: Final = 20.0  # seconds in which a device has to take a message, which nobody picks up
+PATIENCE: Final = 300.0  # seconds in which something has to come of a message that is taken
 STOP: Final = 413
+
+_NOTHING: Final = 'SIP;cause=408;text="no message came"'
+_LOST: Final = 'SIP;cause=503;text="the MSRP connection is lost"'
 
 _log = Logger()
 
@@ -60,6 +65,7 @@ class LargeStore:
 
     Args:
         most: octets of a message.
+        agent: has the clock.
         now: seconds since the epoch.
     """
 
@@ -71,8 +77,10 @@ class LargeStore:
         recorder: Recorder,
         entity: str,
         most: int,
+        agent: UserAgent,
         now: Callable[[], float],
     ) -> None:
+        self._agent = agent
         self._msrp = msrp
         self._deferring = deferring
         self._delivery = delivery
@@ -94,30 +102,61 @@ class LargeStore:
         """
         offer = invitation.call.remote
         negotiation = Negotiation(self._msrp)
+        call, agent = invitation.call, self._agent
+        alarm = Alarm(lambda now: over(_NOTHING))
+
+        def over(reason: str) -> None:
+            """No more comes: hang up, unless the sender has."""
+            alarm.deadline = NEVER
+            negotiation.close("the sender is done")
+            hang_up(call, reason)
+
+        def heard() -> None:
+            alarm.deadline = agent.now() + PATIENCE
+            agent.arm(alarm)
+
         user = SessionUser(
-            lambda session, incoming: self._begins(invitation.request, leg, incoming)
+            lambda session, incoming: self._begins(invitation.request, leg, incoming, heard),
+            on_closed=lambda session, why: over(_LOST),
         )
         wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY, mutual=mutual)
         wishes = [None if one is None else wish for one in negotiation.read_offer(offer)]
         answer = await negotiation.answer(offer, _first(wishes))
-        call = invitation.call
-        call.on_bye = lambda reason: negotiation.close("the sender is done")
+        call.on_bye = over
         call.on_offer = negotiation.confirm
+        call.on_refer = declined
+        heard()
         try:
             await invitation.accept(answer.body, answer.content_type)
         except BaseException:
-            negotiation.close("the sender has gone")
+            over("")
             raise
 
-    def _begins(self, invite: Request, leg: Leg, incoming: Incoming) -> None:
+    def _begins(
+        self, invite: Request, leg: Leg, incoming: Incoming, heard: Callable[[], object]
+    ) -> None:
+        """Take a message piece by piece: as long as something comes, the sender is there."""
         incoming.hold()
+        pieces: list[bytes] = []
+        size = 0
 
-        def whole(body: bytes) -> None:
-            content = Content(incoming.content_type, body)
-            keeping = Deferred.fromCoroutine(self._keep(invite, leg, incoming, content))
-            keeping.addErrback(_not_kept, incoming)
+        def data(offset: int, octets: bytes) -> None:
+            nonlocal size
+            heard()
+            pieces.append(octets)
+            size += len(octets)
+            if size > self._most:
+                pieces.clear()
+                incoming.refuse(STOP)
 
-        incoming.collect(self._most, whole)
+        def ended(complete: bool) -> None:
+            if complete:
+                content = Content(incoming.content_type, b"".join(pieces))
+                keeping = Deferred.fromCoroutine(self._keep(invite, leg, incoming, content))
+                keeping.addErrback(_not_kept, incoming)
+            pieces.clear()
+
+        incoming.stream(data, ended)
 
     async def _keep(self, invite: Request, leg: Leg, incoming: Incoming, content: Content) -> None:
         """Store a message; only then its sender hears that it was taken."""

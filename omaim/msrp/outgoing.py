@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omaim.msrp.sending import Turns
 
 PIECE: Final = 65536  # octets given to the connection at a time
-REMEMBERED: Final = 64  # finished messages of one session that still take their reports
+REMEMBERED: Final = 256  # finished messages of one session that still take their reports
 
 GONE: Final = 481  # what became of messages when their session ended
 

@@ -649,6 +649,32 @@ class PressureTests(FaultCase):
 
         self.play(script)
 
+    def test_many_reports(self) -> None:
+        """Many messages wait for their reports at a time, and all reports arrive (RFC 4975
+        §7.1.2)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await pair(net)
+            held: list[Any] = []
+
+            def whole(incoming: Any) -> None:
+                incoming.report_later()
+                held.append(incoming)
+
+            xenia.user.on_whole = whole
+            await alice.invite(xenia.aor)
+            reports: list[Any] = []
+            for number in range(250):
+                alice.say(f"{number}", success_report=True, on_report=reports.append)
+            await net.until(lambda: len(held) == 250, "all arrive")
+            await net.sleep(1.0)
+            for incoming in held:
+                incoming.report()
+            await net.sleep(2.0)
+            self.assertEqual(len(reports), 250)
+
+        self.play(script)
+
     def test_slow_feature(self) -> None:
         """However much somebody says while a feature thinks, the server keeps little of it."""
 
@@ -740,6 +766,33 @@ class PressureTests(FaultCase):
             self.nothing_left(net)
 
         self.play(script)
+
+
+class LargeTests(FaultCase):
+    def test_nothing_comes(self) -> None:
+        """Who is taken a large message from and sends none, or is gone, is hung up on."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Party.come(net, "alice")
+            yusuf = net.person("yusuf").aor
+            wish = alice.wished(accept_types=("*",), direction=SENDONLY)
+            large = (("Accept-Contact", "*;+g.oma.sip-im.large-message"),)
+            call = await alice.invite(yusuf, wish, headers=large)
+            south = net.entities["im-south"]
+            await net.sleep(1.0)
+            self.assertEqual(len(south.msrp.sessions), 1)
+            await net.sleep(400.0)
+            self.assertTrue(call.over)
+            self.nothing_left(net)
+            call = await alice.invite(yusuf, wish, headers=large)
+            await net.sleep(1.0)
+            for session in list(south.msrp.sessions):
+                session.lost("died")
+            await net.sleep(2.0)
+            self.assertTrue(call.over)
+            self.nothing_left(net)
+
+        self.play(script, idle=0.0)
 
 
 class EndTests(FaultCase):
