@@ -259,6 +259,7 @@ class ImServer(Service):
         inviter = Inviter(
             self.agent,
             session_expires=config.session_expires,
+            most=config.session_maximum,
             most_calls=2 * config.session_maximum,
         )
         self._build_focus(inviter, recorder, journal)
