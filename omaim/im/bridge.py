@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
 from omaim.msrp import CLOSED, LATER, OPEN, Incoming, Outgoing, Report, Session, SessionUser
@@ -24,6 +25,12 @@ from omaim.msrp import CLOSED, LATER, OPEN, Incoming, Outgoing, Report, Session,
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
 STOP: Final = 413
+
+HEAD: Final = 8192  # octets in which the head of an envelope has to end
+
+_BLANK: Final = b"\r\n\r\n"
+_EMPTY: Final = b"\r\n\r\nContent-Type: text/plain\r\n\r\n"
+_REFUSALS: Final = (400, 403, 413, 415)  # that MSRP has for messages
 
 _log = Logger()
 
@@ -35,6 +42,8 @@ class Listener:
     """What is done about messages that pass. All may be replaced.
 
     Attributes:
+        judge: looks at each message of a side, of a long one at its beginning only; a PeerError
+            refuses it.
         ask: asked whether a message of a side may go on; returns it as it goes on. A
             PeerError refuses it. ``None`` asks nobody.
         settle: awaited before a message of a side is acknowledged, with its octets: what it
@@ -46,6 +55,7 @@ class Listener:
     """
 
     def __init__(self) -> None:
+        self.judge: Callable[[Side, Content], object] | None = None
         self.ask: Callable[[Side, Content, int], Awaitable[Content]] | None = None
         self.settle: Settle | None = None
         self.most = 0
@@ -201,6 +211,18 @@ class _Passing:
     def _reported(self, report: Report) -> None:
         self.incoming.report(report.status, report.comment, report.span)
 
+    def admit(self, data: bytes) -> bool:
+        """Let a message be judged by its beginning; tell whether it may go on."""
+        judge, incoming = self.side.bridge.listener.judge, self.incoming
+        if judge is None:
+            return True
+        try:
+            judge(self.side, Content(incoming.content_type, data))
+        except PeerError as error:
+            incoming.refuse(error.status if error.status in _REFUSALS else 403, error.why)
+            return False
+        return True
+
     def keep(self, octets: int) -> None:
         """So many octets more of the message wait here, or fewer."""
         self.side.kept += octets
@@ -215,6 +237,8 @@ class _Short(_Passing):
         incoming.collect(WHOLE, self._whole)
 
     def _whole(self, body: bytes) -> None:
+        if not self.admit(body):
+            return
         listener, lock = self.side.bridge.listener, self.side.lock
         plain = listener.ask is None and listener.settle is None and not self._through
         if plain and not lock.locked:
@@ -254,7 +278,7 @@ class _Short(_Passing):
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, PeerError):
-            status = error.status if error.status in (400, 403, 413, 415) else 403
+            status = error.status if error.status in _REFUSALS else 403
             self.incoming.release(status, error.why)
         elif isinstance(error, Unavailable):
             _log.error("a message of a session was not taken: {why}", why=str(error))
@@ -274,6 +298,8 @@ class _Long(_Passing):
         self._out = self.outgoing(incoming.content_type, None, incoming.size)
         self._held: list[bytes] = []  # while it is asked whether the message may go on
         self._asking = listener.ask is not None
+        cpim = incoming.content_type[:12].lower() == CPIM
+        self._start = bytearray() if cpim and listener.judge is not None else None
         self._whole: bool | None = None
         self._kept: list[bytes] | None = [] if listener.most else None
         incoming.stream(self._data, self._end)
@@ -287,6 +313,8 @@ class _Long(_Passing):
         assert listener.ask is not None
         await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
         held = self._asked()
+        if incoming.refused:
+            return
         if self._other.state == CLOSED:
             self._stop(STOP, "the other side is gone")
             return
@@ -319,6 +347,16 @@ class _Long(_Passing):
             self.incoming.refuse(status, why)
 
     def _data(self, offset: int, data: bytes) -> None:
+        if self._start is not None:
+            self._start += data
+            if _BLANK not in self._start and len(self._start) < HEAD:
+                return
+            data = bytes(self._start)
+            self._start = None
+            head = data.partition(_BLANK)[0]
+            if not self.admit(head + _EMPTY):
+                self._out.abort()
+                return
         self._size += len(data)
         kept = self._kept
         if kept is not None:
@@ -338,6 +376,9 @@ class _Long(_Passing):
             self.side.steer()
 
     def _end(self, complete: bool) -> None:
+        if self._start is not None and complete:
+            self.incoming.refuse(400, "this is not all of a message")
+            complete = False
         if not self._asking:
             self._conclude(complete)
             return

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.errors import PeerError
 from omaim.im.bridge import Side
 from omaim.im.content import Content
@@ -19,7 +20,7 @@ from omaim.im.coupling import Coupling
 from omaim.im.journal import Journal
 from omaim.im.media_plan import MediaPlan
 from omaim.im.participating import TERMINATING, Leg, Mail, as_message
-from omaim.im.policy import Refusal
+from omaim.im.policy import Refusal, check_author
 from omaim.im.recording import Recorder
 from omaim.msrp import Incoming
 from omaim.node.events import MessageAccepted, ServiceEvent, SessionEnded, SessionStarted
@@ -52,6 +53,7 @@ class Conversing:
     Attributes:
         coupling: of its calls.
         plan: of its media, if they pass here.
+        signed: the CPIM From of what the caller says has to be an identity of his.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Conversing:
         self._reference = ""
         self.coupling: Coupling | None = None
         self.plan: MediaPlan | None = None
+        self.signed = False
         self._hooks: Hooks | None = None
         self._domain = ""
         self._idle = 0.0
@@ -143,6 +146,8 @@ class Conversing:
         listener = plan.listener
         listener.passed = self._passed
         listener.heard = self._heard
+        if self.signed and self.leg.side != TERMINATING:
+            listener.judge = self._judge
         if hooks.wanted(MayPost):
             listener.ask = self._ask
         if self._large:
@@ -150,6 +155,15 @@ class Conversing:
             listener.through = True
         elif self._reference:
             listener.settle, listener.most = self._keep, LARGEST
+
+    def _judge(self, side: Side, content: Content) -> None:
+        """Have the caller, whom we serve, write in nobody else's name.
+
+        Raises:
+            PeerError: it does.
+        """
+        if side is side.bridge.near and content.media_type == CPIM:
+            check_author(content, self.leg)
 
     async def _ask(self, side: Side, content: Content, size: int) -> Content:
         """Let features decide about a message that the served user says or hears.

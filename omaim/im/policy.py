@@ -15,6 +15,7 @@ from zope.interface import Interface, implementer
 
 from omaim.bodies.imdn import DELIVERY
 from omaim.errors import PeerError
+from omaim.im.content import Content
 from omaim.im.participating import ANONYMOUS, ORIGINATING, TERMINATING, Leg, Mail
 from omaim.sip.uri import canonical_aor
 
@@ -97,7 +98,7 @@ class Policy:
             raise Refusal("the message came too late", 480, FAILED)
         if mail.leg.side != TERMINATING:
             if self.check_author and mail.leg.side == ORIGINATING:
-                _check_author(mail)
+                check_author(mail.content, mail.leg)
             return True
         return self.welcome(mail.leg)
 
@@ -125,13 +126,18 @@ class Policy:
         return sender in settings.consents
 
 
-def _check_author(mail: Mail) -> None:
-    """Refuse a message inside which somebody else is said to have written it."""
-    cpim = mail.content.cpim
+def check_author(content: Content, leg: Leg) -> None:
+    """Refuse a message inside which somebody else than its sender is said to have written it.
+
+    Raises:
+        Refusal: so it is.
+        PeerError: its envelope is broken (400).
+    """
+    cpim = content.cpim
     if cpim is None or cpim.from_ is None:
         return
     author = sip_form(cpim.from_.uri)
-    if author not in mail.leg.identities and author != ANONYMOUS:
+    if author not in leg.identities and author != ANONYMOUS:
         raise Refusal("the CPIM From is not the sender")
 
 

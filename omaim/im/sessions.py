@@ -306,6 +306,7 @@ class Sessions:
             self._inviter.agent,
             large,
         )
+        conversing.signed = self._policy.check_author
         conversing.coupling = Coupling(invitation.call, far, conversing.ended)
         return conversing
 

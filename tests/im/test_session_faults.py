@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
+from omaim.bodies.cpim import Address, Cpim
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import Multipart, parse_multipart
 from omaim.bodies.sdp import INACTIVE, MEDIA_TYPE, RECVONLY, SENDONLY
@@ -906,6 +907,38 @@ class IdentityTests(FaultCase):
             text = request.to_bytes().lower()
             self.assertNotIn(b"alice", text)
             self.assertNotIn(b"p-asserted-identity", text)
+
+        self.play(script)
+
+    def test_in_another_name(self) -> None:
+        """Nobody writes in somebody else's name inside an envelope, in a short message or in a
+        long one (spec 10 §7)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await pair(net)
+            bob = net.person("bob").aor
+            await alice.invite(xenia.aor)
+            ends: list[int] = []
+            for author in (bob, alice.aor, "sip:anonymous@anonymous.invalid"):
+                for size in (5, 100_000):
+                    part = Part([("Content-Type", "text/plain")], b"x" * size)
+                    message = Cpim.make(
+                        Address("", author), [Address("", xenia.aor)], "2026-01-01T00:00:00Z", part
+                    )
+                    octets = message.to_bytes()
+                    alice.say(octets, "message/cpim", on_end=ends.append)
+                    await net.sleep(1.0)
+                    out = Outgoing("message/cpim", None, on_end=ends.append)
+                    alice.session().send(out)
+                    for at in (0, 3, 30, 60):
+                        out.write(octets[at : {0: 3, 3: 30, 30: 60}.get(at, len(octets))])
+                        await net.sleep(0.1)
+                    out.finish()
+                    await net.sleep(1.0)
+            self.assertEqual(ends, [403] * 4 + [200] * 8)
+            authors = [Cpim.parse(body).from_ for body in xenia.user.bodies]
+            self.assertNotIn(bob, [one.uri for one in authors if one is not None])
+            self.assertEqual(len(authors), 8)
 
         self.play(script)
 
