@@ -41,7 +41,6 @@ class DownloadCrashTests(LivesTestCase):
         """Begin a session; what is returned fires when the server has hung up."""
         over: Deferred[str] = Deferred()
         user = User()
-        user.user.on_closed = lambda session, why: None
         user.on_whole = lambda incoming: self.got.append(user.bodies[-1])
         negotiation = Negotiation(self.msrp)
         offer = negotiation.offer([Wish(user.user, ("message/cpim",), ("*",), direction=RECVONLY)])

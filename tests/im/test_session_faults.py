@@ -737,7 +737,6 @@ class PressureTests(FaultCase):
                 out.write(bytes(1_000_000))
                 await net.sleep(1.0)
                 victim = alice if dying == "sender" else xenia
-                victim.session().user.on_closed = lambda session, why: None
                 for connection in list(victim.msrp._connections):
                     connection.abort("died")
                 out.write(bytes(100_000)) if dying == "receiver" else None
