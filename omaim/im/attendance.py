@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
 
-from omaim.bodies.message_media import MessageMedia
+from omaim.bodies.message_media import TLS, MessageMedia
 from omaim.errors import PeerError
 from omaim.grammar import quote
 from omaim.im.coupling import hang_up
@@ -38,12 +38,14 @@ class Attendance:
         member: who it is in the room; ``None`` before it came in.
         session: its MSRP session.
         mutual: it is behind the server of another domain, which has to prove who it is (IM-8).
+        offered_secure: its last offer was for MSRP over TLS.
     """
 
     def __init__(self, conference: Conference, call: Call | None) -> None:
         self.call = call
         self.member: Member | None = None
         self.mutual = False
+        self.offered_secure = False
         self.conference = conference
         self._negotiation = Negotiation(conference.house.msrp)
         self._wish: Wish | None = None
@@ -79,6 +81,7 @@ class Attendance:
         """
         index, media = _chosen(self._negotiation.read_offer(offer))
         self._index = index
+        self.offered_secure = media.protocol == TLS
         return Offers.of(media)
 
     async def answer(self, offer: Description) -> Description:

@@ -208,7 +208,10 @@ class Conference:
                 offers = attendance.read_offer(call.remote)
                 applicant = applicant_of(invitation.request, leg, attendance, offers)
                 await self._ask(applicant)
-                attendance.mutual = self._foreign(applicant.identities[0])
+                # Who offers it in clear is a device on its own, and no server that could prove
+                # what it is: its domain lets it come so, and we let it in.
+                foreign = self._foreign(applicant.identities[0])
+                attendance.mutual = foreign and attendance.offered_secure
                 answer = await attendance.answer(call.remote)
                 await self._enter(attendance, applicant, call, invitation)
                 await invitation.accept(answer.body, answer.content_type, headers)
