@@ -272,6 +272,8 @@ class Post:
         self._out = self._floor.begin(self, self._targets, size)
         self.state = FLOWING
         held, self._held, self._holds = self._held, [], 0
+        if self.complete and len(held) > 1:
+            held = [b"".join(held)]  # so that it leaves in one frame
         for data in held:
             if self.state == FLOWING:  # its sender may be dropped meanwhile
                 self._pass_on(data)
@@ -341,12 +343,14 @@ class Post:
     def _wanted_first(self) -> int:
         """Return how many octets have to be there, unless it is complete, before it goes on.
 
-        A small message of unknown size is waited for: with its size known it goes out to all in
-        one piece, which costs far less.
+        What fits into one frame is waited for: it goes out to all in one piece, which costs far
+        less, and nothing that is said after it overtakes it.
         """
         if self.is_report and self.member.person.hidden:
             return LOOK
         if self._floor.is_asked and self.media_type.startswith("text/"):
+            return LOOK
+        if 0 <= self.size <= LOOK:
             return LOOK
         return self._floor.hold if self.size < 0 else -1
 

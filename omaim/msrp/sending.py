@@ -203,6 +203,8 @@ class Turns:
         if self._open is outgoing:
             self._interrupt(b"#")
         elif tell and outgoing.stage == SENDING and not self._closed:
+            if self._open is not None:
+                self._interrupt(b"+")
             self._begin(outgoing, b"", True)
             self._interrupt(b"#")
 

@@ -225,7 +225,7 @@ class CheckTests(Floors):
 class FlowTests(Floors):
     def test_at_once(self) -> None:
         """Octets go on before the rest has come, once the headers are there (§6.1)."""
-        data = cpim(ALICE, ROOM, "x" * 100)
+        data = cpim(ALICE, ROOM, "x" * 100_000)
         post = self.hall.begin(self.alice, len(data))
         post.feed(data[:30], 0)
         self.assertEqual(self.hall.fans, [])
@@ -236,6 +236,19 @@ class FlowTests(Floors):
         self.assertEqual(device(self.bob).got[0].state, "open")
         post.end(True, 0)
         self.assertEqual((device(self.bob).got[0].state, post.status), ("done", 200))
+
+    def test_in_one_piece(self) -> None:
+        """What fits into one frame is waited for, so that nothing overtakes it."""
+        data = cpim(ALICE, ROOM, "x" * 50_000)
+        post = self.hall.begin(self.alice, len(data))
+        for start in range(0, len(data), 20_000):
+            post.feed(data[start : start + 20_000], 0)
+        self.hall.say(self.alice, "later")
+        self.assertEqual(self.hall.fans, [])
+        post.end(True, 0)
+        first, second = device(self.bob).got
+        self.assertEqual((first.size, first.data, first.state), (len(data), data, "done"))
+        self.assertIn(b"later", second.data)
 
     def test_hold(self) -> None:
         """A small message of unknown size goes out in one piece; a larger one at once (§6.1)."""
@@ -432,7 +445,7 @@ class CongestionTests(Floors):
             if asked:
                 self.hall.room.asks = thought.append
             data = cpim(ALICE, ROOM, kind="image/png")
-            post = self.hall.begin(self.alice, len(data) + 4)
+            post = self.hall.begin(self.alice, len(data) + 100_000)
             post.feed(data, 0)
             post.feed(b"more", 0)
             post.end(True, 0)
@@ -440,7 +453,8 @@ class CongestionTests(Floors):
                 one.decide(None, None, 0)
             self.assertTrue(self.hall.room.is_over)
             self.assertEqual((post.status, self.hall.settled), (0, [post]))
-            self.assertEqual([one.data for one in self.hall.fans], [data])
+            went = data + b"more" if asked else data
+            self.assertEqual([one.data for one in self.hall.fans], [went])
 
     def test_slow_speaker(self) -> None:
         """Nobody waits for itself."""

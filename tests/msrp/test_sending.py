@@ -241,6 +241,20 @@ class StoppingTests(Case):
             self.assertEqual(self.bob.ends[stream.message_id], False)
         self.assertEqual(self.statuses, [0, 0])
 
+    def test_abort_behind_another(self) -> None:
+        """Whose turn it is not says "#" between two chunks of who has it (§7.1)."""
+        self.bob.mode = "stream"
+        given_up = self.one.send(Outgoing("text/plain", size=9000))
+        given_up.write(b"x" * 3000)
+        other = self.one.send(Outgoing("text/plain", size=6000))
+        other.write(b"y" * 3000)
+        given_up.abort()
+        other.write(b"y" * 3000)
+        other.finish()
+        self.world.carry()
+        self.assertEqual(self.bob.ends, {given_up.message_id: False, other.message_id: True})
+        self.assertEqual(self.bob.streams[other.message_id], b"y" * 6000)
+
     def test_abort_before(self) -> None:
         """What has not begun leaves no trace."""
         self.hold_up()
