@@ -1,0 +1,189 @@
+"""kill -9 of the IM Server while people talk in a room that is recorded."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from omaim.bodies.conference_info import MEDIA_TYPE as CONFERENCE_INFO
+from omaim.bodies.conference_info import parse_conference
+from omaim.bodies.cpim import MEDIA_TYPE, Cpim
+from omaim.bodies.groups import MEDIA_TYPE as GROUPS
+from omaim.bodies.im_settings import MEDIA_TYPE as SETTINGS
+from omaim.bodies.im_settings import ServiceSettings, write_settings
+from omaim.ids import Ids
+from omaim.im.group_documents import write_group
+from omaim.im.groups import GLOBAL
+from omaim.im.room_rules import CHAT, MEMBER
+from omaim.msrp import Outgoing
+from omaim.net.msrp import MsrpEndpoint
+from omaim.net.network import ReactorNetwork
+from omaim.roles.inviter import Inviter
+from omaim.roles.negotiation import Negotiation, Wish
+from omaim.sip.message import Request
+from omaim.stores.opening import open_stores
+from omaim.stores.records import Document
+from tests.im.attendees import cpim
+from tests.im.lives import LivesTestCase
+from tests.im.support import ALICE, BOB
+from tests.msrp.support import User
+
+ROUNDS = 4
+ROOM = "sip:room.tea@north.example"
+
+
+class ConferenceCrashTests(LivesTestCase):
+    """Of a server with SQLite, and a room of two, of whom one has his history recorded."""
+
+    async def _set_up(self) -> None:
+        await self.listen()
+        self.msrp = MsrpEndpoint(ReactorNetwork(reactor), reactor, name="people", ids=Ids(8))
+        self.addCleanup(self.msrp.stop)
+        await self.msrp.listen("TCP", "127.0.0.1", 0)
+        self.inviter = Inviter(self.core.ua)
+        self.acknowledged: list[str] = []
+        self.said = 0
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        body = write_group(ROOM, CHAT, (ALICE, BOB), of_members=MEMBER)
+        await stores.documents.put(Document(GLOBAL + ROOM, "e1", GROUPS, body, 0.0))
+        await stores.close()
+
+    async def _record(self, user: str) -> None:
+        request = self.core.ua.make(
+            "PUBLISH",
+            user,
+            [
+                ("Route", f"<{self.address};lr>"),
+                ("P-Asserted-Identity", f"<{user}>"),
+                ("P-Served-User", f"<{user}>;sescase=orig;regstate=reg"),
+                ("Event", "im-settings"),
+                ("Content-Type", SETTINGS),
+            ],
+            write_settings(ServiceSettings(history_session=True)),
+        )
+        self.assertEqual((await self.core.ua.request(request)).status, 200)
+
+    async def _join(self, user: str) -> Any:
+        """Come into the room; return the session."""
+        ids = self.core.ua.ids
+        negotiation = Negotiation(self.msrp)
+        wish = Wish(User().user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
+        offer = negotiation.offer([wish])
+        fields = [
+            ("Route", f"<{self.address};lr>"),
+            ("Record-Route", f"<{self.address};lr>"),  # so that the ACK comes there
+            ("Max-Forwards", "70"),
+            ("From", f"<{user}>;tag={ids.tag()}"),
+            ("To", f"<{ROOM}>"),
+            ("Call-ID", ids.call_id()),
+            ("CSeq", "1 INVITE"),
+            ("P-Asserted-Identity", f"<{user}>"),
+            ("P-Charging-Vector", "icid-value=charge-1"),
+            ("Content-Type", offer.content_type),
+        ]
+        request = Request.make("INVITE", ROOM, fields, offer.body)
+        call = await self.inviter.invite("", request=request)
+        await negotiation.read_answer(call.remote)
+        medium = negotiation.media[0]
+        assert medium is not None
+        return medium.session
+
+    def _speak(self, session: Any, user: str) -> None:
+        """Say one thing after another, until the connection is gone."""
+        self.said += 1
+        name = f"{user}-{self.said}"
+
+        def ended(status: int) -> None:
+            if status == 200:
+                self.acknowledged.append(name)
+                self._speak(session, user)
+
+        session.send(Outgoing(MEDIA_TYPE, cpim(user, ROOM, name), on_end=ended))
+
+    async def _recorded(self) -> Counter[str]:
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        found: Counter[str] = Counter()
+        stays = await stores.history.search(BOB, limit=100)
+        self.assertEqual({(one.kind, one.peer) for one in stays}, {("conference", ROOM)})
+        self.assertEqual(len(stays), ROUNDS)
+        for one in stays:
+            after = 0
+            while True:
+                page = await stores.history.entries(BOB, one.reference, after, 200)
+                for entry in page:
+                    after = entry.position
+                    found[Cpim.parse(entry.body).part.text()] += 1
+                if not page:
+                    break
+        await stores.close()
+        return found
+
+    def test_kill(self) -> Any:
+        """What a speaker was told is recorded, once; the room opens again in the next life."""
+
+        async def run() -> None:
+            chance = random.Random(3)
+            await self._set_up()
+            server = await self.life()
+            await self._record(BOB)
+            for _ in range(ROUNDS):
+                sessions = [(await self._join(user), user) for user in (ALICE, BOB)]
+                wanted = len(self.acknowledged) + chance.randrange(20, 60)
+                for session, user in sessions:
+                    for _ in range(3):
+                        self._speak(session, user)
+                while len(self.acknowledged) < wanted:
+                    await deferLater(reactor, 0.0)
+                server.kill()
+                server.wait()
+                server = await self.life()
+            server.kill()
+            server.wait()
+            recorded = await self._recorded()
+            self.assertGreater(len(self.acknowledged), 80)
+            self.assertEqual([one for one in self.acknowledged if recorded[one] != 1], [])
+            self.assertEqual([one for one, count in recorded.items() if count != 1], [])
+
+        return Deferred.fromCoroutine(run())
+
+    def test_watchers(self) -> Any:
+        """Who watched is told by the next life that the conference is over (RFC 4575 §4.6)."""
+
+        async def run() -> None:
+            await self._set_up()
+            server = await self.life()
+            await self._join(ALICE)
+            request = self.core.ua.make(
+                "SUBSCRIBE",
+                ROOM,
+                [
+                    ("Route", f"<{self.address};lr>"),
+                    ("P-Asserted-Identity", f"<{BOB}>"),
+                    ("Event", "conference"),
+                    ("Accept", CONFERENCE_INFO),
+                    ("Contact", self.core.ua.contact),
+                ],
+            )
+            self.assertEqual((await self.core.ua.request(request)).status, 200)
+            while not self.core.others:
+                await deferLater(reactor, 0.01)
+            first = parse_conference(self.core.others[0].body)
+            self.assertEqual([one.entity for one in first.users], [ALICE])
+            server.kill()
+            server.wait()
+            await self.life(self.served_at)
+            while "terminated" not in (self.core.others[-1].first("Subscription-State") or ""):
+                await deferLater(reactor, 0.1)
+            told = [parse_conference(one.body) for one in self.core.others[1:] if one.body]
+            self.assertEqual({one.state for one in told}, {"deleted"})
+            versions = [one.version for one in told]
+            self.assertGreater(versions[0], first.version)
+            self.assertEqual(versions, sorted(versions))
+            self.assertIn("noresource", self.core.others[-1].first("Subscription-State") or "")
+
+        return Deferred.fromCoroutine(run())
