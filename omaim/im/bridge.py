@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
-from omaim.msrp import CLOSED, LATER, OPEN, Incoming, Outgoing, Report, Session, SessionUser
+from omaim.msrp import CLOSED, LATER, Incoming, Outgoing, Report, Session, SessionUser
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
@@ -118,7 +118,7 @@ class Side:
     def _nickname(self, session: Session, name: str) -> int:
         """Have the other side decide: it may be a chat room (RFC 7701 §7.1)."""
         other = self.other.session
-        if other is None or other.state != OPEN:
+        if other is None or other.state == CLOSED:
             return 403
         other.nickname(name, session.answer_nickname)
         return LATER

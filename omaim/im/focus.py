@@ -108,16 +108,17 @@ class Focus:
 
     # The doors
 
-    def finds(self, address: str) -> Service | None:
+    def finds(self, address: str, service: bool = False) -> Service | None:
         """Return what serves an INVITE to an address, ``None`` if that is of no conference.
 
         Args:
             address: canonical.
+            service: the core has sent it as one to a service: whatever group has the address.
         """
         user, _, host = address.partition(":")[2].partition("@")
         if address in self.conferences:
             return self.join
-        if host == self._domain and user.startswith((CONFERENCE, ROOM)):
+        if host == self._domain and (service or user.startswith((CONFERENCE, ROOM))):
             return self.join
         return None
 

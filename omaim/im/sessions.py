@@ -38,6 +38,7 @@ from omaim.roles.description import SDP, Answered, CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.listmail import Refused
+from omaim.sip.identity import SERVED
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 
@@ -60,7 +61,8 @@ class Sessions:
         inviter: makes and takes the calls.
         msrp: makes the sessions.
         services: what serves an INVITE to each address of our own.
-        finds: serves other addresses of ours, as rooms have; ``None`` for what is none.
+        finds: serves other addresses of ours, as rooms have; ``None`` for what is none. It is
+            told whether the INVITE is for a service in any case: then it serves nobody.
         ours: whether an address is one of our users.
         direct: whether MSRP of a user of ours goes from client to client where nobody wants it
             recorded.
@@ -84,7 +86,7 @@ class Sessions:
         recorder: Recorder,
         journal: Journal,
         services: Mapping[str, Service],
-        finds: Callable[[str], Service | None],
+        finds: Callable[[str, bool], Service | None],
         ours: Callable[[str], bool],
         now: Callable[[], float],
         *,
@@ -121,7 +123,9 @@ class Sessions:
         """
         request = invitation.request
         address = canonical_aor(request.uri)
-        service = self._services.get(address) or self._finds(address)
+        service = self._services.get(address)
+        if service is None:
+            service = self._finds(address, not request.has(SERVED))
         leg = leg_of(request, service is not None)
         try:
             if service is not None and leg.side != TERMINATING:

@@ -14,7 +14,7 @@ from omaim.msrp.frame import ByteRange, Head, Report, Status, write_response
 from omaim.msrp.incoming import Inbox, Incoming
 from omaim.msrp.means import Means
 from omaim.msrp.nickname import write_nickname
-from omaim.msrp.outgoing import Outbox, Outgoing, wants_reports
+from omaim.msrp.outgoing import GONE, Outbox, Outgoing, wants_reports
 from omaim.msrp.sending import Turns
 from omaim.msrp.uri import MsrpUri, write_path
 
@@ -113,6 +113,7 @@ class Session:
         "_outbox",
         "_paused",
         "_turns",
+        "_wishes",
         "fingerprints",
         "mutual",
         "path",
@@ -148,6 +149,7 @@ class Session:
         self._turns: Turns | None = None
         self._paused = False
         self._asked: list[Head] = []  # NICKNAMEs that wait for their answers
+        self._wishes: list[_Wish] = []  # for nicknames, before the session is open
         self._on_over = on_over
         self._on_pause: Callable[[Session, bool], object] | None = None
         self._on_leave: Callable[[Session], object] | None = None
@@ -189,19 +191,25 @@ class Session:
         return outgoing
 
     def nickname(self, name: str, on_answer: Callable[[int], object]) -> None:
-        """Ask for a nickname, or with "" for none any more.
+        """Ask for a nickname, or with "" for none any more; before the session is open it waits.
 
         Args:
             on_answer: gets 200, 403, 424, 425, 501, or 408 when none came, 481 when the session
                 ended first.
 
         Raises:
-            UsageError: the session is not open, or no nickname is written so.
+            UsageError: the session is closed, or no nickname is written so.
 
         Spec: RFC 7701 §7.1, §7.2, §7.3
         """
         field = b"Use-Nickname: %b\r\n" % write_nickname(name)
-        self.request(b"NICKNAME", field, _Plain(on_answer).take)
+        wish = _Wish(field, on_answer)
+        if self.state == CLOSED:
+            raise UsageError("this session is closed")
+        if self._turns is None:
+            self._wishes.append(wish)
+        else:
+            self.request(b"NICKNAME", wish.field, wish.take)
 
     def nickname_asked(self, head: Head, name: str) -> int:
         """The peer wants to be called so; return what to answer now, or :data:`LATER`."""
@@ -287,6 +295,9 @@ class Session:
         if leave is not None:
             leave(self)
         self._inbox.close()
+        wishes, self._wishes = self._wishes, []
+        for wish in wishes:
+            wish.take(GONE, None)
         if self._on_vouched:
             self.vouch(True)  # what waits is for nobody, and keeps others waiting
         self.user.on_closed(self, why)
@@ -334,6 +345,10 @@ class Session:
         self._outbox.open(turns)
         if active and not self._outbox.frames:
             self.send(Outgoing(on_end=self._first_answered))
+        wishes, self._wishes = self._wishes, []
+        for wish in wishes:
+            if self._turns is not None:
+                self.request(b"NICKNAME", wish.field, wish.take)
 
     def vouch(self, known: bool) -> None:
         """The peer's certificate is known to be right, or not; requests may be waiting for it."""
@@ -403,12 +418,13 @@ class Session:
 
 
 @final
-class _Plain:
-    """Passes on the status of an answer alone."""
+class _Wish:
+    """A nickname that is asked for; passes on the status of the answer alone."""
 
-    __slots__ = ("_act",)
+    __slots__ = ("_act", "field")
 
-    def __init__(self, act: Callable[[int], object]) -> None:
+    def __init__(self, field: bytes, act: Callable[[int], object]) -> None:
+        self.field: Final = field
         self._act = act
 
     def take(self, status: int, head: Head | None) -> None:

@@ -142,15 +142,21 @@ class Party:
 class SessionCase(SynchronousTestCase):
     """Plays scripts on a fresh simulated network of two domains."""
 
-    def play(self, script: Callable[[ScenarioNetwork], Any], **settings: Any) -> None:
-        """Play a script on a network whose IM Servers have these settings."""
+    def play(
+        self,
+        script: Callable[[ScenarioNetwork], Any],
+        core: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Play a script on a network whose IM Servers, and northern core, have these settings."""
 
         async def checked(net: ScenarioNetwork) -> None:
             await script(net)
             for name, entity in net.entities.items():
                 self.assertEqual(entity.endpoint.counters["crashed"], 0, name)
 
-        layout = Layout(settings={"im-north": settings, "im-south": settings} if settings else {})
+        tables = {"im-north": settings, "im-south": settings} if settings else {}
+        layout = Layout(settings={**tables, **({"core-north": core} if core else {})})
         one = Scenario(self.id(), (), self.id(), checked, layout=layout)
         outcome = _stage().play(one)
         if not outcome.passed:

@@ -534,6 +534,27 @@ class PredefinedTests(SessionCase):
         self.play(script)
 
 
+class AddressTests(SessionCase):
+    def test_any_address(self) -> None:
+        """A group may have any address that leads to the server (3GPP TS 23.228 §5.4.12)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            team = "sip:chat-team@north.example"
+            await define(net, team, everybody="yes")
+            alice, xenia = await attendees(net, "alice", "xenia")
+            for one in (alice, xenia):
+                await one.join(team)
+            await net.sleep(1.0)
+            xenia.tell("hello")
+            await net.sleep(1.0)
+            self.assertEqual(alice.heard, ["hello"])
+            unknown = await refused(alice.join("sip:chat-none@north.example"))
+            self.assertEqual(unknown.status, 404)
+
+        psis = ("sip:chat-!.*!@north.example=sip:{base}.1.2:{port};lr",)
+        self.play(script, core={"psis": psis})
+
+
 class LongMessages(SessionCase):
     def test_pass_while_they_come(self) -> None:
         """The first chunk of a large message leaves before the last has come (RFC 7701 §6.1)."""

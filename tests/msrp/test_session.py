@@ -520,6 +520,23 @@ class NicknameTests(Case):
         self.world.near.channel.lost("cut")
         self.assertEqual(self.statuses, [408, 481])
 
+    def test_before_it_is_open(self) -> None:
+        """What is asked for too early waits, and ends with the session (RFC 4975 §5.4)."""
+        world = World()
+        alice, bob = User(), User()
+        one, other = world.near.session(alice), world.far.session(bob)
+        one.nickname("early", self.statuses.append)
+        one.lead_to(other.path)
+        other.lead_to(one.path)
+        world.near.channel.bind(one, True)
+        first, second = heads(world.near.take())
+        self.assertEqual((first.method, second.method), (b"SEND", b"NICKNAME"))
+        unbound = world.near.session(alice)
+        unbound.nickname("never", self.statuses.append)
+        unbound.close()
+        self.assertEqual(self.statuses, [481])
+        self.assertRaises(UsageError, unbound.nickname, "x", self.statuses.append)
+
     def test_later(self) -> None:
         """Who has to ask somebody else answers later, in the order of the requests."""
         self.bob.nickname_status = LATER
