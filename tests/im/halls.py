@@ -137,8 +137,8 @@ class HallGuest:
         assert medium is not None
         return medium.session
 
-    def come(self) -> None:
-        leg = Leg(LIST, ROOM, self.aor, True, False, (self.aor,))
+    def come(self, leg: Leg | None = None) -> None:
+        leg = leg or Leg(LIST, ROOM, self.aor, True, False, (self.aor,))
         invitation: Any = self.invitation
         self.hall.result(Deferred.fromCoroutine(self.hall.conference.admit(invitation, leg)))
 

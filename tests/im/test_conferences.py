@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from omaim.bodies.resource_lists import Entry
 from omaim.bodies.sdp import SessionDescription
+from omaim.im.participating import ANONYMOUS, LIST, Leg
+from omaim.im.room_rules import Rules
 from omaim.msrp import Outgoing
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayJoin, MayPost
@@ -13,7 +17,9 @@ from omaim.roles.description import CallFailed, Description
 from omaim.roles.negotiation import Negotiation
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.attendees import FACTORY, Attendee, focus_of
+from tests.im.attendees import FACTORY, Attendee, cpim, focus_of
+from tests.im.halls import ROOM as ROOM_OF_HALL
+from tests.im.halls import Hall, HallGuest
 from tests.im.parties import TAG, SessionCase
 
 ROOM = "sip:room.tea@north.example"
@@ -67,6 +73,7 @@ class RoomTests(SessionCase):
             self.assertEqual(focus.conferences, {})
             for name in ("im-north", "im-south"):
                 self.assertEqual(net.entities[name].msrp.sessions, [])
+                self.assertEqual(net.entities[name].focus.house.inviter.calls, {})
 
         self.play(script)
 
@@ -532,6 +539,24 @@ class PredefinedTests(SessionCase):
             self.assertEqual(net.entities["im-north"].focus.conferences[ROOM].room.count, 3)
 
         self.play(script)
+
+
+class StrangerTests(SynchronousTestCase):
+    def test_two_without_identity(self) -> None:
+        """Two whom nobody vouches for are two, and neither can be the other (RFC 7701 §5.2)."""
+        hall = Hall(Rules(notices=False))
+        hosts = [HallGuest(hall, number) for number in (1, 2)]
+        for one in hosts:
+            one.come(Leg(LIST, hall.conference.uri, ANONYMOUS, True, True, ()))
+        hall.clock.advance(1.0)
+        shown = [one.person.shown for one in hall.conference.room.members]
+        self.assertEqual(hall.conference.room.count, 2)
+        self.assertEqual(len(set(shown)), 2)
+        statuses: list[int] = []
+        body = cpim(shown[1], ROOM_OF_HALL, "as the other")
+        hosts[0].session.send(Outgoing("message/cpim", body, on_end=statuses.append))
+        hall.clock.advance(1.0)
+        self.assertEqual(statuses, [403])
 
 
 class AddressTests(SessionCase):
