@@ -21,26 +21,38 @@ Or talk in a session::
     await conversation.leave()
 
 Reading order: messages (what you get), client (what you call), then inbox, composing, reading,
-access; for sessions conversation, invited, talk, leg, sessions; bot and prompt stand on the
-client.
+access; for sessions conversation, invited, talk, leg, sessions, then room, roster, hosting,
+large, fetching; for files upload, download, transfer, files; bot and prompt stand on the client.
 """
 
 from omaim.client.client import Client
 from omaim.client.conversation import Conversation
+from omaim.client.download import Download
 from omaim.client.failures import Failure
+from omaim.client.file_offer import FileOffer
+from omaim.client.hosting import HostedRoom
 from omaim.client.invited import Invited
 from omaim.client.messages import Message, Report, Sent, State, Typing
+from omaim.client.room import Room
+from omaim.client.roster import Participant
 from omaim.client.running import run
+from omaim.client.upload import Upload
 
 __all__ = [
     "Client",
     "Conversation",
+    "Download",
     "Failure",
+    "FileOffer",
+    "HostedRoom",
     "Invited",
     "Message",
+    "Participant",
     "Report",
+    "Room",
     "Sent",
     "State",
     "Typing",
+    "Upload",
     "run",
 ]

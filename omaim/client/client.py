@@ -36,7 +36,7 @@ from omaim.client.hosting import MAXIMUM, HostedRoom
 from omaim.client.inbox import Inbox
 from omaim.client.invited import Invited
 from omaim.client.leg import LARGE_FEATURE
-from omaim.client.means import Means
+from omaim.client.means import MOST, UNANSWERED, Means
 from omaim.client.media import LIMITS, Media
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
@@ -224,7 +224,7 @@ class Client:
         )
         self._means = Means(
             self._phone,
-            Inviter(self._phone),
+            Inviter(self._phone, most=UNANSWERED, most_calls=2 * MOST),
             self._watcher,
             self._media,
             self.inbox,

@@ -81,7 +81,7 @@ class Fetching:
         elif medium is None or medium.session.state == CLOSED:
             self._end("the MSRP session could not be connected")
         else:
-            leg.ending.append(self._hung_up)
+            leg.ending.append(lambda _: self._hung_up(leg.call.ending))
         self._wait(PATIENCE, f"nothing came for {PATIENCE:g} s")
         try:
             why = await self._over
@@ -112,9 +112,9 @@ class Fetching:
         author = None if found.envelope is None else found.envelope.from_
         return found if author is None else attrs.evolve(found, sender=author.uri)
 
-    def _hung_up(self, why: str) -> None:
-        cause = _CAUSE.search(why)
-        self._end("" if cause is None or cause[1] == "200" else f"the server gave up: {why}")
+    def _hung_up(self, reason: str) -> None:
+        cause = _CAUSE.search(reason)
+        self._end("" if cause is None or cause[1] == "200" else f"the server gave up: {reason}")
 
     def _closed(self, session: Session, why: str) -> None:
         # The BYE may be behind the end of the connection.

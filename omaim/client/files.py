@@ -47,7 +47,8 @@ SHARED: Final = 200  # files that others may ask for
 KNOWN: Final = 200  # transfers of one conversation
 DECIDING: Final = 120.0  # seconds for the answer to a file that is offered in a conversation
 UNDER_WAY: Final = 50  # transfers at a time
-LARGEST: Final = 1 << 40  # octets of a file that we take
+LARGEST: Final = 1 << 32  # octets of a file that we take, unless the user says otherwise
+DIGEST: Final = 20  # octets of a SHA-1 hash
 KEPT: Final = 7 * 86400.0  # seconds that parts of files are kept, to go on with
 
 _log = Logger()
@@ -358,6 +359,8 @@ class Files:
     def _partial(self, folder: Path, file: FileSelector) -> Partial:
         """Return where a file goes; the same place for the same file, if a hash tells that."""
         digest = next((value for kind, value in file.hashes if kind == SHA1), b"")
+        if len(digest) != DIGEST:
+            digest = b""
         most = min(self.most, self.most if file.size is None else file.size)
         if digest:
             partial = Partial(folder, digest.hex(), most)

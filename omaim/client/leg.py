@@ -30,7 +30,9 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description, Fields
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Medium, Negotiation, Wish
+from omaim.sip.headers import Reason
 from omaim.sip.message import Response
+from omaim.sip.reasons import reason_for
 
 FEATURE: Final = "+g.oma.sip-im"
 LARGE_FEATURE: Final = "+g.oma.sip-im.large-message"
@@ -189,7 +191,7 @@ class Leg:
         self.call = call
         call.context = self
         call.on_offer = self._offered
-        call.on_bye = self._end
+        call.on_bye = lambda reason: self._end(_words(reason))
         self._means.legs.add(self)
 
     # Changes.
@@ -310,3 +312,19 @@ def _with_parts(offer: Description, parts: Sequence[Part]) -> Description:
     described = Part([("Content-Type", offer.content_type)], offer.body)
     content_type, body = Multipart("mixed", [described, *parts]).write()
     return Description(body, content_type)
+
+
+def _words(reason: str) -> str:
+    """Return why a call has ended, in words; "" for no special reason.
+
+    Spec: RFC 3326
+    """
+    if not reason:
+        return ""
+    try:
+        parsed = Reason.parse(reason)
+    except PeerError:
+        return ""
+    if parsed.text:
+        return parsed.text
+    return "" if parsed.cause in (0, 200) else f"{parsed.cause} {reason_for(parsed.cause)}".strip()

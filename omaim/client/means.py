@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 200  # sessions at a time; whoever invites us beyond that gets 486
 
+UNANSWERED: Final = 50  # invitations that may wait for our user
+
 
 @attrs.frozen(eq=False)
 class Means:

@@ -72,7 +72,7 @@ class Roster:
 
     Attributes:
         known: the room tells us who is in it; False while it has not, or where it does not.
-        subject: of the room, as it says.
+        participants: those who are there or being called, in the order in which they came.
     """
 
     def __init__(self, watcher: Watcher, room: str) -> None:
@@ -82,12 +82,8 @@ class Roster:
         self._watch: Watch | None = None
         self._on_change: Callable[[tuple[Participant, ...]], object] | None = None
         self.known = False
-
-    @property
-    def participants(self) -> tuple[Participant, ...]:
-        """Those who are there or being called, in the order in which they came."""
-        found = (_participant(one) for one in self._table.users.values())
-        return tuple(one for one in found if one is not None)
+        self.participants: tuple[Participant, ...] = ()
+        self._names: dict[str, str] = {}  # canonical address -> what to call who has it
 
     @property
     def subject(self) -> str:
@@ -132,11 +128,7 @@ class Roster:
 
     def named(self, uri: str) -> str:
         """Return what to call who has this URI, "" if nothing is known but that."""
-        wanted = _canonical(uri)
-        for one in self.participants:
-            if _canonical(one.uri) == wanted:
-                return one.nickname or one.name
-        return ""
+        return self._names.get(_canonical(uri), "")
 
     def _notified(self, notify: Request) -> None:
         if not notify.body:
@@ -148,6 +140,11 @@ class Roster:
             self._table.users.clear()
         if outcome not in (OLD, MISSED):
             self.known = True
+            found = (_participant(one) for one in self._table.users.values())
+            self.participants = tuple(one for one in found if one is not None)
+            self._names = {
+                _canonical(one.uri): one.nickname or one.name for one in self.participants
+            }
             hand(self._on_change, self.participants)
 
     def _moved(self, moved: Moved) -> None:

@@ -271,7 +271,7 @@ class TalkPrompt:
         label = self._label(conversation)
         for name in [name for name, one in self._open.items() if one is conversation]:
             del self._open[name]
-        because = f": {why}" if why and not why.startswith("SIP;") else ""
+        because = f": {why}" if why else ""
         if isinstance(conversation, Group):
             self._there.pop(conversation, None)
         if isinstance(conversation, Room):

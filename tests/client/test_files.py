@@ -227,6 +227,31 @@ class CutTests(FileTests):
         self.assertEqual(self.names(), ["report.pdf"])
         self.assertEqual(again.transfer.first, have + 1)
 
+    def test_any_cut(self) -> None:
+        """Wherever it is cut, however often: it goes on until the file is whole (RFC 5547 §6)."""
+        self.slow()
+        upload, download = self.push()
+        cuts = 0
+        for part in (0.02, 0.1, 0.35, 0.36, 0.8, 0.999):
+            for _ in range(200):
+                if download.over or download.have >= part * len(DATA):
+                    break
+                self.settle(0.05)
+            self.network.reset("10.0.0.21")
+            self.settle(40.0)
+            if download.state == DONE:
+                break  # its last octets were there already
+            self.assertEqual(download.state, FAILED)
+            self.assertEqual([one for one in self.names() if one[0] != "."], [])
+            have = download.have
+            download = self.wait(download.resume())
+            self.assertEqual(download.transfer.first, have + 1)
+            cuts += 1
+        self.assertGreater(cuts, 3)
+        self.assertEqual(self.wait(download.done()).read_bytes(), DATA)
+        self.assertEqual(self.names(), ["report.pdf"])
+        self.assertEqual(upload.state, FAILED)
+
     def test_sender_resumes(self) -> None:
         """The sender offers what was not confirmed, and the file is whole (RFC 5547 §6)."""
         upload, _ = self.cut()

@@ -198,6 +198,7 @@ class HostTests(HostCase):
         self.wait(room.leave())
         self.settle(2.0)
         self.assertTrue(self.room("bob").ended and self.room("carol").ended)
+        self.assertEqual(self.room("bob").why, "the host has left")
         with self.assertRaises(Ended):
             self.wait(room.send("anybody?"))
         self.assertEqual(self.alice.sessions._means.legs, set())

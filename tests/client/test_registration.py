@@ -30,6 +30,8 @@ class RegisterTests(ServedTests):
         self.assertEqual(request.uri, "sip:north.example")
         self.assertEqual(request.to.uri_text, ALICE)
         self.assertTrue(contact.params.has("+g.oma.sip-im"))
+        self.assertTrue(contact.params.has("+g.oma.sip-im.large-message"))
+        self.assertIn("INVITE", contact.params.get("methods") or "")
         self.assertEqual(contact.params.get("reg-id"), "1")
         self.assertTrue((contact.params.get("+sip.instance") or "").startswith("<urn:uuid:"))
         self.assertTrue({"path", "gruu", "outbound"} <= request.supported)
