@@ -19,6 +19,7 @@ QUOTED: Final = 24  # characters of a message that a line about it repeats
 REMEMBERED: Final = 1_000  # messages of ours that a report can still name
 UNREAD: Final = 1_000  # messages that wait for a sign of life at the terminal
 BAR: Final = 10  # characters of a bar
+NAME: Final = 14  # characters of a name beside it
 
 
 @attrs.frozen
@@ -115,6 +116,8 @@ class Desk:
             done: octets.
             size: of the whole; ``None`` if nobody knows.
         """
+        if len(name) > NAME:
+            name = f"{name[: NAME - 1]}…"
         if size:
             full = BAR * min(done, size) // size
             text = f"[{name} {'█' * full}{'·' * (BAR - full)} {100 * done // size}%] "

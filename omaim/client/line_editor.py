@@ -15,6 +15,7 @@ from typing import Final
 
 HISTORY: Final = 500  # lines
 LONGEST: Final = 4_000  # characters of one line
+TYPED: Final = 24  # columns that a prompt leaves to what is typed, at least
 _ESCAPES: Final = {
     "[A": "up",
     "OA": "up",
@@ -112,7 +113,7 @@ class LineEditor:
             width: columns of the terminal.
         """
         room = max(8, width - 1)
-        prompt = self.prompt if columns(self.prompt) <= room // 2 else "> "
+        prompt = self.prompt if columns(self.prompt) <= max(room // 2, room - TYPED) else "> "
         room -= columns(prompt)
         start = 0
         before = columns(self.text[: self.cursor])

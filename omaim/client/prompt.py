@@ -12,7 +12,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Broken
 
@@ -54,6 +54,7 @@ class Prompt:
         self._clock = clock
         self._over: Deferred[int] = Deferred()
         self._doing: set[Deferred[None]] = set()
+        self._turn = DeferredLock()
         self._to = ""
         self._waiting: tuple[Waiting, ...] = ()
         self._state = ""
@@ -124,7 +125,11 @@ class Prompt:
         text = line.strip()
         if not text:
             return
-        doing = Deferred.fromCoroutine(self.enter(text)).addErrback(self._broken)
+        if self._screen.patient:
+            doing = self._turn.run(lambda: Deferred.fromCoroutine(self.enter(text)))
+        else:
+            doing = Deferred.fromCoroutine(self.enter(text))
+        doing.addErrback(self._broken)
         if not doing.called:
             self._doing.add(doing)
             doing.addCallback(lambda _: self._doing.discard(doing))

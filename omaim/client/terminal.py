@@ -32,8 +32,10 @@ class Screen(Protocol):
         on_line: gets each line that was typed.
         on_key: called when a person did something at the terminal.
         on_end: called when there is no more to come.
+        patient: each line waits until what the one before asked for is done.
     """
 
+    patient: bool
     on_line: Callable[[str], object]
     on_key: Callable[[], object]
     on_end: Callable[[], object]
@@ -67,6 +69,8 @@ class Terminal(Wire):
         source, target: file descriptors of the terminal.
         colours: whether to use them.
     """
+
+    patient = False
 
     def __init__(
         self, reactor: Any, source: int = 0, target: int = 1, colours: bool = True
@@ -177,6 +181,7 @@ class Terminal(Wire):
 class Pipe(LineReceiver):
     """A screen without a terminal: lines from a file or another program, plain lines out."""
 
+    patient = True
     delimiter = b"\n"
 
     def __init__(self, reactor: Any) -> None:

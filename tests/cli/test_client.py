@@ -359,6 +359,37 @@ class PromptTests(LoopbackTests):
 
         return Deferred.fromCoroutine(run())
 
+    def test_talk_at_terminal(self) -> Any:
+        """A person talks in a session and sends a file, whose progress leaves the line whole."""
+
+        async def run() -> None:
+            bob = self.client("bob")
+            await bob.register()
+            bob.auto_accept = True
+            bob.files.folder = self.folder / "taken"
+            begun: Deferred[Any] = Deferred()
+            bob.on_conversation(begun.callback)
+            path = self.folder / "big.bin"
+            path.write_bytes(os.urandom(20_000_000))
+            prompt = self.start("client", f"alice@{DOMAIN}", password="alice", terminal=True)
+            await prompt.shows("You are registered")
+            prompt.type("/talk bob\r")
+            await prompt.shows(r"bob \(talking\)> ")
+            his = await begun
+            prompt.type("Hungry?\r")
+            self.assertEqual((await his.next()).text, "Hungry?")
+            prompt.type(f"/send {path}\r")
+            await prompt.shows(r"\[big.bin █+·+ \d+%\] bob \(talking\)> ")
+            await prompt.shows("bob has big.bin")
+            prompt.type("/leave\r")
+            await prompt.shows("The talk with bob is over")
+            prompt.type("\x04")
+            self.assertEqual(await prompt.status, 0)
+            self.assertEqual((bob.files.folder / "big.bin").stat().st_size, 20_000_000)
+            await bob.close()
+
+        return Deferred.fromCoroutine(run())
+
     def test_interrupt(self) -> Any:
         """Ctrl-C de-registers, leaves the terminal as it was, and ends."""
 

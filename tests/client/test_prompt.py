@@ -18,6 +18,8 @@ from tests.client.support import BOB, CORE, ClientTests, HomeTests, ServedTests
 class Paper:
     """A screen that keeps what is shown."""
 
+    patient = False
+
     def __init__(self) -> None:
         self.on_line: Callable[[str], object] = nothing
         self.on_key: Callable[[], object] = nothing

@@ -132,6 +132,17 @@ class TalkTests(TalkCase):
         self.type("/to lobby")
         self.assertEqual(self.paper.prompt, "#lobby> ")
 
+    def test_patient(self) -> None:
+        """Lines of a file wait for one another: what follows /talk is said in the talk."""
+        self.paper.patient = True
+        for line in ("/talk bob", "one", "two", "/leave", "/to bob three"):
+            self.paper.on_line(line)
+        self.settle(3.0)
+        (his,) = self.begun["bob"]
+        self.assertEqual([self.successResultOf(his.next()).text for _ in "12"], ["one", "two"])
+        self.assertTrue(his.ended)
+        self.assertEqual(self.successResultOf(self.bob.inbox.next()).text, "three")
+
     def test_nowhere(self) -> None:
         """What needs a session says so."""
         self.assertIn("you are in no talk now", self.type("/leave")[-1])
