@@ -20,7 +20,8 @@ Or talk in a session::
     answer = await conversation.next()
     await conversation.leave()
 
-Reading order: messages (what you get), client (what you call), then inbox, composing, reading,
+Reading order: messages (what you get), client and meeting (what you
+call), then inbox, composing, reading,
 access; for sessions conversation, invited, talk, leg, sessions, then room, roster, hosting,
 large, fetching; for files upload, download, transfer, files; bot and prompt stand on the client.
 """
@@ -32,6 +33,7 @@ from omaim.client.failures import Failure
 from omaim.client.file_offer import FileOffer
 from omaim.client.hosting import HostedRoom
 from omaim.client.invited import Invited
+from omaim.client.meeting import Meeting
 from omaim.client.messages import Message, Report, Sent, State, Typing
 from omaim.client.room import Room
 from omaim.client.roster import Participant
@@ -46,6 +48,7 @@ __all__ = [
     "FileOffer",
     "HostedRoom",
     "Invited",
+    "Meeting",
     "Message",
     "Participant",
     "Report",
