@@ -8,3 +8,4 @@ conferences made, also out of a conversation of two.
 The prompt has commands for all of that, and `omaim say --file` sends a file.
 A client hosts a small conference itself. Bots answer in sessions and rooms, too.
 Clients behind an MSRP relay get a way through it.
+A session whose connection breaks gets another one while the call goes on.

@@ -20,10 +20,10 @@ Or talk in a session::
     answer = await conversation.next()
     await conversation.leave()
 
-Reading order: messages (what you get), client and meeting (what you
-call), then inbox, composing, reading,
-access; for sessions conversation, invited, talk, leg, sessions, then room, roster, hosting,
-large, fetching; for files upload, download, transfer, files; bot and prompt stand on the client.
+Reading order: messages (what you get), client and meeting (what you call), then inbox, composing,
+reading, access; for sessions conversation, invited, talk, leg, sessions, then room, roster,
+hosting, large, fetching; for files upload, download, transfer, files; bot and prompt stand on the
+client.
 """
 
 from omaim.client.client import Client

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.sdp import SENDRECV
 from omaim.client.composing import ALL_REPORTS, TEXT, Content
 from omaim.client.download import Download
-from omaim.client.failures import Ended
+from omaim.client.failures import Ended, Failure
 from omaim.client.files import Files, selector
 from omaim.client.handing import hand
 from omaim.client.leg import Leg
@@ -33,6 +36,13 @@ from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
 from omaim.roles.negotiation import Wish
 from omaim.sip.headers import NameAddr
+from omaim.timers import NEVER, Alarm
+
+REPLACED: Final = "replaced"  # why a session ends for which the peer offers another
+RENEWING: Final = 40.0  # seconds in which a lost session is replaced, or the call ends
+PAUSE: Final = 30.0  # seconds between two losses that are mended
+
+_log = Logger()
 
 
 class Conversation:
@@ -69,6 +79,9 @@ class Conversation:
         self._on_end: Callable[[str], object] | None = None
         self._on_replaced: Callable[[Conversation], object] | None = None
         self._why: str | None = None
+        self._index = 0  # of our medium
+        self._renewed_at = -PAUSE
+        self._alarm = Alarm(lambda _: self._give_up("the MSRP session was lost"))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self.peer}>"
@@ -208,11 +221,13 @@ class Conversation:
     def begin(self, leg: Leg, index: int = 0) -> None:
         """The call is there, and one of its media is ours."""
         self.leg = leg
+        self._index = index
         self.talk.medium = medium = leg.media[index]
         leg.ending.append(self._end)
+        leg.on_change = self._changed
         leg.bring = lambda media: self._files.bring(leg, media, self.peer, self.verified)
         if medium is None or medium.session.state == CLOSED:
-            self._lost("the MSRP session could not be connected")
+            self._give_up("the MSRP session could not be connected")
 
     def established(self) -> None:
         """Both sides know that it has begun."""
@@ -227,13 +242,51 @@ class Conversation:
         hand(self._on_replaced, other)
         self.leg.abandon('SIP;cause=200;text="replaced"')
 
+    # When MSRP is lost and the call is up: another session takes its place (RFC 4975 §5.4).
+
     def _lost(self, why: str) -> None:
-        if self.talk.medium is not None:
-            self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
-            self._end(why)
+        """The session is gone, and we have not ended it: who has called offers another."""
+        now = self._means.phone.now()
+        if self.talk.medium is None or self.leg.over or why == REPLACED:
+            return
+        if now < self._renewed_at + PAUSE:
+            self._give_up(why)
+            return
+        self._renewed_at = now
+        self._alarm.deadline = now + RENEWING
+        self._means.phone.arm(self._alarm)
+        if self.leg.call.caller:
+            Deferred.fromCoroutine(self._renew(why)).addErrback(_not_renewed)
+
+    async def _renew(self, why: str) -> None:
+        lost = self.talk.medium
+        if lost is None:
+            return
+        try:
+            self.talk.medium = await self.leg.renew(lost, self.wish(lost.wish.secure))
+        except Failure:
+            self._give_up(why)
+        else:
+            self._alarm.deadline = NEVER
+
+    def _changed(self) -> None:
+        """The peer has changed the media: ours may be another one now."""
+        medium = self.leg.media[self._index]
+        if medium is not None and medium is not self.talk.medium:
+            self.talk.medium = medium
+            self._alarm.deadline = NEVER
+
+    def _give_up(self, why: str) -> None:
+        self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
+        self._end(why)
 
     def _end(self, why: str) -> None:
         if self._why is None:
             self._why = why
+            self._alarm.deadline = NEVER
             self.talk.stop()
             hand(self._on_end, why)
+
+
+def _not_renewed(failure: Broken) -> None:
+    _log.failure("A session was not replaced", failure)

@@ -52,6 +52,7 @@ class Leg:
         negotiation: has the media.
         bring: gets each medium that the peer adds; the result says what we bring to it,
             ``None`` refuses it. Without it all are refused.
+        on_change: called when the peer has changed the media.
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
@@ -63,6 +64,7 @@ class Leg:
     def __init__(self, means: Means, negotiation: Negotiation) -> None:
         self.negotiation = negotiation
         self.bring: Bring | None = None
+        self.on_change: Callable[[], object] | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
         self.transfers: dict[str, FileSelector] = {}
@@ -209,9 +211,12 @@ class Leg:
                 if wish is None and theirs is not None and theirs.port and self.bring is not None:
                     wish = await self.bring(theirs)
                 wishes.append(wish)
-            return await self.negotiation.answer(offer, wishes)
+            answer = await self.negotiation.answer(offer, wishes)
         finally:
             self._changing.release()
+        if self.on_change is not None:
+            self.on_change()
+        return answer
 
     async def add(self, wish: Wish) -> Medium:
         """Add a medium; return it when the peer has accepted it.
@@ -220,6 +225,20 @@ class Leg:
             Failure: it was refused; the rest is as it was.
         """
         await self._change(lambda now: [*now, wish])
+        return self._medium_of(wish)
+
+    async def renew(self, medium: Medium, wish: Wish) -> Medium:
+        """Put another session in the place of one that was lost; return its medium.
+
+        Raises:
+            Failure: it was refused.
+
+        Spec: RFC 4975 §5.4
+        """
+        await self._change(lambda now: [wish if one is medium.wish else one for one in now])
+        return self._medium_of(wish)
+
+    def _medium_of(self, wish: Wish) -> Medium:
         for medium in self.media:
             if medium is not None and medium.wish is wish:
                 return medium
@@ -237,8 +256,9 @@ class Leg:
             await self._changing.acquire()
             try:
                 now = [None if medium is None else medium.wish for medium in self.media]
-                await self._prepare(max(0, len(changed(now)) - len(now)))
-                offer = self.negotiation.offer(changed(now))
+                wishes = changed(now)
+                await self._prepare(sum(one is not None and one not in now for one in wishes))
+                offer = self.negotiation.offer(wishes)
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
                     await self.negotiation.read_answer(answer)

@@ -237,12 +237,35 @@ class TalkTests(PairTests):
         self.assertEqual([one.text for one in self.got], ["still here"])
 
     def test_connection_lost(self) -> None:
-        """When the MSRP connection breaks, both sides learn that it is over."""
+        """When the MSRP connection breaks another takes its place (RFC 4975 §5.4)."""
         self.network.reset("10.0.0.21")
-        self.settle(40.0)
+        self.settle(5.0)
+        self.assertFalse(self.hers.ended or self.his.ended)
+        self.wait(self.hers.send("still here"))
+        self.wait(self.his.send("me too"))
+        self.assertEqual([one.text for one in self.got], ["still here"])
+        self.assertEqual(self.successResultOf(self.hers.next()).text, "me too")
+        self.settle(60.0)
+        self.network.reset("10.0.0.21")
+        self.settle(5.0)
+        self.wait(self.his.send("again"))
+
+    def test_lost_for_good(self) -> None:
+        """Where no other can be had, both sides learn that it is over."""
+        self.network.cut("10.0.0.21")
+        self.network.reset("10.0.0.21")
+        self.settle(60.0)
         self.assertTrue(self.hers.ended and self.his.ended)
         with self.assertRaises(Ended):
             self.wait(self.hers.send("anybody?"))
+
+    def test_lost_and_lost(self) -> None:
+        """A session that breaks again at once is given up."""
+        for _ in range(2):
+            self.network.reset("10.0.0.21")
+            self.settle(5.0)
+        self.settle(60.0)
+        self.assertTrue(self.hers.ended and self.his.ended)
 
     def test_report_after_the_end(self) -> None:
         """Who reads a message after the session is over reports by MESSAGE (RFC 5438 §7.2)."""
