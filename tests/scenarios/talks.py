@@ -27,6 +27,7 @@ from omaim.testing.scenario import (
 DIRECT = Layout(settings={"im-north": {"media": "direct"}, "im-south": {"media": "direct"}})
 PICTURE = bytes(range(256)) * 16
 LONG = "A long story. " * 500
+LOBBY = "sip:room.lobby@north.example"
 
 
 class Guest:
@@ -234,3 +235,35 @@ async def file_across_domains(net: ScenarioNetwork) -> None:
         same(digest, hashlib.sha1(PICTURE * 100).digest(), "its hash")
         same(await heard(net, his, 1), ["meanwhile"], "xenia hears")
         await hers.leave()
+
+
+@scenario(shows=("IMS-72", "IMS-54"), stages=EVERYWHERE)
+async def in_the_lobby(net: ScenarioNetwork) -> None:
+    """People of two domains meet in a chat room: roster, nickname, private message, coming back."""
+    rooms: dict[str, Room] = {}
+    for name in ("alice", "bob", "xenia", "zoe"):
+        client = await net.online(name)
+        rooms[name] = await client.join(LOBBY)
+    people = {net.person(name).aor for name in rooms}
+    for name, room in rooms.items():
+        await net.until(
+            lambda room=room: {one.uri for one in room.participants} == people, f"{name}'s roster"
+        )
+    await rooms["alice"].nickname("Queen")
+    await rooms["alice"].send("Tea is ready.")
+    for name in ("bob", "xenia", "zoe"):
+        same(await heard(net, rooms[name], 1), ["Tea is ready."], f"{name} hears")
+    await net.until(
+        lambda: "Queen" in [one.nickname for one in rooms["xenia"].participants], "her nickname"
+    )
+    await rooms["xenia"].whisper("Queen", "With sugar?", reports=())
+    message = await rooms["alice"].next()
+    same(message.text, "With sugar?", "what alice hears alone")
+    holds(rooms["alice"].is_private(message), "it is private")
+    await rooms["zoe"].leave()
+    await net.until(lambda: len(rooms["bob"].participants) == 3, "zoe has left")
+    rooms["zoe"] = await rooms["zoe"].rejoin()
+    await rooms["bob"].send("Welcome back")
+    same(await heard(net, rooms["zoe"], 1), ["Welcome back"], "zoe hears")
+    for room in rooms.values():
+        await room.leave()
