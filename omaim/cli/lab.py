@@ -77,7 +77,7 @@ def command(
     \b
     omaim lab               start it; Ctrl-C ends it
     omaim lab --watch       the same, and draw every message as it passes
-    omaim lab demo          start one, play five scenes, draw every message, end it
+    omaim lab demo          start one, play a dozen scenes, draw the messages, end it
     omaim lab split DIR     write it down as processes of their own
 
     It needs no configuration, no root, and of the network the loopback addresses only.
@@ -125,11 +125,12 @@ def demo(
     pcap_file: str | None,
     json_file: str | None,
 ) -> None:
-    """Play five scenes between people of two domains and draw every message.
+    """Play a dozen scenes between people of two domains and draw the messages.
 
-    The columns are people's phones and servers. IM-1 lies between client and core, IM-2
-    between core and IM Server, IP-1 between the cores of two domains. After each scene stands
-    what it showed; the exit status is 1 if something did not happen as it should.
+    The columns are people's phones and servers. SIP passes IM-1 between client and core, IM-2
+    between core and IM Server, IP-1 between the cores of two domains; MSRP passes IM-7 between
+    client and IM Server, IM-8 between two IM Servers, IM-9 between clients. After each scene
+    stands what it showed; the exit status is 1 if something did not happen as it should.
     """
 
     async def scenes(stage: Stage) -> list[Played]:

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from omaim.cli.pictures import step_values, text_of
 from omaim.lab.demo import STEPS
+from omaim.lab.rooms import BOARD, DIRECT, LOBBY
 from omaim.lab.scene import Played
 from omaim.lab.topology import Home, Plan
 
@@ -46,6 +48,8 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
     north, south = plan.homes
     third = north.people[2]
     omaim = called("omaim")
+    told = f" --control {control}" if control else ""
+    alice, xenia = north.people[0], south.people[0]
     lines += [
         f"DNS for both domains: {plan.dns}. The authority to trust for TLS:",
         f"  {plan.folder}/ca.pem",
@@ -54,13 +58,24 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
         *(
             f"  OMAIM_PASSWORD={one.password} {omaim} client {one.private_id} "
             f"-s {_place(home.core, plan.port)}"
-            for home, one in ((north, north.people[0]), (south, south.people[0]))
+            for home, one in ((north, alice), (south, xenia))
         ),
+        bold("There they type, for instance:"),
+        *_typed(
+            (f"/to {xenia.private_id} Hello", "one message; Tab completes, /help shows all"),
+            (f"/talk {xenia.private_id} Lunch", "a session; the other side answers /accept"),
+            ("/send FILE", "a file, to whom the line goes to"),
+            (f"/join {LOBBY}", "a chat room for all; then /nick, /whisper, /who, /leave"),
+            (f"/join {BOARD}", "one for Alice, Bob and Xenia only"),
+            (f"/conference bob,{xenia.private_id}", "people called into one room"),
+        ),
+        f"  {_names(DIRECT)} talk without a server between (IM-9), all others with it.",
         bold("One message from the command line, with its delivery report:"),
         f"  OMAIM_PASSWORD={north.people[1].password} {omaim} say {north.people[1].private_id} "
         f"{south.people[0].private_id} Hello -s {_place(north.core, plan.port)}",
-        bold("Who is there:"),
-        f"  {omaim} user list{f' --control {control}' if control else ''}",
+        bold("Who is there, and which rooms:"),
+        f"  {omaim} user{told} list",
+        f"  {omaim} group{told} list",
         bold("Any SIP phone joins in as:"),
         f"  address {third.aor}, name {third.private_id}, password {third.password},",
         f"  outbound proxy sip:{north.core}:{plan.port};transport=udp",
@@ -77,12 +92,21 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
     return "\n".join(lines)
 
 
+def _typed(*lines: tuple[str, str]) -> list[str]:
+    """Return what to type and what it does, side by side."""
+    width = max(len(typed) for typed, _ in lines)
+    return [f"  {typed.ljust(width)}  {what}" for typed, what in lines]
+
+
+def _names(people: Mapping[str, tuple[str, ...]]) -> str:
+    return " and ".join(name.title() for names in people.values() for name in names)
+
+
 def _home(plan: Plan, home: Home) -> list[str]:
     people = [f"    {one.aor:<28}password {one.password}" for one in home.people]
-    msrp = f", MSRP {plan.msrp_port}"
     return [
         f"{bold(home.domain)}   core {home.core}   IM Server {home.im}   "
-        f"udp and tcp {plan.port}, tls {plan.port + 1}{msrp}",
+        f"SIP {plan.port}, tls {plan.port + 1}   MSRP {plan.msrp_port}, tls {plan.msrp_port + 1}",
         *people,
         "",
     ]
@@ -100,7 +124,9 @@ def show_step(number: int, step: Played) -> None:
     click.echo()
     click.echo(text_of(step.ladder))
     for note in step.notes:
-        click.echo(f"  … {note}, which are not drawn")
+        click.echo(
+            click.style(click.wrap_text(f"Not drawn: {note}.", 96, "  … ", "    "), dim=True)
+        )
     for check in step.checks:
         if check.passed:
             click.echo(f"  {click.style('✓', fg='green')} {check.text}")

@@ -71,7 +71,9 @@ class TalkPrompt:
     async def say(self, text: str) -> None:
         """Say what the person typed."""
         conversation = self._here()
-        self._desk.own(f"{self._desk.moment()} {self._label(conversation)} you: {text}")
+        label = self._label(conversation)
+        who = f"{label} you" if isinstance(conversation, Room) else f"you to {label}"
+        self._desk.own(f"{self._desk.moment()} {who}: {text}")
         self._desk.sent(await conversation.send(text), text)
 
     def typed(self) -> None:
@@ -256,7 +258,8 @@ class TalkPrompt:
         before = self._there.get(room)
         self._there[room] = now
         for one in people:
-            self._desk.note(one.uri)
+            if not self._desk.is_own(one.uri):
+                self._desk.note(one.uri)
         if before is None:
             return
         label = self._label(room)

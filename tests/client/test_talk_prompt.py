@@ -59,7 +59,7 @@ class TalkTests(TalkCase):
         (his,) = self.begun["bob"]
         self.assertEqual(his.subject, "Lunch")
         said = self.type("Hungry?")
-        self.assertRegex(said[0], r"^\d\d:\d\d bob you: Hungry\?$")
+        self.assertRegex(said[0], r"^\d\d:\d\d you to bob: Hungry\?$")
         self.assertIn("  bob has got: Hungry?", said)
         message = self.successResultOf(his.next())
         before = len(self.paper.lines)
