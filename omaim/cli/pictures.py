@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from omaim.errors import UsageError
-from omaim.features.ladder import Ladder, Step
+from omaim.features.ladder import POINTS, Ladder, Step
 from omaim.features.ladder_svg import draw_html, draw_svg
 from omaim.features.ladder_text import draw_text
 from omaim.features.pcapng import write_pcapng
@@ -19,6 +19,8 @@ from omaim.features.pcapng import write_pcapng
 _POINT = re.compile(r"(?<=[│ ] )((?:IM|IP|GM)-\d+)(?= )")
 _REFUSED = re.compile(r"\b([456]\d\d [A-Z][A-Za-z ]+)(?= \()")
 _LINES = re.compile(r"[│┼├┤]")
+
+MEDIA_POINTS = frozenset(point.name for point in POINTS if point.protocol == "MSRP")
 
 
 def width() -> int:
@@ -32,8 +34,14 @@ def width() -> int:
 def coloured(ladder: str) -> str:
     """Return a ladder with colours; click takes them away where nobody sees them."""
     ladder = _LINES.sub(lambda found: click.style(found[0], dim=True), ladder)
-    ladder = _POINT.sub(lambda found: click.style(found[1], fg="green", bold=True), ladder)
+    ladder = _POINT.sub(_pointed, ladder)
     return _REFUSED.sub(lambda found: click.style(found[1], fg="red"), ladder)
+
+
+def _pointed(found: re.Match[str]) -> str:
+    """Return a reference point in the colour of what passes there: SIP or MSRP."""
+    media = found[1] in MEDIA_POINTS
+    return click.style(found[1], fg="magenta" if media else "green", bold=True)
 
 
 def text_of(ladder: Ladder) -> str:

@@ -15,7 +15,7 @@ from omaim.features.ladder_words import printable
 
 _LEFT: Final = 90  # pixels before the first column, for the time
 _GAP: Final = 150  # between two columns
-_TOP: Final = 56
+_TOP: Final = 70
 _ROW: Final = 36
 _PAGE: Final = 30  # messages after which the names stand there again
 _LISTED: Final = 2000  # messages that a line stands for, and the page lists
@@ -30,6 +30,8 @@ _STYLE: Final = """
 .ladder .life{stroke:#ccc}
 .ladder .arrow{stroke:#246;stroke-width:1.5}
 .ladder .head{fill:#246}
+.ladder .msrp .arrow{stroke:#838}
+.ladder .msrp .head{fill:#838}
 .ladder .answer .arrow{stroke-dasharray:5 3}
 .ladder .bad .arrow,.ladder .lost .arrow{stroke:#b22}
 .ladder .bad .head{fill:#b22}
@@ -85,11 +87,11 @@ def _svg(ladder: Ladder, linked: bool) -> str:
     ]
     for party in ladder.parties:
         x = at[party.name]
-        role = " ".join(piece for piece in (party.role, party.domain) if piece)
         pieces.append(
             f'<line class="life" x1="{x}" y1="{_TOP - 14}" x2="{x}" y2="{height}"/>'
             f'<text class="name" x="{x}" y="18" text-anchor="middle">{_text(party.name)}</text>'
-            f'<text class="role" x="{x}" y="34" text-anchor="middle">{_text(role)}</text>'
+            f'<text class="role" x="{x}" y="34" text-anchor="middle">{_text(party.role)}</text>'
+            f'<text class="role" x="{x}" y="48" text-anchor="middle">{_text(party.domain)}</text>'
         )
     for number, step in enumerate(ladder.steps):
         if number and number % _PAGE == 0:
@@ -112,7 +114,7 @@ def _y(number: int) -> int:
 
 def _step(step: Step, x1: int, x2: int, number: int, start: float) -> str:
     y = _y(number)
-    kinds = []
+    kinds = ["msrp"] if step.protocol == "MSRP" else []
     if step.summary.method:
         kinds.append("answer")
         if step.summary.title[:1] in ("4", "5", "6"):
@@ -136,13 +138,14 @@ def _step(step: Step, x1: int, x2: int, number: int, start: float) -> str:
             f'{head_at - 9 * way},{point_y + 4}"/>'
         )
     again = "↻ " if step.again else ""
+    secure = "TLS " if step.transport == "TLS" else ""
     return (
         f'<g class="{" ".join(kinds)}"><title>{_text(_message(step), 4000)}</title>'
         f'<rect x="0" y="{y - 20}" width="{max(x1, x2) + 240}" height="{_ROW - 4}" '
         f'fill="#fff" fill-opacity="0"/>{line}{end}'
         f'<text class="time" x="4" y="{y + 4}">{step.time - start:.3f}</text>'
         f'<text x="{min(x1, x2) + 8}" y="{y - 6}"><tspan class="point">{_text(step.point)}'
-        f"</tspan> {again}{_text(str(step.summary))}</text></g>"
+        f"</tspan> {again}{secure}{_text(str(step.summary))}</text></g>"
     )
 
 

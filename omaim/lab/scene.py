@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -153,11 +153,11 @@ class Scene:
 
     # What is drawn.
 
-    async def aside(self, what: str, doing: Awaitable[T]) -> T:
+    async def aside(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do something of which a ladder would show nothing new; it is counted only."""
         await self.draw()
         try:
-            return await doing
+            return await act()
         finally:
             passed = self.stage.ladder(await self.stage.settle())
             self.notes.append(f"{what}: {len(passed.steps)} messages")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from omaim.client.failures import Failure, Refused
 from omaim.client.file_offer import FileOffer
 from omaim.client.messages import Typing
 from omaim.client.room import Room
+from omaim.errors import Unavailable
 from omaim.lab.rooms import BOARD, LOBBY
 from omaim.lab.scene import LATEST, Scene
 
@@ -57,7 +59,7 @@ async def direct(scene: Scene) -> None:
     """Carol invites Yusuf. Their operators let them talk without a server between: INVITE and BYE
     go the same way as ever, but the descriptions are left as they are, so that MSRP goes from
     phone to phone."""
-    carol = await scene.aside("Carol switches her phone on", scene.arrive("carol"))
+    carol = await scene.aside("Carol switches her phone on", lambda: scene.arrive("carol"))
     talk = await scene.within(carol.invite(scene.aor("yusuf")), "the session")
     there = await scene.invited("yusuf")
     await scene.within(talk.send("Just between us.", reports=()), "what carol says")
@@ -93,10 +95,12 @@ async def file(scene: Scene) -> None:
         "bob's consent",
     )
     await scene.within(upload.done(), "the transfer")
+    if not taken:
+        raise Unavailable("bob was not offered the file")
     came = (await scene.within(taken[0], "the transfer")).read_bytes()
     going = [octets for way, octets in moves if way == "out"]
     scene.check("alice sees how far it is", len(set(going)) > 2 and going[-1] == FILE, going)
-    first = moves.index(next(one for one in moves if one[0] == "in"))
+    first = next((at for at, (way, _) in enumerate(moves) if way == "in"), len(moves))
     scene.check("bob has its beginning before she has sent its end", ("out", FILE) in moves[first:])
     wanted, found = (hashlib.sha1(one).hexdigest() for one in (octets, came))
     scene.check(
@@ -110,7 +114,7 @@ async def retrieve(scene: Scene) -> None:
     """Zoe has said that she takes no messages now, and switched her phone off. What Alice writes
     her waits. When Zoe is back she invites the deferred messaging function of her IM Server,
     which sends her all that waits, in order, and hangs up."""
-    zoe = await scene.aside("Zoe comes, says that she is busy, and goes", _busy(scene))
+    zoe = await scene.aside("Zoe comes, says that she is busy, and goes", lambda: _busy(scene))
     texts = ("One.", "Two.", "Three.")
     sent = [await scene.phone("alice").send(scene.aor("zoe"), text) for text in texts]
     scene.check(
@@ -118,17 +122,17 @@ async def retrieve(scene: Scene) -> None:
         [one.status for one in sent] == ["pending"] * 3,
         [one.status for one in sent],
     )
-    await scene.aside("Zoe switches her phone on", zoe.register())
+    await scene.aside("Zoe switches her phone on", zoe.register)
     scene.check("nothing came before she asked", not scene.got["zoe"], len(scene.got["zoe"]))
     await scene.within(zoe.deferred.fetch(), "the session")
     came = [(one.sender, one.text) for one in scene.got["zoe"]]
     wanted = [(scene.aor("alice"), text) for text in texts]
     scene.check("zoe has all that alice wrote, in order, once", came == wanted, came)
-    left = await scene.aside("Zoe asks what is left", zoe.deferred.list())
+    left = await scene.aside("Zoe asks what is left", zoe.deferred.list)
     scene.check("nothing is left", not left, left)
     report = await sent[-1].delivered(LATEST)
     scene.check("alice has the report now", report.status == "delivered", report.status)
-    await scene.aside("Zoe is there for all again", zoe.settings.be(active=True))
+    await scene.aside("Zoe is there for all again", lambda: zoe.settings.be(active=True))
 
 
 async def room(scene: Scene) -> None:
@@ -141,7 +145,9 @@ async def room(scene: Scene) -> None:
     await scene.within(alice.nickname("Queen"), "the nickname")
     known = await scene.aside(
         "The focus tells all that Alice is called Queen",
-        scene.stage.until(lambda: _called(rooms, scene.aor("alice")) == ["Queen"] * 6, LATEST),
+        lambda: scene.stage.until(
+            lambda: _called(rooms, scene.aor("alice")) == ["Queen"] * 6, LATEST
+        ),
     )
     scene.check("each sees her nickname", known, _called(rooms, scene.aor("alice")))
     heard = _listen(rooms)
@@ -155,7 +161,7 @@ async def room(scene: Scene) -> None:
     await rooms["zoe"].leave()
     there = await scene.aside(
         "The focus tells all that Zoe has left",
-        scene.stage.until(lambda: _count(rooms) == [5] * 5, LATEST),
+        lambda: scene.stage.until(lambda: _count(rooms) == [5] * 5, LATEST),
     )
     scene.check("when zoe leaves, the others see five", there, _count(rooms))
     await scene.within(rooms["xenia"].send("Poor Zoe."), "what xenia says")
@@ -193,7 +199,7 @@ async def private(scene: Scene) -> None:
         scene.check("yusuf is not let into the Board's room", False, "he is")
     except Failure as failure:
         scene.check("yusuf is not let into the Board's room", isinstance(failure, Refused), failure)
-    await scene.aside("All leave the room", _leave(rooms))
+    await scene.aside("All leave the room", lambda: _leave(rooms))
 
 
 async def conference(scene: Scene) -> None:
@@ -213,7 +219,7 @@ async def conference(scene: Scene) -> None:
     )
     await scene.aside(
         "The focus tells all who is there",
-        scene.stage.until(lambda: _here(here) == 3, LATEST),
+        lambda: scene.stage.until(lambda: _here(here) == 3, LATEST),
     )
     scene.check("alice sees three people", _here(here) == 3, _here(here))
     await scene.within(here.send("Who cooks?"), "what alice says")
@@ -223,7 +229,7 @@ async def conference(scene: Scene) -> None:
     await scene.within(here.expel(scene.aor("bob")), "the request")
     gone = await scene.stage.until(lambda: bob.ended and _here(here) == 2, LATEST)
     scene.check("bob is put out, and alice sees two people", gone, f"{_here(here)} people")
-    await scene.aside("Alice leaves, and that is its end", here.leave())
+    await scene.aside("Alice leaves, and that is its end", here.leave)
 
 
 async def _busy(scene: Scene) -> Client:
@@ -237,7 +243,7 @@ async def _come_in(scene: Scene) -> dict[str, Room]:
     """Return everybody's room, of the same people in each; if all come in, the first is drawn."""
     for name in PEOPLE:
         if name not in scene.phones:
-            await scene.aside(f"{name.title()} switches on", scene.arrive(name))
+            await scene.aside(f"{name.title()} switches on", partial(scene.arrive, name))
     rooms: dict[str, Room] = {}
     for name in PEOPLE:
         for one in scene.phone(name).conversations:
@@ -255,7 +261,7 @@ async def _come_in(scene: Scene) -> dict[str, Room]:
 
     *most, last = (name.title() for name in news)
     names = f"{', '.join(most)} and {last} come" if most else f"{last} comes"
-    await scene.aside(f"{names} in alike, and the focus tells all who is there", others())
+    await scene.aside(f"{names} in alike, and the focus tells all who is there", others)
     return {name: rooms[name] for name in PEOPLE}
 
 

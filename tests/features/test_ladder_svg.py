@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.features.ladder import climb
 from omaim.features.ladder_svg import draw_html, draw_svg
 from omaim.net.wire import WireRecord
+from tests.features import sessions
 from tests.features.ladders import both, directory, records, request, response, sent, walk
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,6 +59,18 @@ class PictureTests(SynchronousTestCase):
         kinds = [group.get("class") for group in root.iter(f"{SVG}g")]
         self.assertEqual(kinds, ["lost", "", "answer bad", ""])
         self.assertIn("↻", "".join(root.itertext()))
+
+    def test_media(self) -> None:
+        """MSRP looks different from SIP, and what goes over TLS says so."""
+        seen = [
+            *both(0.0, "alice", "core-north", request(), "TLS"),
+            *sessions.both(0.1, "alice", "im-north", sessions.send()),
+        ]
+        root = etree.fromstring(draw_svg(climb(seen, sessions.directory())).encode())
+        groups = list(root.iter(f"{SVG}g"))
+        self.assertEqual([group.get("class") for group in groups], ["", "msrp"])
+        said = ["".join(group.itertext()) for group in groups]
+        self.assertEqual(["TLS" in text.replace("/TLS", "") for text in said], [True, False])
 
     @given(seen=st.lists(records, max_size=8))
     def test_anything(self, seen: list[WireRecord]) -> None:

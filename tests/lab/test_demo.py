@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from omaim.errors import Unavailable, UsageError
 from omaim.features.ladder import Ladder
 from omaim.lab import demo
-from omaim.lab.demo import STEPS, Played, Scene, play
+from omaim.lab import scene as scenes
+from omaim.lab.demo import STEPS, play
+from omaim.lab.scene import Check, Played, Scene
 from omaim.lab.stage import Stage
 from omaim.lab.starting import start_lab
 from omaim.lab.topology import Plan
@@ -25,7 +28,7 @@ def points(ladder: Ladder) -> set[str]:
 
 
 class DemoTests(TestCase):
-    timeout = 60
+    timeout = 120
 
     async def lab(self, **named: Any) -> Stage:
         self.folder = short_folder(self)
@@ -56,16 +59,36 @@ class DemoTests(TestCase):
                 self.assertTrue(check.passed, f"{step.title}: {check.text}: {check.detail}")
             self.assertTrue(step.checks and step.passed)
         self.assertEqual([number for number, _ in shown], list(range(1, len(STEPS) + 1)))
-        register, across, offline, to_many, refused = (step.ladder for step in played)
+        ladders = [step.ladder for step in played]
+        register, across, offline, to_many, refused, session, direct, file = ladders[:8]
+        retrieve, room, private, conference = ladders[8:]
         self.assertLessEqual({"IM-1", "IM-2"}, points(register))
         for ladder in (across, offline, to_many, refused):
             self.assertLessEqual({"IM-1", "IM-2", "IP-1"}, points(ladder))
+        for ladder, media in (
+            (session, {"IM-7", "IM-8"}),
+            (direct, {"IM-9"}),
+            (file, {"IM-7"}),
+            (retrieve, {"IM-7"}),
+            (room, {"IM-7", "IM-8"}),
+            (private, {"IM-7", "IM-8"}),
+            (conference, {"IM-7", "IM-8"}),
+        ):
+            self.assertLessEqual({"IM-1", "IM-2"}, points(ladder))
+            found = {step.point for step in ladder.steps if step.protocol == "MSRP"}
+            self.assertEqual(found - {""}, media)
+        self.assertEqual(len(room.parties), 10)
         names = [party.name for party in across.parties]
         self.assertEqual(
             names, ["alice", "core-north", "im-north", "core-south", "im-south", "xenia"]
         )
         self.assertFalse(
-            [step for ladder in (across, offline) for step in ladder.steps if step.lost]
+            [
+                step
+                for ladder in (across, offline, *ladders[5:])
+                for step in ladder.steps
+                if step.lost
+            ]
         )
         with open(trace, encoding="utf-8") as file:
             told = [file.read(), *logged, *(str(step) for step in played)]
@@ -84,7 +107,8 @@ class DemoTests(TestCase):
         del stage.people["xenia"]
         played = await play(stage, lambda number, step: None)
         self.assertEqual(len(played), len(STEPS))
-        self.assertEqual([step.passed for step in played], [False, False, True, False, False])
+        passed = [step.passed for step in played]
+        self.assertEqual(passed, [number in (3, 7, 8, 9) for number in range(1, len(STEPS) + 1)])
         self.assertIn("nobody is called xenia", played[0].checks[-1].detail)
 
     async def test_silence(self) -> None:
@@ -100,14 +124,27 @@ class DemoTests(TestCase):
     async def test_failed_check(self) -> None:
         """A check that does not hold says what was seen instead."""
         stage = await self.lab()
-        scene = Scene(stage)
+        scene = Scene(stage, self.folder)
         scene.check("one is one", True, "never shown")
         scene.check("one is two", False, "one")
         self.assertEqual(
-            [(one.passed, one.detail) for one in scene.checks], [(True, ""), (False, "one")]
+            scene.checks, [Check("one is one", True), Check("one is two", False, "one")]
         )
         self.assertFalse(await stage.until(lambda: False, 0.05))
         self.assertRaises(UsageError, stage.phone, "nobody")
+
+    async def test_nobody_comes(self) -> None:
+        """What a scene waits for in vain is told."""
+        self.patch(scenes, "LATEST", 0.1)
+        scene = Scene(await self.lab(), self.folder)
+        await scene.arrive("alice")
+        with self.assertRaisesRegex(Unavailable, "alice was not invited"):
+            await scene.invited("alice")
+        with self.assertRaisesRegex(Unavailable, "tea did not happen in 0.1 s"):
+            await scene.within(Deferred(), "tea")
+        await scene.aside("Nothing happens", lambda: scene.stage.wait(0.01))
+        self.assertRegex(scene.notes[0], r"^Nothing happens: \d+ messages$")
+        self.assertRaises(UsageError, scene.phone, "bob")
 
     async def test_taken(self) -> None:
         """A second lab on the same addresses does not start, and says which one is in use."""
