@@ -1,1 +1,1 @@
-An IM Server defines the groups of a groups file when it starts (`groups`), and lets the sessions of single users go from client to client (`direct`); a lab has two chat rooms, and people of both kinds.
+An IM Server defines the groups of a groups file when it starts (`groups`), and lets the sessions between some users go from client to client (`direct`); a lab has two chat rooms, and people of both kinds.

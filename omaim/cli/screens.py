@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -98,8 +97,8 @@ def _typed(*lines: tuple[str, str]) -> list[str]:
     return [f"  {typed.ljust(width)}  {what}" for typed, what in lines]
 
 
-def _names(people: Mapping[str, tuple[str, ...]]) -> str:
-    return " and ".join(name.title() for names in people.values() for name in names)
+def _names(people: tuple[str, ...]) -> str:
+    return " and ".join(one.partition("@")[0].title() for one in people)
 
 
 def _home(plan: Plan, home: Home) -> list[str]:

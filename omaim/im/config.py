@@ -74,7 +74,7 @@ class Config:
         check=_one_of("anchor", "direct"),
     )
     direct: tuple[str, ...] = setting(
-        (), "user parts of those whose sessions go from client to client while media is anchor"
+        (), "addresses; sessions between two of them go from client to client in any case"
     )
     peers_msrp: str = setting(
         "tcp",

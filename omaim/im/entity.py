@@ -63,6 +63,7 @@ from omaim.sip.pacing import IntervalTooBrief
 from omaim.sip.proxying import BadExtension, OwnAddresses, preprocess, refusal, validate
 from omaim.sip.subscription import Terms
 from omaim.sip.transaction import ServerTransaction
+from omaim.sip.uri import canonical_aor
 from omaim.stores.records import REPORT, DeferredMessage, Quota
 
 TICK: Final = 1.0  # seconds between looks at who is to be tried again
@@ -107,7 +108,7 @@ class ImServer(Service):
         self._ticker.clock = node.clock
         self._swept: Deferred[None] | None = None
         self._ours = f"@{config.domain.lower()}"
-        self._direct = frozenset(f"sip:{user}{self._ours}" for user in config.direct)
+        self._direct = frozenset(canonical_aor(f"sip:{one}") for one in config.direct)
         self._build()
 
     def _build(self) -> None:
@@ -359,8 +360,8 @@ class ImServer(Service):
         if after.willing and not before.willing:
             self.delivery.kick(user)
 
-    def _goes_direct(self, aor: str) -> bool:
-        return self.config.media == "direct" or aor in self._direct
+    def _goes_direct(self, caller: str, callee: str) -> bool:
+        return self.config.media == "direct" or self._direct.issuperset((caller, callee))
 
     def serves(self, aor: str) -> bool:
         """Tell whether an address of record is in our domain."""

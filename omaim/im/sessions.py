@@ -90,7 +90,7 @@ class Sessions:
         ours: Callable[[str], bool],
         now: Callable[[], float],
         *,
-        direct: Callable[[str], bool] = lambda _: False,
+        direct: Callable[[str, str], bool] = lambda *_: False,
         secure_peers: bool = False,
         secure_clients: bool = False,
         idle: float = 300.0,
@@ -217,7 +217,7 @@ class Sessions:
         """Invite the callee as the caller invited us, and bring both together."""
         if invitation.answered:  # given up while it was asked whether he may
             raise CallFailed(invitation.request.response(487), True)
-        direct = not large and self._is_direct(leg)
+        direct = not large and self._is_direct(leg, callee)
         if invitation.described:
             await self._with_offer(invitation, leg, callee, direct, large)
         else:
@@ -275,7 +275,7 @@ class Sessions:
             said = offers[0]
             plan: MediaPlan | None = None
             if not direct:
-                secure = self._backward_secure(leg)
+                secure = self._backward_secure(leg, callee)
                 foreign = self._foreign(leg, callee)
                 plan = meeting.plan = MediaPlan(self._msrp, said, secure, False, foreign)
                 said = plan.offer()
@@ -318,16 +318,18 @@ class Sessions:
         await conversing.begin(self._hooks, self._domain, self._idle)
         self.conversations.add(conversing)
 
-    def _is_direct(self, leg: Leg) -> bool:
+    def _is_direct(self, leg: Leg, callee: str) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
-        return self._direct(leg.user) and not self._recorder.wants(leg.user, SESSION)
+        return self._direct(leg.sender, callee) and not self._recorder.wants(leg.user, SESSION)
 
     def _foreign(self, leg: Leg, callee: str) -> tuple[bool, bool]:
         """Tell of caller and callee whether the server of another domain has to prove itself.
 
+        Where sessions may go from client to client, it is the client that connects.
+
         Spec: OMA SIMPLE IM 1.0 (IM-8)
         """
-        if not self._secure_peers:
+        if not self._secure_peers or self._direct(leg.sender, callee):
             return False, False
         terminating = leg.side == TERMINATING
         return (
@@ -340,12 +342,14 @@ class Sessions:
         if leg.side == TERMINATING:
             return self._secure_clients
         if not self._ours(callee):
-            return self._secure_peers
+            direct = self._direct(leg.sender, callee)
+            return self._secure_clients if direct else self._secure_peers
         return any(line.protocol == TLS for line in offered_lines(offer))
 
-    def _backward_secure(self, leg: Leg) -> bool:
+    def _backward_secure(self, leg: Leg, callee: str) -> bool:
         """Tell whether the leg that the INVITE came by is offered over TLS."""
-        if leg.side == TERMINATING and not self._ours(leg.sender):
+        direct = self._direct(leg.sender, callee)
+        if leg.side == TERMINATING and not self._ours(leg.sender) and not direct:
             return self._secure_peers
         return self._secure_clients
 

@@ -7,8 +7,8 @@ from typing import Final
 LOBBY: Final = "room.lobby@north.example"  # everybody may come in
 BOARD: Final = "room.board@north.example"  # its members only, and Alice may put them out
 
-# Their sessions go from client to client (IM-9), those of others pass the IM Servers.
-DIRECT: Final = {"north": ("carol",), "south": ("yusuf",)}
+# Sessions between them go from client to client (IM-9), all others pass the IM Servers.
+DIRECT: Final = ("carol@north.example", "yusuf@south.example")
 
 _NORTH: Final = f"""\
 [[group]]

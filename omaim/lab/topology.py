@@ -158,7 +158,7 @@ def network(plan: Plan) -> dict[str, Any]:
         entities[f"im-{home.short}"] |= {
             "msrp": plan.msrp(home.im),
             "peers_msrp": "tls",
-            "direct": list(DIRECT[home.short]),
+            "direct": list(DIRECT),
             "groups": str(plan.folder / f"groups-{home.short}.toml"),
         }
     return {

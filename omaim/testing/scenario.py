@@ -399,10 +399,14 @@ class ScenarioNetwork:
         ]
 
     def sightings(self, entity: str = "", direction: str = "") -> list[Sighting]:
-        """Return everything that an entity saw, or all did."""
+        """Return all SIP that an entity saw, or all did."""
         found = []
         for record in self.records:
-            if entity in ("", record.entity) and direction in ("", record.direction):
+            if (
+                record.protocol == "SIP"
+                and entity in ("", record.entity)
+                and direction in ("", record.direction)
+            ):
                 message = parse_datagram(record.data, Limits())
                 if message is not None:
                     found.append(Sighting(record, message))

@@ -131,33 +131,33 @@ class PassingTests(SessionCase):
         self.play(script, media="direct")
 
     def test_direct_for_some(self) -> None:
-        """Of whom the server is told so, sessions go from client to client; those of others pass
-        it, and a server that is passed over on one side serves the other one (IM-7)."""
+        """Between users of whom both servers are told so, sessions go from client to client; all
+        others pass the servers; those that somebody has recorded pass his."""
 
         async def script(net: ScenarioNetwork) -> None:
             names = ("bob", "carol", "yusuf", "xenia")
             bob, carol, yusuf, xenia = [await Party.come(net, name) for name in names]
 
-            def passing() -> list[int]:
-                return [len(net.entities[name].msrp.sessions) for name in ("im-north", "im-south")]
+            async def passing(one: Party, other: Party, text: str) -> list[int]:
+                await one.invite(other.aor)
+                one.say(text)
+                await net.sleep(1.0)
+                self.assertEqual(other.user.bodies[-1:], [text.encode()])
+                servers = [net.entities[name].msrp for name in ("im-north", "im-south")]
+                found = [len(server.sessions) for server in servers]
+                await one.leave()
+                await net.sleep(1.0)
+                return found
 
-            await carol.invite(yusuf.aor)
-            carol.say("just between us")
-            await net.sleep(1.0)
-            self.assertEqual((yusuf.user.bodies, passing()), ([b"just between us"], [0, 0]))
-            await carol.leave()
-            await bob.invite(yusuf.aor)
-            bob.say("hello")
-            await net.sleep(1.0)
-            self.assertEqual((yusuf.user.bodies[1:], passing()), ([b"hello"], [2, 0]))
-            await bob.leave()
+            self.assertEqual(await passing(carol, yusuf, "just between us"), [0, 0])
+            self.assertEqual(await passing(yusuf, carol, "and again"), [0, 0])
+            self.assertEqual(await passing(bob, yusuf, "hello"), [2, 2])
+            self.assertEqual(await passing(carol, xenia, "good day"), [2, 2])
             await carol.client.history.switch(session=True)
-            await carol.invite(xenia.aor)
-            carol.say("for the record")
-            await net.sleep(1.0)
-            self.assertEqual((xenia.user.bodies, passing()), ([b"for the record"], [2, 2]))
+            self.assertEqual(await passing(carol, yusuf, "for the record"), [2, 0])
+            self.assertEqual(await passing(yusuf, carol, "noted"), [2, 0])
 
-        self.play(script, direct=("carol", "yusuf"), peers_msrp="tcp")
+        self.play(script, direct=("carol@north.example", "yusuf@south.example"))
 
     def test_second_medium(self) -> None:
         """A medium that a party adds is added for both, and can end alone (RFC 3264 §8)."""
