@@ -17,6 +17,7 @@ _LEFT: Final = 90  # pixels before the first column, for the time
 _GAP: Final = 150  # between two columns
 _TOP: Final = 70
 _ROW: Final = 36
+_SIGN: Final = 8  # pixels of one character, at most
 _PAGE: Final = 30  # messages after which the names stand there again
 _LISTED: Final = 2000  # messages that a line stands for, and the page lists
 _SHOWN: Final = 20_000  # octets of a message that the page shows
@@ -79,7 +80,8 @@ def draw_html(ladder: Ladder, title: str = "Ladder") -> str:
 def _svg(ladder: Ladder, linked: bool) -> str:
     at = {party.name: _LEFT + index * _GAP for index, party in enumerate(ladder.parties)}
     height = _y(len(ladder.steps))
-    width = _LEFT + _GAP * max(len(at), 1) + 260
+    ends = [min(at[one.source.name], at[one.target.name]) + _long(one) for one in ladder.steps]
+    width = max([_LEFT + _GAP * max(len(at), 1) - _GAP // 3, *ends])
     start = ladder.steps[0].time if ladder.steps else 0.0
     pieces = [
         f'<svg class="ladder" xmlns="http://www.w3.org/2000/svg" width="{width}" '
@@ -105,6 +107,11 @@ def _svg(ladder: Ladder, linked: bool) -> str:
         pieces.append(f'<a href="#m{number}">{drawn}</a>' if linked else drawn)
     pieces.append("</svg>")
     return "".join(pieces)
+
+
+def _long(step: Step) -> int:
+    """Return about how many pixels the words beside an arrow take, and a little room."""
+    return 30 + _SIGN * len(f"{step.point} TLS ↻ {step.summary}")
 
 
 def _y(number: int) -> int:
