@@ -25,7 +25,7 @@ from omaim.ids import Ids
 from omaim.lab.processes import Processes
 from omaim.lab.stage import places
 from omaim.lab.starting import taken
-from omaim.lab.topology import Plan, lay_out, split, to_toml
+from omaim.lab.topology import MSRP, Plan, lay_out, split, to_toml
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.resolver import Ask
 from omaim.node.config import NodeConfig, parse_place
@@ -100,8 +100,8 @@ class _Stage:
         """Remove the files of this stage."""
         self._folder.cleanup()
 
-    def _plan(self, port: int) -> Plan:
-        plan = Plan(Path(self._folder.name), self._base, port)
+    def _plan(self, port: int, msrp_port: int = MSRP) -> Plan:
+        plan = Plan(Path(self._folder.name), self._base, port, msrp_port=msrp_port)
         if not self._laid_out:
             lay_out(plan, datetime.datetime.now(datetime.UTC))
             self._laid_out = True
@@ -213,8 +213,9 @@ class Loopback(_Stage):
     async def _play(self, one: Scenario) -> Outcome:
         left = TRIES
         while True:
-            port = 2 * random.SystemRandom().randrange(10_000, 15_000)
-            plan = self._plan(port)
+            chance = random.SystemRandom()
+            port = 2 * chance.randrange(10_000, 15_000)
+            plan = self._plan(port, 2 * chance.randrange(8_000, 10_000))
             dns = SimulatedDns(zones(plan, one.layout.secure))
             network = ReactorNetwork(self._reactor)
             net = _network(self._reactor, network, plan, dns, None)
@@ -252,7 +253,8 @@ class Split(_Stage):
         chance = random.SystemRandom()
         for _ in range(TRIES):
             port, dns_port = 2 * chance.randrange(10_000, 15_000), chance.randrange(10_000, 15_000)
-            self._lab = Plan(Path(self._folder.name), self._base, port, dns_port)
+            msrp = 2 * chance.randrange(8_000, 10_000)
+            self._lab = Plan(Path(self._folder.name), self._base, port, dns_port, (), msrp)
             if not taken(self._lab):
                 break
         contents = split(self._lab, datetime.datetime.now(datetime.UTC))
