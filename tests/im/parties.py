@@ -145,7 +145,7 @@ class SessionCase(SynchronousTestCase):
     def play(
         self,
         script: Callable[[ScenarioNetwork], Any],
-        core: dict[str, Any] | None = None,
+        core: Any = None,
         **settings: Any,
     ) -> None:
         """Play a script on a network whose IM Servers, and northern core, have these settings."""
