@@ -20,10 +20,12 @@ from twisted.python.failure import Failure
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
-from omaim.msrp import CLOSED, LATER, Incoming, Outgoing, Report, Session, SessionUser
+from omaim.msrp import BURDEN, CLOSED, LATER, Incoming, Outgoing, Report, Session, SessionUser
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
+RECORDED: Final = 8388608  # octets of long messages of one side kept at a time to be recorded
+NAMING: Final = 8  # NICKNAMEs of one side whose answer is waited for
 STOP: Final = 413
 
 HEAD: Final = 8192  # octets in which the head of an envelope has to end
@@ -73,9 +75,20 @@ class Side:
         user: for the session.
         name: of who is there, for records.
         kept: octets of messages of this side that are looked at before they go on.
+        recorded: octets of long ones that are kept until they are recorded.
     """
 
-    __slots__ = ("bridge", "kept", "lock", "name", "other", "session", "user")
+    __slots__ = (
+        "_naming",
+        "bridge",
+        "kept",
+        "lock",
+        "name",
+        "other",
+        "recorded",
+        "session",
+        "user",
+    )
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -83,6 +96,8 @@ class Side:
         self.other: Side = self
         self.name = ""
         self.kept = 0
+        self.recorded = 0
+        self._naming = 0
         self.lock = DeferredLock()  # messages of one side keep their order
         self.user = SessionUser(
             self._begins,
@@ -97,7 +112,7 @@ class Side:
         session, other = self.session, self.other.session
         if session is None or session.state == CLOSED:
             return
-        if self.kept > WINDOW or (other is not None and other.pending > WINDOW):
+        if self.kept > WINDOW or (other is not None and other.burden > WINDOW):
             session.pause()
         else:
             session.resume()
@@ -106,6 +121,9 @@ class Side:
         other = self.other.session
         if other is None or other.state == CLOSED:
             incoming.refuse(STOP, "the other side is gone")
+            return
+        if other.outbox.sends(incoming.message_id):
+            incoming.refuse(STOP, "a message of this identifier is on its way")
             return
         if 0 <= incoming.size <= WHOLE:
             _Short(self, incoming)
@@ -118,9 +136,15 @@ class Side:
     def _nickname(self, session: Session, name: str) -> int:
         """Have the other side decide: it may be a chat room (RFC 7701 §7.1)."""
         other = self.other.session
-        if other is None or other.state == CLOSED:
+        if other is None or other.state == CLOSED or self._naming >= NAMING:
             return 403
-        other.nickname(name, session.answer_nickname)
+        self._naming += 1
+
+        def answered(status: int) -> None:
+            self._naming -= 1
+            session.answer_nickname(status)
+
+        other.nickname(name, answered)
         return LATER
 
     def _closed(self, session: Session, why: str) -> None:
@@ -245,9 +269,10 @@ class _Short(_Passing):
             self._pass_on(Content(self.incoming.content_type, body))
             return
         self.incoming.hold()
-        self.keep(len(body))
+        burden = len(body) + BURDEN
+        self.keep(burden)
         considering = lock.run(_coroutine, self._consider, body)
-        considering.addErrback(self._failed).addBoth(lambda _: self.keep(-len(body)))
+        considering.addErrback(self._failed).addBoth(lambda _: self.keep(-burden))
 
     async def _consider(self, body: bytes) -> None:
         listener, incoming = self.side.bridge.listener, self.incoming
@@ -313,7 +338,7 @@ class _Long(_Passing):
         assert listener.ask is not None
         await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
         held = self._asked()
-        if incoming.refused:
+        if incoming.refused or self._out.ended:
             return
         if self._other.state == CLOSED:
             self._stop(STOP, "the other side is gone")
@@ -341,6 +366,7 @@ class _Long(_Passing):
 
     def _stop(self, status: int, why: str) -> None:
         """Let nothing of it go on."""
+        self._forget()
         if self._whole:
             self.incoming.release(status, why)
         else:
@@ -361,8 +387,14 @@ class _Long(_Passing):
         kept = self._kept
         if kept is not None:
             kept.append(data)
+            self.side.recorded += len(data)
             if self._size > self.side.bridge.listener.most:
-                self._kept = None
+                self._forget()
+            elif self.side.recorded > RECORDED:
+                self._forget()
+                self._out.abort()
+                self._stop(STOP, "too much is under way")
+                return
         self.side.bridge.listener.heard()
         if self._asking:
             self._held.append(data)
@@ -371,9 +403,16 @@ class _Long(_Passing):
         out = self._out
         out.write(data)
         if out.ended:
+            self._forget()
             self.incoming.refuse(out.status or STOP)
         else:
             self.side.steer()
+
+    def _forget(self) -> None:
+        """Keep nothing of it any longer."""
+        if self._kept is not None:
+            self.side.recorded -= sum(map(len, self._kept))
+            self._kept = None
 
     def _end(self, complete: bool) -> None:
         if self._start is not None and complete:
@@ -387,14 +426,15 @@ class _Long(_Passing):
             self.incoming.hold()
 
     def _conclude(self, complete: bool) -> None:
+        kept = self._kept
+        self._forget()
         if not complete:
             self._out.abort()
             return
-        listener, kept = self.side.bridge.listener, self._kept
+        listener = self.side.bridge.listener
         listener.passed(self.side, self._size)
         if kept is not None:
             self._content = Content(self.incoming.content_type, b"".join(kept))
-            self._kept = None
         if self._through or listener.settle is not None:
             self.incoming.hold()
         self._out.finish()

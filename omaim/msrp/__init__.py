@@ -23,13 +23,14 @@ from omaim.msrp.frame import (
 from omaim.msrp.framing import FrameLimits, FrameParser, Part
 from omaim.msrp.incoming import Incoming, Recent
 from omaim.msrp.means import Limits, Means
-from omaim.msrp.outgoing import Outgoing
+from omaim.msrp.outgoing import BURDEN, Outgoing
 from omaim.msrp.session import CLOSED, LATER, OPEN, RESERVED, WAITING, Session, SessionUser
 from omaim.msrp.switch import Shared
 from omaim.msrp.uri import MsrpUri, parse_path, write_path
 
 __all__ = [
     "ABORTED",
+    "BURDEN",
     "CLOSED",
     "LAST",
     "LATER",

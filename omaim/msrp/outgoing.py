@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PIECE: Final = 65536  # octets given to the connection at a time
 REMEMBERED: Final = 256  # finished messages of one session that still take their reports
 
+BURDEN: Final = 512  # octets that the head of a waiting message, and what we note of it, cost
+
 GONE: Final = 481  # what became of messages when their session ended
 
 NEW: Final = 0  # none of it has left
@@ -306,6 +308,16 @@ class Outbox:
         self._finished: dict[str, Outgoing] = {}
         self._queued = 0  # messages that wait for the connection
         self._waited = False
+
+    @property
+    def burden(self) -> int:
+        """Octets that what waits costs here, heads included: many small messages weigh, too."""
+        waiting = len(self._unfinished) if self.turns is None else self._queued
+        return self.pending + BURDEN * waiting
+
+    def sends(self, message_id: str) -> bool:
+        """Tell whether a message with this Message-ID is on its way."""
+        return message_id in self._unfinished
 
     def send(self, outgoing: Outgoing) -> None:
         """Begin to send; what waits for the connection is kept.

@@ -155,6 +155,10 @@ class Turns:
         self._on_full()
         return False
 
+    def is_choked(self) -> bool:
+        """Tell whether so much waits for the peer that it is not even read."""
+        return self._buffered() >= self._means.limits.unread
+
     def add(self, outgoing: Outgoing) -> None:
         """Let a message have turns, as far as it has something to say."""
         outbox = outgoing.outbox

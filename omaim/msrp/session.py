@@ -166,6 +166,14 @@ class Session:
         return self._outbox.pending
 
     @property
+    def burden(self) -> int:
+        """Octets that messages that wait cost here: those of :attr:`pending`, and their heads.
+
+        Look at this to decide whether a peer that does not read has to be waited for.
+        """
+        return self._outbox.burden
+
+    @property
     def inbox(self) -> Inbox:
         """The receiving side; ``inbox.recent`` may go on into the session that replaces this."""
         return self._inbox

@@ -1,0 +1,191 @@
+"""MSRP peers who mean harm: what they send is bounded, answered, and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import process_time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from omaim.im.bridge import RECORDED, WINDOW, Bridge, Listener, Side
+from omaim.im.content import Content
+from omaim.msrp import Limits, Session
+from tests.msrp.support import User, World
+
+
+def send(
+    world: World,
+    session: Session,
+    body: bytes = b"",
+    span: str = "",
+    flag: str = "$",
+    number: int = 0,
+    **fields: str,
+) -> bytes:
+    """Return a SEND of the near side to ``session``, as somebody writes it by hand."""
+    size = len(body)
+    known = {
+        "To-Path": str(session.uri),
+        "From-Path": "msrp://near.example:7000/mallory;tcp",
+        "Message-ID": f"id{number:06}",
+        "Byte-Range": span or f"1-{size}/{size}",
+        "Content-Type": "text/plain",
+    }
+    known.update({name.replace("_", "-"): value for name, value in fields.items()})
+    known["Content-Type"] = known.pop("Content-Type")  # it stands last
+    lines = "".join(f"{name}: {value}\r\n" for name, value in known.items())
+    tid = f"t{number:07}"
+    return (
+        f"MSRP {tid} SEND\r\n{lines}\r\n".encode() + body + f"\r\n-------{tid}{flag}\r\n".encode()
+    )
+
+
+def growth(act: Callable[[int], object], size: int) -> float:
+    """Return how many times more ``act`` costs for four times the size: about 4, not 16."""
+    return cost(act, 4 * size) / cost(act, size)
+
+
+def cost(act: Callable[[int], object], size: int) -> float:
+    """Return the least that ``act`` costs of several tries, in seconds of processor."""
+    tries = []
+    for _ in range(3):
+        began = process_time()
+        act(size)
+        tries.append(process_time() - began)
+    return min(tries)
+
+
+class Passage:
+    """Alice and Bob, each with a connection to a server that has a bridge between them."""
+
+    def __init__(self) -> None:
+        self.a, self.b = World(), World()
+        self.lost: list[str] = []
+        self.bridge = Bridge(Listener(), lambda side, why: self.lost.append(why))
+        self.alice, self.bob = User(), User()
+        self.of_alice, self.near = _joined(self.a, self.alice, self.bridge.near)
+        self.of_bob, self.far = _joined(self.b, self.bob, self.bridge.far)
+
+    def carry(self) -> None:
+        """Let all hear one another until there is silence."""
+        while self.a.carry() + self.b.carry():
+            pass
+
+
+def _joined(world: World, user: User, side: Side) -> tuple[Session, Session]:
+    own = world.near.session(user)
+    served = world.far.session(_Served(side))  # type: ignore[arg-type]
+    own.lead_to(served.path)
+    served.lead_to(own.path)
+    side.session = served
+    world.near.channel.bind(own, True)
+    world.carry()
+    return own, served
+
+
+class _Served:
+    def __init__(self, side: Side) -> None:
+        self.user = side.user
+
+
+class BridgeTests(SynchronousTestCase):
+    """What one party does cannot fill the server with what the other one does not take."""
+
+    def setUp(self) -> None:
+        self.passage = Passage()
+
+    def flood(self, body: bytes, most: int) -> int:
+        """Let Alice send short messages to Bob, who does not read, as long as she is read."""
+        passage = self.passage
+        passage.b.far.stuck = True  # it is the server's end of Bob's connection
+        sent = 0
+        while sent < most and not passage.a.far.paused:
+            sent += 1
+            passage.a.far.channel.received(send(passage.a, passage.near, body, number=sent))
+            passage.a.far.take()
+        return sent
+
+    def test_short_messages(self) -> None:
+        """Alice is not read while more waits for Bob than the window, and again when he reads."""
+        passage = self.passage
+        body = b"x" * 10_000
+        sent = self.flood(body, 1000)
+        self.assertLess(sent, 100)
+        self.assertLess(passage.far.pending, WINDOW + 2 * len(body))
+        passage.b.far.stuck = False
+        passage.b.far.kept = 0
+        passage.b.far.channel.drained()
+        passage.carry()
+        self.assertFalse(passage.a.far.paused)
+        self.assertEqual(len(passage.bob.bodies), sent)
+
+    def test_empty_messages(self) -> None:
+        """So it is with messages that have nothing but a head."""
+        self.assertLess(self.flood(b"", 10_000), 3000)
+
+    def test_slow_store(self) -> None:
+        """While it takes long to decide on messages, only some of them wait for that."""
+        passage = self.passage
+        asked: list[Any] = []
+
+        def ask(side: Side, content: Content, size: int) -> Deferred[Content]:
+            waiting: Deferred[Content] = Deferred()
+            asked.append((waiting, content))
+            return waiting
+
+        passage.bridge.listener.ask = ask
+        body = b"x" * 10_000
+        sent = self.flood(body, 1000)
+        self.assertLess(sent, 100)
+        passage.b.far.stuck = False
+        while asked:
+            waiting, content = asked.pop()
+            waiting.callback(content)
+        passage.carry()
+        self.assertFalse(passage.a.far.paused)
+        self.assertEqual(passage.bridge.near.kept, 0)
+        self.assertEqual(len(passage.bob.bodies), sent)
+
+    def test_recorded_at_once(self) -> None:
+        """What is to be recorded of many long messages at a time is bounded."""
+        passage = self.passage
+        passage.bridge.listener.most = 1 << 20
+        piece = b"x" * 500_000
+        for number in range(60):
+            data = send(passage.a, passage.near, piece, "1-*/*", "+", number)
+            passage.a.far.channel.received(data)
+            passage.carry()
+            self.assertLessEqual(passage.bridge.near.recorded, RECORDED + len(piece))
+        refused = [one for one in passage.a.seen if b" 413 " in one]
+        self.assertTrue(refused)
+        passage.near.close()
+        self.assertEqual(passage.bridge.near.recorded, 0)
+
+    def test_same_identifier(self) -> None:
+        """A Message-ID comes again when it was forgotten here and is still on its way there."""
+        passage = self.passage
+        for number in (*range(200), 0):
+            passage.a.far.channel.received(send(passage.a, passage.near, b"hi", number=number))
+        answers = passage.a.far.take()
+        self.assertIn(b"MSRP t0000000 413", answers)
+        passage.carry()
+        self.assertEqual(len(passage.bob.bodies), 200)
+
+    def test_reports(self) -> None:
+        """Bob reports on one message again and again, and Alice does not read that."""
+        passage = self.passage
+        data = send(passage.a, passage.near, b"hello", number=1, Success_Report="yes")
+        passage.a.far.channel.received(data)
+        passage.b.far.take()  # Bob's program reports by itself: here it does not get it
+        passage.a.far.stuck = True
+        report = (
+            f"MSRP t1234567 REPORT\r\nTo-Path: {passage.far.uri}\r\n"
+            f"From-Path: {passage.of_bob.uri}\r\nMessage-ID: id000001\r\n"
+            "Byte-Range: 1-2/5\r\nStatus: 000 200 OK\r\n-------t1234567$\r\n"
+        ).encode()
+        for _ in range(30):
+            passage.b.far.channel.received(report * 1000)
+        self.assertLess(passage.a.far.kept, Limits().unread + 65536)
+        self.assertGreater(passage.a.far.counters["reports_dropped"], 0)
