@@ -15,14 +15,17 @@ class Patchwork:
 
     Attributes:
         octets: how many are held.
+        moved: how many that were held had to be moved so far, to make room for others; who
+            sends so that this grows far beyond what is held means no good.
     """
 
-    __slots__ = ("_pieces", "_starts", "octets")
+    __slots__ = ("_pieces", "_starts", "moved", "octets")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._pieces: list[bytearray] = []  # beside its start each; they do not touch
         self.octets = 0
+        self.moved = 0
 
     def __len__(self) -> int:
         """Return the number of pieces."""
@@ -43,6 +46,11 @@ class Patchwork:
             pieces[first] += data  # most frequent: it goes on behind the last one
             self.octets += len(data)
             return
+        if first < len(starts) and starts[first] <= offset:
+            at = offset - starts[first]
+            if end <= starts[first] + len(pieces[first]):
+                pieces[first][at : at + len(data)] = data  # inside: nothing is moved
+                return
         last = bisect_right(starts, end)  # those from first to before last touch the new one
         if first == last:
             starts.insert(first, offset)
@@ -59,6 +67,7 @@ class Patchwork:
         for piece in pieces[first:last]:
             self.octets -= len(piece)
         self.octets += len(joined)
+        self.moved += len(joined) - len(data)
         starts[first:last] = [start]
         pieces[first:last] = [joined]
 

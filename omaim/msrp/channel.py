@@ -77,7 +77,7 @@ class Channel:
         "_alarm",
         "_aliases",
         "_at",
-        "_body",
+        "_body_size",
         "_bound",
         "_choked",
         "_chunk",
@@ -130,7 +130,7 @@ class Channel:
         self._stalled = False  # they wait for something
         self._session: Session | None = None  # that the frame at hand is for
         self._chunk: Chunk | None = None  # that it is, if it is a SEND
-        self._body: list[bytes] = []  # of another request
+        self._body_size = 0  # octets of another request's body so far
         self._lane: deque[tuple[float, Session, Incoming]] = deque()
         self._crowd = _CROWD
         self._now = now
@@ -270,7 +270,7 @@ class Channel:
             chunk = self._chunk = session.inbox.begin(head, part.data)
             self._go_on(chunk, part)
         else:
-            self._body = []
+            self._body_size = 0
             self._collect(session, part)
 
     def _go_on(self, chunk: Chunk, part: Part) -> None:
@@ -303,11 +303,10 @@ class Channel:
 
     def _collect(self, session: Session, part: Part) -> None:
         """Another request goes on; its body is small, or it is refused."""
-        if part.data:
-            self._body.append(part.data)
-            if sum(map(len, self._body)) > self._means.limits.control:
-                self._session = None
-                raise PeerError("the body of a request that is no message is too large")
+        self._body_size += len(part.data)
+        if self._body_size > self._means.limits.control:
+            self._session = None
+            raise PeerError("the body of a request that is no message is too large")
         if not part.flag:
             return
         self._session = None

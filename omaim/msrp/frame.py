@@ -43,6 +43,9 @@ COMMENTS: Final = {
 
 is_ident: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9.\-+%=]{3,31}").fullmatch
 is_path: Final = re.compile(rb"[!-~]+(?: [!-~]+)*").fullmatch  # fit to be written back
+is_media_type: Final = re.compile(
+    rb"[A-Za-z0-9!#$%&'*+\-.^_`|~]+/[A-Za-z0-9!#$%&'*+\-.^_`|~]+(?:[ \t]*;.*)?", re.DOTALL
+).fullmatch
 _is_method: Final = re.compile(rb"[A-Z]{1,32}").fullmatch
 _is_name: Final = re.compile(rb"[A-Za-z][!#-'*+\-.0-9A-Z^-~]*").fullmatch
 _is_range: Final = re.compile(rb"([0-9]{1,20})-(?:([0-9]{1,20})|\*)/(?:([0-9]{1,20})|\*)").fullmatch

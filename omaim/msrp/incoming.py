@@ -21,6 +21,7 @@ from omaim.msrp.frame import (
     ByteRange,
     Head,
     is_ident,
+    is_media_type,
     is_path,
     phrase,
     write_response,
@@ -29,6 +30,7 @@ from omaim.msrp.means import Means
 from omaim.msrp.sending import Turns
 
 STOP: Final = 413
+TOIL: Final = 16  # times that the octets of a message may be moved while it is put together
 
 _UNDECIDED: Final = 0  # nobody has said what to do with it
 _COLLECT: Final = 1
@@ -331,8 +333,14 @@ class Incoming:
             patches.put(0, b"".join(self._pieces))
             self._pieces.clear()
         patches.put(offset, data)
-        if len(patches) > self._inbox.means.limits.gaps:
+        if self._is_toil(patches):
             self.refuse(STOP, "too many gaps")
+
+    def _is_toil(self, patches: Patchwork) -> bool:
+        """Tell whether it costs too much to put the message together as it comes."""
+        limits = self._inbox.means.limits
+        most = TOIL * max(patches.octets, limits.ahead)
+        return len(patches) > limits.gaps or patches.moved > most
 
     def _pass_on(self, offset: int, data: bytes) -> None:
         behind = self.received - offset
@@ -341,8 +349,7 @@ class Incoming:
             if patches is None:
                 patches = self._patches = Patchwork()
             patches.put(offset, data)
-            limits = self._inbox.means.limits
-            if patches.octets > limits.ahead or len(patches) > limits.gaps:
+            if patches.octets > self._inbox.means.limits.ahead or self._is_toil(patches):
                 self.refuse(STOP, "too far out of order")
             return
         if behind:
@@ -433,6 +440,7 @@ class Inbox:
         "_from",
         "_held",
         "_incoming",
+        "_kind",
         "_on_message",
         "_own",
         "_previous",
@@ -457,6 +465,7 @@ class Inbox:
         self._on_message = on_message
         self._incoming: dict[str, Incoming] = {}
         self._held: dict[str, Incoming] = {}  # whole, but not answered
+        self._kind = b"text/plain"  # the last Content-Type, which was a good one
         self._from = b""  # From-Path of the last request
         self._previous = b""  # its first URI
 
@@ -521,7 +530,12 @@ class Inbox:
         start: int,
         data: bytes,
     ) -> Chunk:
-        content_type = head.fields[b"Content-Type"].decode("utf-8")
+        kind = head.fields[b"Content-Type"]
+        if kind != self._kind:
+            if is_media_type(kind) is None:
+                raise PeerError("Content-Type is no media type")
+            self._kind = kind
+        content_type = kind.decode("utf-8")
         incoming = Incoming(
             self, head, message_id, content_type, size, success_report, failure_report
         )
@@ -638,6 +652,10 @@ class Inbox:
         """
         turns = self.turns
         if turns is None:
+            return
+        if turns.is_choked():
+            # Not to be read while its answers wait does not stop those who report on it.
+            self.means.count("reports_dropped")
             return
         transaction = self.means.transaction()
         said = phrase(status, comment)

@@ -189,3 +189,77 @@ class BridgeTests(SynchronousTestCase):
             passage.b.far.channel.received(report * 1000)
         self.assertLess(passage.a.far.kept, Limits().unread + 65536)
         self.assertGreater(passage.a.far.counters["reports_dropped"], 0)
+
+
+class ChannelTests(SynchronousTestCase):
+    """One connection, one session, one octet at a time."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.user = User()
+        _, self.session = self.world.pair(User(), self.user)
+
+    def hear(self, data: bytes) -> bytes:
+        self.world.far.channel.received(data)
+        return self.world.far.take()
+
+    def test_no_type(self) -> None:
+        """A body without a media type is no message (RFC 4975 §9: type "/" subtype)."""
+        for bad in ("", " ", "text", "text/", "/plain", "te xt/plain", "text/pl ain"):
+            answer = self.hear(send(self.world, self.session, b"hello", Content_Type=bad))
+            self.assertIn(b" 400 ", answer, bad)
+        self.assertEqual(self.user.seen, [])
+
+    def test_body_of_a_request(self) -> None:
+        """What a request costs that comes octet by octet does not grow with its square."""
+
+        def request(size: int) -> None:
+            world, user = World(), User()
+            session = world.pair(User(), user)[1]
+            data = (
+                f"MSRP t1234567 NICKNAME\r\nTo-Path: {session.uri}\r\n"
+                'From-Path: msrp://near.example:7000/m;tcp\r\nUse-Nickname: "m"\r\n'
+                "Content-Type: a/b\r\n\r\n"
+            ).encode()
+            world.far.channel.received(data)
+            for _ in range(size):
+                world.far.channel.received(b"x")
+            world.far.channel.received(b"\r\n-------t1234567$\r\n")
+            self.assertEqual(user.nicknames, ["m"])
+
+        self.assertLess(growth(request, 2500), 8)
+
+    def test_overlaps(self) -> None:
+        """Small chunks that overwrite a large message, or come from its end, move few octets."""
+        self.user.limit = 1 << 24
+        chunk = 65536
+        for number in range(64):
+            first = number * chunk + 2
+            self.hear(
+                send(
+                    self.world,
+                    self.session,
+                    b"x" * chunk,
+                    f"{first}-{first + chunk - 1}/*",
+                    "+",
+                )
+            )
+        patches = self.user.seen[0]._patches
+        assert patches is not None
+        before = patches.moved
+        for number in range(2000):
+            at = 1000 + number * 7
+            self.hear(send(self.world, self.session, b"y", f"{at}-{at}/*", "+"))
+        self.assertLess(patches.moved - before, 1 << 20)
+
+    def test_backwards(self) -> None:
+        """A message whose octets come from the last to the first is given up some time."""
+        self.user.limit = 1 << 24
+        answer = b""
+        for number in range(8_000_000, 0, -5000):
+            answer = self.hear(
+                send(self.world, self.session, b"y" * 5000, f"{number}-{number + 4999}/*", "+")
+            )
+            if b" 413 " in answer:
+                break
+        self.assertIn(b" 413 ", answer)
