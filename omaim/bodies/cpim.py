@@ -283,9 +283,18 @@ class Cpim:
         return -1
 
     def _check_single(self) -> None:
+        """Let no two readers take different headers for the author, or others of _SINGLE.
+
+        Some compare names without regard to case, or know no namespaces.
+        """
         seen: set[tuple[str, str]] = set()
+        author = False
         for index, header in enumerate(self.headers):
             name = header.name
+            if len(name) == 4 and name.lower() == "from":
+                if author:
+                    raise BadCpim("CPIM header From stands twice")
+                author = True
             key = (self._spaces[index], name[name.find(".") + 1 :])
             if key in _SINGLE:
                 if key in seen:

@@ -141,8 +141,8 @@ def write_imdn(imdn: Imdn) -> bytes:
 def is_report(message: Cpim) -> bool:
     """Return whether a CPIM message carries reports, one or several.
 
-    The Content-Disposition alone does not decide: a sender that forgets it must not
-    be answered by a report about its report.
+    The Content-Disposition does not decide: a sender that forgets it must not be answered by a
+    report about its report, and one that writes it beside words for people pretends.
 
     Raises:
         BadMime: the content cannot be told.
@@ -150,7 +150,7 @@ def is_report(message: Cpim) -> bool:
     Spec: RFC 5438 §9
     """
     part = message.part
-    if part.media_type == MEDIA_TYPE or part.disposition == DISPOSITION:
+    if part.media_type == MEDIA_TYPE:
         return True
     if not is_multipart(part.content_type):
         return False

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from omaim.bodies.cpim import HEAD_SIZE, MEDIA_TYPE, Cpim
-from omaim.bodies.imdn import DISPOSITION
 from omaim.bodies.imdn import MEDIA_TYPE as IMDN
 from omaim.errors import PeerError
 from omaim.im.concealing import conceal_author, conceal_reporter
@@ -151,11 +150,11 @@ class Post:
 
     @property
     def is_report(self) -> bool:
-        """It tells what became of another message (RFC 5438)."""
-        cpim = self.cpim
-        return cpim is not None and (
-            self.media_type == IMDN or cpim.part.disposition == DISPOSITION
-        )
+        """It tells what became of another message (RFC 5438 §7.2.1).
+
+        Its type alone says so: with words for people in it, a disposition is a pretence.
+        """
+        return self.media_type == IMDN
 
     @property
     def is_passing(self) -> bool:
@@ -185,6 +184,8 @@ class Post:
         largest = self._floor.largest
         if largest and self.received > largest:
             self.refuse(Refused("the message is too large", TOO_LARGE), now)
+        elif 0 <= self.size < self.received:
+            self.refuse(Refused("the message is larger than it said", TOO_LARGE), now)
         elif self.state == FLOWING:
             self._pass_on(data)
         else:

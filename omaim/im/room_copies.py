@@ -56,6 +56,8 @@ class RoomCopies:
                 return
             self._shared = shared = Shared(self._means, MEDIA_TYPE, size=self._size)
             self._begin(shared)
+        if shared.is_finished:
+            return  # it left as a whole of the size that was announced
         shared.write(data)
         self._look(shared)
 

@@ -100,6 +100,11 @@ class Shared:
         """The most octets that wait for one session."""
         return max([copy.outgoing.pending for copy in self._copies], default=0)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more of it can be written."""
+        return self._finished
+
     def behind(self, octets: int) -> list[Session]:
         """Return the sessions for which more than ``octets`` wait: those to wait for, or to drop.
 

@@ -1,0 +1,117 @@
+"""People in rooms who mean harm: forgeries, floods, and what either costs the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from omaim.im.room_copies import RoomCopies
+from omaim.im.room_rules import Rules
+from tests.im.rooms import ALICE, BOB, ROOM, Hall, cpim, device
+from tests.msrp.support import User, World
+
+
+class ForgeryTests(SynchronousTestCase):
+    """What a message says of itself does not get it where it may not go."""
+
+    def test_pretended_report(self) -> None:
+        """Words for one person are a private message, whatever disposition they claim: only a
+        notification is one (RFC 5438 §7.2.1)."""
+        hall = Hall(Rules(private=False, notices=False, replay=10))
+        alice, bob = hall.join(ALICE), hall.join(BOB)
+        data = cpim(ALICE, BOB, "psst").replace(
+            b"\r\n\r\npsst", b"\r\nContent-Disposition: notification\r\n\r\npsst"
+        )
+        post = hall.begin(alice, len(data))
+        post.feed(data, hall.now)
+        post.end(True, hall.now)
+        self.assertEqual((post.status, device(bob).texts()), (403, []))
+
+    def test_unrecorded(self) -> None:
+        """Nor do they keep words to all from being written down."""
+        hall = Hall(Rules(notices=False, replay=10))
+        alice, _ = hall.join(ALICE), hall.join(BOB)
+        data = cpim(ALICE, ROOM, "psst").replace(
+            b"\r\n\r\npsst", b"\r\nContent-Disposition: notification\r\n\r\npsst"
+        )
+        post = hall.begin(alice, len(data))
+        post.feed(data, hall.now)
+        post.end(True, hall.now)
+        self.assertEqual((post.status, len(hall.room.replay)), (200, 1))
+        self.assertIsNotNone(post.event)
+
+    def test_double_from(self) -> None:
+        """A message with two authors, however they are spelt, is not passed on (RFC 3862 §4.1)."""
+        hall = Hall()
+        alice, bob = hall.join(ALICE), hall.join(BOB)
+        for name in (
+            "From",
+            "from",
+            "FROM",
+            "NS: cpim <urn:ietf:params:cpim-headers:>\r\ncpim.From",
+        ):
+            data = cpim(ALICE, ROOM).replace(b"\r\nTo:", f"\r\n{name}: <{BOB}>\r\nTo:".encode())
+            post = hall.begin(alice, len(data))
+            post.feed(data, hall.now)
+            post.end(True, hall.now)
+            self.assertIn(post.status, (400, 403), name)
+        self.assertEqual(device(bob).texts(), [])
+
+    def test_nicknames(self) -> None:
+        """No nickname holds what cannot be seen or turns the line around, nor looks like one that
+        is in use but for its case, width or spaces (RFC 8266)."""
+        hall = Hall()
+        alice, bob = hall.join(ALICE), hall.join(BOB)
+        self.assertEqual(hall.room.nickname(alice, "Admin One", hall.now), 200)
+        for text in (
+            "\u202eadmin",
+            "ad\u200bmin",
+            "a\u0000b",
+            "a\rb",
+            "\ufeffadmin",
+            "\u2066x",
+            "\ud800",
+        ):
+            self.assertEqual(hall.room.nickname(bob, text, hall.now), 424, ascii(text))
+        for text in ("admin one", "ADMIN  ONE", " Admin One ", "\uff21dmin One", "Admin\u00a0One"):
+            self.assertEqual(hall.room.nickname(bob, text, hall.now), 425, ascii(text))
+
+
+class CopyTests(SynchronousTestCase):
+    """Copies of a message, on real sessions."""
+
+    def setUp(self) -> None:
+        self.worlds = [World() for _ in range(3)]
+        self.users = [User() for _ in self.worlds]
+        self.sessions = [
+            world.pair(User(), user)[0] for world, user in zip(self.worlds, self.users, strict=True)
+        ]
+
+    def copies(self, size: int) -> RoomCopies:
+        members: Any = list(range(3))
+        return RoomCopies(
+            self.worlds[0].near.means, members, size, self.sessions.__getitem__, lambda _: None
+        )
+
+    def test_longer_than_announced(self) -> None:
+        """A message that goes on after the size that was announced goes on, or is refused."""
+        hall = Hall(Rules(notices=False))
+        alice, bob = hall.join(ALICE), hall.join(BOB)
+        data = cpim(ALICE, ROOM)
+        post = hall.begin(alice, len(data))
+        post.feed(data, hall.now)
+        post.feed(b"more", hall.now)
+        post.end(True, hall.now)
+        self.assertEqual(post.status, 413)
+        self.assertEqual([one.data for one in device(bob).got], [data])
+
+    def test_written_after_the_end(self) -> None:
+        """The copies themselves bear it as well."""
+        copies = self.copies(5)
+        copies.write(b"hello")
+        copies.write(b"more")
+        copies.finish()
+        for world in self.worlds:
+            world.carry()
+        self.assertEqual([user.bodies for user in self.users], [[b"hello"]] * 3)
