@@ -30,6 +30,15 @@ class Config:
     msrp: tuple[str, ...] = setting(
         ("tcp:127.0.0.1:2855",), "where MSRP of sessions, rooms and large messages arrives"
     )
+    msrp_networks: tuple[str, ...] = setting(
+        (),
+        "networks in which session descriptions may have MSRP connect to somebody, as "
+        "10.0.0.0/8; empty: all with addresses that a host can have, but loopback ones only "
+        "where MSRP arrives at one",
+    )
+    msrp_lowest_port: int = setting(
+        1024, "the lowest port that session descriptions may have MSRP connect to"
+    )
     core: str = setting("sip:127.0.0.1:5060", "SIP URI of the core, for requests of our own")
     trusted: tuple[str, ...] = setting(
         ("127.0.0.1",), "addresses or TLS names of the core; others get 403"

@@ -48,6 +48,7 @@ from omaim.im.room_journal import RoomJournal
 from omaim.im.sending import Sending
 from omaim.im.sessions import STOPPING, Sessions
 from omaim.im.settings import PublishedSettings
+from omaim.net.reach import Reach
 from omaim.node.config import parse_listen
 from omaim.node.directory import Place
 from omaim.node.entity import IEntity
@@ -63,12 +64,13 @@ from omaim.sip.pacing import IntervalTooBrief
 from omaim.sip.proxying import BadExtension, OwnAddresses, preprocess, refusal, validate
 from omaim.sip.subscription import Terms
 from omaim.sip.transaction import ServerTransaction
-from omaim.sip.uri import canonical_aor
+from omaim.sip.uri import SipUri, canonical_aor, parse_uri
 from omaim.stores.records import REPORT, DeferredMessage, Quota
 
 TICK: Final = 1.0  # seconds between looks at who is to be tried again
 SWEEP: Final = 10  # ticks between sweeps
 GOODBYE: Final = 2.0  # seconds in which parties of sessions have to hear that the server stops
+SIP_PORTS: Final = (5060, 5061)
 HEARD: Final = ("SUBSCRIBE", "OPTIONS", "REFER")  # answered outside of dialogs, too
 
 _log = Logger()
@@ -95,7 +97,7 @@ class ImServer(Service):
         self.setName(name)
         self.config = config
         self.endpoint = node.endpoint(name, SOFTWARE)
-        self.msrp = node.msrp(name)
+        self.msrp = node.msrp(name, allowed=Reach(config.msrp_networks, config.msrp_lowest_port))
         self.settings = KnownSettings()
         self._devices = Devices()
         self._node = node
@@ -422,6 +424,7 @@ class ImServer(Service):
             self._node.directory.note(
                 Place(self._name, "im", listener.host, listener.port, config.domain)
             )
+        self._close_ports()
         for text in config.msrp:
             place = parse_listen(text)
             at = await self.msrp.listen(place.transport, place.host, place.port, tls)
@@ -432,6 +435,20 @@ class ImServer(Service):
         self.endpoint.on_cancel = self.agent.cancel
         self.endpoint.on_flow_closed = self.agent.flow_closed
         self._ticker.start(TICK, now=False)
+
+    def _close_ports(self) -> None:
+        """Let no session description have us write to the core, or to ourselves, as a peer.
+
+        Both believe who comes from our address.
+        """
+        closed = self.msrp.allowed.closed
+        for listener in self.endpoint.listeners:
+            closed.add((listener.host, listener.port))
+            closed.add((listener.advertised.strip("[]"), listener.port))
+        core = parse_uri(self.config.core)
+        if isinstance(core, SipUri):
+            for host in (core.host.strip("[]"), *self._trusted):
+                closed.update((host, port) for port in (core.port, *SIP_PORTS))
 
     # The door
 

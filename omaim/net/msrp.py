@@ -26,6 +26,7 @@ from omaim.net.clock import wall
 from omaim.net.driver import Driver
 from omaim.net.msrp_connection import Hop, MsrpConnection, Served
 from omaim.net.ports import Listener, bracketed
+from omaim.net.reach import Reach
 from omaim.net.resolver import Resolver
 from omaim.net.stream import MOST_A_TURN
 from omaim.net.tls import TlsSettings
@@ -57,6 +58,9 @@ class MsrpLimits:
     connect: float = attrs.field(
         default=8.0, metadata={"help": "seconds for a connection of ours to come up"}
     )
+    attempts: int = attrs.field(
+        default=256, metadata={"help": "connections to one address that come up at a time"}
+    )
 
 
 class MsrpEndpoint:
@@ -76,6 +80,7 @@ class MsrpEndpoint:
             settings when not given.
         sessmatch: find sessions by the session-id alone, whatever host and port a border
             element wrote into the URI.
+        allowed: where peers may have us connect to.
 
     Raises:
         UsageError: ``limits.window`` is not more than what a stream keeps for the end of a turn.
@@ -87,6 +92,7 @@ class MsrpEndpoint:
         means: what floor 1 gets; :class:`omaim.msrp.Shared` wants it.
         serve: makes what lives on a new connection: a channel for sessions, unless a relay
             sets something of its own.
+        allowed: where peers may have us connect to; relays of our own are at any place.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class MsrpEndpoint:
         peers: MsrpLimits | None = None,
         tls: TlsSettings | None = None,
         sessmatch: bool = False,
+        allowed: Reach | None = None,
     ) -> None:
         self.name = name
         self.ids = ids or Ids()
@@ -118,6 +125,7 @@ class MsrpEndpoint:
             raise UsageError(f"the window has to be larger than {MOST_A_TURN} octets")
         self.means = Means(self.now, self.ids, self._arm, self.count, limits)
         self.serve: Callable[[MsrpConnection], Served] = self._channel
+        self.allowed = allowed or Reach()
         self._network = network
         self._clock: Any = clock
         self._resolver = resolver or Resolver(clock, ids=self.ids)
@@ -128,6 +136,7 @@ class MsrpEndpoint:
         self._by_hop: dict[Hop, MsrpConnection] = {}
         self._connections: set[MsrpConnection] = set()
         self._per_host: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()  # that are under way, by address
         self._stopped = False
 
     def listen(
@@ -260,6 +269,7 @@ class MsrpEndpoint:
             first.secure,
             (domain or first.bare_host).lower() if first.secure and not fingerprints else "",
             fingerprints if first.secure else (),
+            bool(session.relays),
         )
         self.reach(hop).carry(session, active)
 
@@ -279,8 +289,13 @@ class MsrpEndpoint:
         if known is not None:
             return known
         connection = MsrpConnection(self, hop.host, hop)
+        full = len(self._connections) >= self.peers.total
         self._by_hop[hop] = connection
         self._connections.add(connection)
+        if full:
+            self.count("refused_total")
+            self._clock.callLater(0, connection.closed, "there are too many connections")
+            return connection
         try:
             host = bracketed(hop.host)
             if hop.port:
@@ -451,8 +466,11 @@ class MsrpEndpoint:
         hop = connection.hop
         if connection.over or hop is None:
             return
-        target = targets[0]
-        left = targets[1:]
+        target, left, why = self._choose(targets, hop)
+        if target is None:
+            # In the next turn: whoever wants the connection has not said so yet.
+            self._clock.callLater(0, connection.closed, why)
+            return
 
         def again(why: str) -> bool:
             self.count("connect_failed")
@@ -460,7 +478,8 @@ class MsrpEndpoint:
                 self._try(connection, left)
             return bool(left)
 
-        connection.attempt(again)
+        connection.attempt(again, target.host)
+        self._attempts[target.host] += 1
         self.count("connections_opened")
         connection.give_up = self._network.connect_stream(
             target.host,
@@ -471,6 +490,29 @@ class MsrpEndpoint:
             self._source(target.host),
             self.peers.connect,
         )
+
+    def _choose(self, targets: list[Target], hop: Hop) -> tuple[Target | None, list[Target], str]:
+        """Return the first target that may be connected to, and those behind it; or why none."""
+        why = "nobody is there"
+        here = [listener.advertised for listener in self.listeners]
+        for number, target in enumerate(targets):
+            refused = "" if hop.ours else self.allowed.refuses(target.host, target.port, here)
+            if refused:
+                self.count("refused_targets")
+                why = f"{target.host}:{target.port}: {refused}"
+                _log.warn("{name}: not connected to {why}", name=self.name, why=why)
+            elif self._attempts[target.host] >= self.peers.attempts:
+                self.count("refused_attempts")
+                why = f"too many connections to {target.host} are coming up"
+            else:
+                return target, targets[number + 1 :], ""
+        return None, [], why
+
+    def settled(self, host: str) -> None:
+        """An attempt to connect to an address has succeeded or failed."""
+        self._attempts[host] -= 1
+        if self._attempts[host] <= 0:
+            del self._attempts[host]
 
     def _source(self, host: str) -> str:
         """Return the address to connect from: one that we listen on, if it is of that family."""

@@ -51,6 +51,7 @@ class Hop:
     secure: bool
     domain: str = ""  # whom the certificate must name
     fingerprints: tuple[str, ...] = ()  # or what it must be
+    ours: bool = False  # our own relay, not what a peer has named
 
 
 class MsrpConnection:
@@ -69,6 +70,7 @@ class MsrpConnection:
         "_expected",
         "_next",
         "_owner",
+        "_trying",
         "_waiting",
         "channel",
         "give_up",
@@ -93,6 +95,7 @@ class MsrpConnection:
         self._waiting: list[tuple[Session, bool]] = []
         self._next: Callable[[str], bool] | None = None
         self._expected: list[Callable[[str], object]] = []
+        self._trying = ""  # address that is being connected to
 
     def when_up(self, act: Callable[[str], object]) -> None:
         """Call ``act`` with "" as soon as it is up, or with the reason why it never will be."""
@@ -112,9 +115,20 @@ class MsrpConnection:
         else:
             self._waiting.append((session, active))
 
-    def attempt(self, again: Callable[[str], bool]) -> None:
-        """Call ``again`` when the connection does not come up: it tells whether it tries on."""
+    def attempt(self, again: Callable[[str], bool], host: str) -> None:
+        """Call ``again`` when the connection does not come up: it tells whether it tries on.
+
+        Args:
+            host: address that is being connected to.
+        """
         self._next = again
+        self._trying = host
+
+    def _settle(self) -> None:
+        """It has come up, or failed."""
+        host, self._trying = self._trying, ""
+        if host:
+            self._owner.settled(host)
 
     def line(self) -> Line:
         """Return what a channel, or a relay's machine, needs of this connection."""
@@ -201,6 +215,7 @@ class MsrpConnection:
             give_up()
 
     def connected(self, stream: Stream) -> None:
+        self._settle()
         if self.over:
             stream.abort()
             return
@@ -234,6 +249,7 @@ class MsrpConnection:
             self._owner.guarded(self.served.drained)
 
     def closed(self, why: str) -> None:
+        self._settle()
         again, self._next = self._next, None
         if not self.over and again is not None and again(why):
             return

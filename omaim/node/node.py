@@ -24,6 +24,7 @@ from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import INetwork, ReactorNetwork
+from omaim.net.reach import Reach
 from omaim.net.resolver import Ask, Dns, Resolver
 from omaim.net.tls import TlsSettings
 from omaim.net.wire import Wire
@@ -137,6 +138,7 @@ class Node(MultiService):
         sessmatch: bool = False,
         limits: Limits | None = None,
         peers: MsrpLimits | None = None,
+        allowed: Reach | None = None,
     ) -> MsrpEndpoint:
         """Return a new MSRP endpoint of this node; see there.
 
@@ -145,6 +147,7 @@ class Node(MultiService):
             tls: who it is when it connects; as its first TLS listener if not given.
             sessmatch: find sessions by their session-id alone.
             limits: what each connection may cost; peers: what all of them may.
+            allowed: where peers may have it connect to.
         """
         endpoint = MsrpEndpoint(
             self.network,
@@ -157,6 +160,7 @@ class Node(MultiService):
             sessmatch=sessmatch,
             limits=limits,
             peers=peers,
+            allowed=allowed,
         )
         self.msrp_endpoints[name] = endpoint
         return endpoint

@@ -1,0 +1,109 @@
+"""Insiders who misuse sessions: to reach others, to be others, or to fill the servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omaim.testing.scenario import ScenarioNetwork
+from tests.im.attendees import FACTORY
+from tests.im.parties import TAG, Party, SessionCase
+
+VICTIM = "127.0.1.77"
+
+
+def sdp(host: str, port: int, setup: str = "passive", more: str = "", lines: int = 1) -> bytes:
+    """Return an offer of somebody who says to be anywhere."""
+    medium = (
+        f"m=message {port} TCP/MSRP *\r\na=accept-types:*\r\na=setup:{setup}\r\n"
+        f"a=path:msrp://{host}:{port}/s3cr3t;tcp\r\n{more}"
+    )
+    head = f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+    return (head + medium * lines).encode()
+
+
+class Deaf:
+    """Somebody who takes connections and keeps silent."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+
+    def connected(self, stream: Any) -> None:
+        pass
+
+    def received(self, data: bytes) -> None:
+        self.heard += data
+
+    def drained(self) -> None:
+        pass
+
+    def closed(self, why: str) -> None:
+        pass
+
+
+def listen(net: ScenarioNetwork, host: str, port: int) -> list[Deaf]:
+    """Count the connections that come to an address."""
+    came: list[Deaf] = []
+
+    def accept(peer: str, number: int) -> Deaf:
+        came.append(Deaf())
+        return came[-1]
+
+    net.at_end(net.network.listen_stream(host, port, accept).close)
+    return came
+
+
+class ReachTests(SessionCase):
+    """Nobody makes a server connect to where it should not (RFC 4975 §14)."""
+
+    def test_services(self) -> None:
+        """Neither to well-known ports, nor to the SIP ports of the core and of itself, nor to
+        what is no host's address."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Party.come(net, "alice")
+            server = net.entities["im-north"]
+            sip = server.endpoint.listeners[0]
+            came = listen(net, VICTIM, 80)
+            opened = server.msrp.counters["connections_opened"]
+            for host, port in ((VICTIM, 80), ("127.0.1.1", 5060), (sip.host, sip.port),
+                               ("169.254.169.254", 8000), ("0.0.0.0", 9000)):  # fmt: skip
+                call = await alice.inviter.invite(FACTORY, sdp(host, port), headers=(TAG,))
+                await net.sleep(2.0)
+                self.assertTrue(call.over, (host, port))
+            self.assertEqual(came, [])
+            self.assertEqual(server.msrp.counters["connections_opened"], opened)
+            self.assertEqual(server.msrp.counters["refused_targets"], 5)
+            self.assertEqual((server.msrp.sessions, server.msrp.connections), ([], 0))
+
+        self.play(script)
+
+    def test_networks(self) -> None:
+        """Where networks are named, to no others."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Party.come(net, "alice")
+            came = listen(net, VICTIM, 8000)
+            call = await alice.inviter.invite(FACTORY, sdp(VICTIM, 8000), headers=(TAG,))
+            await net.sleep(2.0)
+            self.assertEqual((call.over, came), (True, []))
+
+        self.play(script, msrp_networks=("127.0.1.0/28",))
+
+    def test_flood(self) -> None:
+        """Nor often to somebody who does not speak MSRP: each attempt is counted, and forgotten."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Party.come(net, "alice")
+            server = net.entities["im-north"]
+            net.simulated.cut(VICTIM)
+            for number in range(60):
+                offer = sdp(VICTIM, 8000 + number)
+                await alice.inviter.invite(FACTORY, offer, headers=(TAG,))
+            most = max(server.msrp._attempts.values())
+            self.assertLessEqual(most, server.msrp.peers.attempts)
+            await net.sleep(60.0)
+            self.assertEqual(dict(server.msrp._attempts), {})
+            self.assertEqual((server.msrp.sessions, server.msrp.connections), ([], 0))
+            self.assertEqual(server.focus.conferences, {})
+
+        self.play(script)
