@@ -114,6 +114,8 @@ def guest_at(
 
     Args:
         headers: those that the URI asks for, where it has them no more.
+
+    Differs: a maddr in the URI is not obeyed (RFC 3261 §19.1.1).
     """
     parsed = parse_uri(uri)
     replaces = ""
@@ -122,5 +124,13 @@ def guest_at(
         for name, value in parsed.header_items() if headers is None else headers:
             if name.lower() == "replaces":
                 replaces = translate(value)
-        target = str(parsed.for_request())
+        target = str(_at_home(parsed.for_request()))
     return Guest(sip_form(uri), target, replaces, entry)
+
+
+def _at_home(uri: SipUri) -> SipUri:
+    """Return a URI without what leads past those who are responsible for the address.
+
+    Whoever answers is taken for who has the address: nobody else may be asked.
+    """
+    return uri.without_param("maddr").without_param("ttl")

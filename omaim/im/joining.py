@@ -35,6 +35,8 @@ def applicant_of(request: Request, leg: Leg, link: Link, offers: Offers) -> Appl
 def applicant_who_answered(uri: str, call: Call, link: Link) -> Applicant:
     """Return who has accepted an invitation of ours.
 
+    What an answer asserts counts for the domain that was asked alone: no other can vouch there.
+
     Args:
         uri: canonical address that was invited.
     """
@@ -42,7 +44,8 @@ def applicant_who_answered(uri: str, call: Call, link: Link) -> Applicant:
     identities: tuple[str, ...] = ()
     hidden, device = False, ""
     if response is not None:
-        identities = asserted_identities(response)
+        host = _host(uri)
+        identities = tuple(one for one in asserted_identities(response) if _host(one) == host)
         hidden = response.has("Privacy") and bool(privacy_of(response) & (ID | USER))
         device = device_of(response)
     known = tuple(dict.fromkeys((uri, *identities)))
@@ -72,6 +75,11 @@ def _display(request: Request) -> str:
     """Return the name for people that goes with the identity."""
     named = request.addresses("P-Asserted-Identity")
     return named[0].display if named and named[0].display else request.from_.display
+
+
+def _host(uri: str) -> str:
+    """Return the host of a canonical address, "" of one without."""
+    return uri.rpartition("@")[2] if "@" in uri else ""
 
 
 def _stranger() -> str:

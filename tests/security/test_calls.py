@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from omaim.im.joining import applicant_who_answered
+from omaim.roles.description import CallFailed
+from omaim.sip.headers import DialogRef
+from omaim.sip.message import Request, Response
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.attendees import FACTORY
+from tests.im.attendees import FACTORY, Attendee
 from tests.im.parties import TAG, Party, SessionCase
+from tests.security.support import Attacker
 
 VICTIM = "127.0.1.77"
 
@@ -107,3 +112,64 @@ class ReachTests(SessionCase):
             self.assertEqual(server.focus.conferences, {})
 
         self.play(script)
+
+
+class IdentityTests(SessionCase):
+    """Nobody is somebody else in a conference."""
+
+    def test_answers_for_others(self) -> None:
+        """Whoever is called in by an address that leads elsewhere is not who has that address."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Attendee.come(net, "alice")
+            xenia = await Attendee.come(net, "xenia")
+            attacker = Attacker(net)
+            source = attacker.source("127.66.6.6", 5060)
+            for evil in (f"{xenia.aor};maddr=127.66.6.6", f"{xenia.aor};maddr=127.66.6.6;ttl=1"):
+                call = await alice.create(evil)
+                await net.sleep(2.0)
+                self.assertEqual(attacker.requests(source), [])
+                self.assertEqual(len(xenia.invitations), 1)
+                xenia.invitations.clear()
+                await call.bye()
+                await net.sleep(2.0)
+
+        self.play(script)
+
+    def test_asserted_in_answers(self) -> None:
+        """Who answers for another domain than the one that was invited is not believed."""
+        invite = Request.make("INVITE", "sip:group@south.example", [])
+        for asserted, known in (
+            ("sip:alice@north.example", False),
+            ("tel:+15550100", False),
+            ("sip:xenia@south.example", True),
+        ):
+            answer = invite.response(200)
+            answer.add("P-Asserted-Identity", f"<{asserted}>")
+            call: Any = _Call(answer)
+            link: Any = None
+            applicant = applicant_who_answered("sip:group@south.example", call, link)
+            self.assertEqual(asserted in applicant.identities, known, asserted)
+
+    def test_replaces(self) -> None:
+        """Nobody takes the place of somebody in a conversation of others (RFC 3891 §8)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Party.come(net, "alice"), await Party.come(net, "bob")
+            carol = await Party.come(net, "carol")
+            call = await alice.invite(bob.aor)
+            dialog = call.dialog
+            value = str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
+            bob.invitations.clear()
+            with self.assertRaises(CallFailed) as caught:
+                await carol.invite(bob.aor, headers=(("Replaces", value),))
+            self.assertEqual(caught.exception.status, 403)
+            self.assertEqual(bob.invitations, [])
+            self.assertFalse(call.over)
+
+        self.play(script)
+
+
+class _Call:
+    def __init__(self, response: Response) -> None:
+        self.response = response
