@@ -278,7 +278,7 @@ class Conference:
         """Return whose place in the conference an INVITE takes.
 
         Raises:
-            PeerError: it is not the caller's own (403).
+            PeerError: it is not in this conference (481), or not the caller's own (403).
 
         Spec: RFC 3891 §3, §4
         """
@@ -286,11 +286,9 @@ class Conference:
         if call is None:
             return None
         old = call.context
-        if (
-            not isinstance(old, Attendance)
-            or old.member is None
-            or old.member.person.aor not in leg.identities
-        ):
+        if not isinstance(old, Attendance) or old.member is None or old.conference is not self:
+            raise PeerError("no such dialog to replace in this conference", 481)
+        if old.member.person.aor not in leg.identities:
             raise PeerError("this dialog is not yours to replace", 403)
         return old
 

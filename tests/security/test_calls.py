@@ -169,6 +169,26 @@ class IdentityTests(SessionCase):
 
         self.play(script)
 
+    def test_replaces_in_another_conference(self) -> None:
+        """Nor does one's own place in one conference lead into another one."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Attendee.come(net, "alice"), await Attendee.come(net, "bob")
+            call = await alice.create(bob.aor)
+            await net.sleep(2.0)
+            first = alice.room
+            dialog = call.dialog
+            value = str(DialogRef(dialog.call_id, dialog.remote_tag, dialog.local_tag))
+            with self.assertRaises(CallFailed) as caught:
+                await alice.create(headers=(("Replaces", value),))
+            self.assertEqual(caught.exception.status, 481)
+            self.assertFalse(call.over)
+            conferences = net.entities["im-north"].focus.conferences
+            self.assertEqual([(one, room.room.count) for one, room in conferences.items()],
+                             [(first, 2)])  # fmt: skip
+
+        self.play(script)
+
 
 class _Call:
     def __init__(self, response: Response) -> None:
