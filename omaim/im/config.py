@@ -103,6 +103,9 @@ class Config:
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")
     conferences: int = setting(10000, "conferences and open rooms at a time")
+    conferences_each: int = setting(
+        20, "conferences that one user may have made at a time; 0 for no limit"
+    )
     conference_people: int = setting(100, "people in a conference that is made on demand")
     conference_interval: float = setting(
         1.0, "least seconds between two notifications of who is in a conference"

@@ -321,6 +321,7 @@ class ImServer(Service):
             config.conference_people,
             config.conferences,
             config.conference_interval,
+            config.conferences_each,
         )
         asking = RoomAsking(node.hooks, config.domain, node.now, focus.settle)
         focus.open(

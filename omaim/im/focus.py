@@ -65,6 +65,7 @@ class Focus:
         most_people: in a conference that is made on demand.
         most: conferences at a time; more are refused with 503.
         interval: least seconds between two NOTIFYs of changes of who is in a conference.
+        each: conferences that one user may have made at a time; 0 for no limit.
 
     Attributes:
         conferences: those that go on, by address.
@@ -80,12 +81,13 @@ class Focus:
         most_people: int = 100,
         most: int = 10_000,
         interval: float = 1.0,
+        each: int = 0,
     ) -> None:
         self.conferences: dict[str, Conference] = {}
         self.house: House | None = None
         self._domain = domain
         self._groups = groups
-        self._ad_hoc = AdHocGroups(most_people)
+        self._ad_hoc = AdHocGroups(most_people, each)
         self._notifier = notifier
         self._ordinary = ordinary
         self._most = most

@@ -8,6 +8,7 @@ Spec: OMA SIMPLE IM 1.0 (groups); OMA XDM (group documents); RFC 4579 §5.4
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -111,12 +112,18 @@ class AdHocGroups:
     Who made it may do everything, those on the list may do the rest, others nothing; whom
     they invite later comes in as a guest of the room.
 
+    Args:
+        most: people in one session; 0 for no limit.
+        each: sessions that one user may have made at a time; 0 for no limit.
+
     Spec: RFC 5366 §5; OMA SIMPLE IM 1.0 (ad-hoc sessions)
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, each: int = 0) -> None:
         self._most = most
+        self._each = each
         self._groups: dict[str, Group] = {}
+        self._made: Counter[str] = Counter()  # by who has made them
         self._watchers = Watchers()
 
     def make(self, uri: str, initiator: str, members: Sequence[str], subject: str = "") -> Group:
@@ -128,11 +135,14 @@ class AdHocGroups:
             members: canonical addresses of the others; whoever stands twice counts once.
 
         Raises:
-            Refusal: 486, they are more than may be in one session.
+            Refusal: 486, they are more than may be in one session, or who makes it has made
+                too many.
         """
         others = [one for one in dict.fromkeys(members) if one != initiator]
         if self._most and len(others) + 1 > self._most:
             raise Refusal(TOO_MANY, 486)
+        if self._each and self._made[initiator] >= self._each:
+            raise Refusal("102 Too many conferences of one user", 486)
         listed = frozenset(others)
 
         def rights(identities: tuple[str, ...], anonymous: bool) -> Rights:
@@ -142,11 +152,17 @@ class AdHocGroups:
 
         group = Group(uri, rights, AD_HOC, "", subject, (initiator, *others), self._most)
         self._groups[uri] = group
+        self._made[initiator] += 1
         return group
 
     def forget(self, uri: str) -> None:
         """The session has ended, and the group with it."""
-        if self._groups.pop(uri, None) is not None:
+        group = self._groups.pop(uri, None)
+        if group is not None:
+            initiator = group.members[0]
+            self._made[initiator] -= 1
+            if not self._made[initiator]:
+                del self._made[initiator]
             self._watchers.tell([uri])
 
     def get(self, uri: str) -> Deferred[Group | None]:

@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.errors import PeerError, UsageError
+from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.roles.attempt import Attempt
 from omaim.roles.changes import Changes
 from omaim.roles.description import (
@@ -332,6 +332,9 @@ class Call:
             self.accept(incoming, answer, described, ())
         except PeerError as error:
             self.refuse(incoming, error)
+        except Unavailable as error:
+            _log.error("A change of a session is not possible: {why}", why=str(error))
+            self.refuse(incoming, PeerError(str(error), 503))
         except Exception:
             _log.failure("A change of a session was not understood")
             self.refuse(incoming, PeerError("", 500))

@@ -45,6 +45,7 @@ __all__ = ["CallEnded", "CallFailed", "Description", "Invitation", "Inviter"]
 
 MOST_FORKS: Final = 32  # dialogs of one INVITE that are looked after
 MOST_RAISES: Final = 3  # 422 answers obeyed in a row
+RETRY: Final = (("Retry-After", "5"),)  # seconds, with 503
 ENDED: Final = 1000  # dialogs whose end is remembered, for Replaces
 
 _log = Logger()
@@ -144,12 +145,13 @@ class Inviter:
 
         Raises:
             CallFailed: nobody accepted, or it was given up; carries the response.
-            UsageError: too many calls, or no offer and nobody who answers one.
+            Unavailable: there are too many calls.
+            UsageError: no offer, and nobody who answers one.
 
         Spec: RFC 3261 §13.2
         """
         if len(self.calls) >= self._most_calls:
-            raise UsageError("end other calls first: there are too many")
+            raise Unavailable("there are too many calls")
         timer = SessionTimer(self.session_expires, self.min_se)
         built = self._request(target, Description(body, content_type), headers, request)
         if not describes_session(built) and on_offer is None:
@@ -253,7 +255,7 @@ class Inviter:
         if hear is None:
             raise PeerError("nobody is here to be invited", 480)
         if len(self._waiting) >= self._most or len(self.calls) >= self._most_calls:
-            incoming.reply(503, [("Retry-After", "5")])
+            incoming.reply(503, RETRY)
             return
         replaces = self._replaced(request)
         invitation = Invitation(self, incoming, self.contact(incoming), replaces)
@@ -270,7 +272,7 @@ class Inviter:
             invitation.refuse(error)
         except Unavailable as error:
             _log.error("An invitation was not served: {why}", why=str(error))
-            invitation.reject(503, [("Retry-After", "5")])
+            invitation.reject(503, RETRY)
         except Exception:
             _log.failure("An invitation was not understood")
             invitation.refuse(PeerError("", 500))

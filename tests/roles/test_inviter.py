@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from omaim.errors import PeerError, UsageError
+from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.roles.call import Call
 from omaim.roles.description import CallFailed, Description
 from omaim.roles.incoming import Incoming
@@ -321,7 +321,7 @@ class InviteTests(Calls):
         self.clock.advance(1.0)
         self.none_left()
         self.alice.inviter._most_calls = 0
-        self.assertRaises(UsageError, self.wait, self.alice.call())
+        self.assertRaises(Unavailable, self.wait, self.alice.call())
 
     # Forks.
 

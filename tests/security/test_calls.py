@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omaim.im.joining import applicant_who_answered
+from omaim.net.msrp import MsrpLimits
 from omaim.roles.description import CallFailed
 from omaim.sip.headers import DialogRef
 from omaim.sip.message import Request, Response
@@ -193,3 +194,92 @@ class IdentityTests(SessionCase):
 class _Call:
     def __init__(self, response: Response) -> None:
         self.response = response
+
+
+class FloodTests(SessionCase):
+    """Floods are answered, cost what settings say, and are forgotten."""
+
+    def test_full(self) -> None:
+        """A server that is full says so, and the core goes on without it as its criteria say."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Party.come(net, "alice"), await Party.come(net, "bob")
+            server = net.entities["im-north"]
+            for _ in range(12):
+                await alice.invite(bob.aor)
+                self.assertLessEqual(len(server.sessions._inviter), 10)
+            answers = [one for one in net.records if one.data.startswith(b"SIP/2.0 503")]
+            self.assertTrue(answers)
+            self.assertIn(b"Retry-After: 5", answers[0].data)
+            for call in list(alice.calls):
+                if not call.over:
+                    await call.bye()
+            await net.sleep(5.0)
+            self.assertEqual(server.msrp.sessions, [])
+            self.assertEqual(len(server.sessions._inviter), 0)
+            self.assertEqual(server.sessions.conversations, set())
+            await alice.invite(bob.aor)
+
+        self.play(script, session_maximum=5)
+
+    def test_no_session(self) -> None:
+        """So does who comes when no MSRP session is to be had."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Attendee.come(net, "alice"), await Party.come(net, "bob")
+            server = net.entities["im-north"]
+            for most, act, to in (
+                (0, alice.invite, bob.aor),
+                (1, alice.invite, bob.aor),
+                (2, alice.invite, bob.aor),
+                (0, alice.create, bob.aor),
+            ):
+                server.msrp.peers = MsrpLimits(sessions=most)
+                try:
+                    await act(to)
+                except CallFailed as failed:
+                    self.assertIn(failed.status, (500, 503))
+                else:
+                    await alice.calls[-1].bye()
+            await net.sleep(5.0)
+            self.assertEqual(len(server.sessions._inviter), 0, server.sessions._inviter.calls)
+
+        self.play(script)
+
+    def test_factory(self) -> None:
+        """One user makes some conferences at a time, and others still can."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Attendee.come(net, "alice"), await Attendee.come(net, "bob")
+            server = net.entities["im-north"]
+            for _ in range(4):
+                await alice.create()
+            with self.assertRaises(CallFailed) as caught:
+                await alice.create()
+            self.assertEqual(caught.exception.status, 486)
+            await bob.create()
+            await alice.leave()
+            await net.sleep(1.0)
+            await alice.create()
+            self.assertEqual(len(server.focus.conferences), 5)
+
+        self.play(script, conferences_each=4)
+
+    def test_long_lists(self) -> None:
+        """A list of more people than a conference may have is refused before anybody is called."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice = await Attendee.come(net, "alice")
+            attacker = Attacker(net)
+            source = attacker.source("127.66.6.6", 5060)
+            entries = [f"sip:victim{number}@[::1];maddr=127.66.6.6" for number in range(150)]
+            with self.assertRaises(CallFailed) as caught:
+                await alice.create(*entries)
+            self.assertEqual(caught.exception.status, 486)
+            await net.sleep(2.0)
+            self.assertEqual(attacker.requests(source), [])
+            server = net.entities["im-north"]
+            self.assertEqual(server.focus.conferences, {})
+            self.assertEqual(server.msrp.sessions, [])
+
+        self.play(script)
