@@ -348,16 +348,25 @@ class Channel:
                 self._refuse(head, 506, "")
                 return None
             if not session.vouched:
+                if not session.wait_for_voucher(self._vouched):
+                    self._means.count("session_in_use")
+                    self._refuse(head, 506, "")
+                    return None
                 self._at -= 1
                 self._stalled = True
+                self._first_by = NEVER  # it is we who take time
                 self._read_or_not()
-                session.wait_for_voucher(self._vouched)
+                return None
+            try:
+                source = parse_path(head.from_path.decode("ascii"))
+            except UnicodeDecodeError:
+                raise PeerError("From-Path is not ASCII")
+            if not session.is_peer(source):
+                self._means.count("wrong_sender")
+                self._refuse(head, 481, "")
                 return None
             if not session.remote_path:
-                try:
-                    session.lead_to(parse_path(head.from_path.decode("ascii")))
-                except UnicodeDecodeError:
-                    raise PeerError("From-Path is not ASCII")
+                session.lead_to(source)
             self.served = True
             self._first_by = NEVER
             self.bind(session, False)
@@ -370,7 +379,12 @@ class Channel:
 
     def _vouched(self) -> None:
         """What a request waited for has been decided."""
+        if self._closed:
+            return
         self._stalled = False
+        if not self.served:
+            self._first_by = self._means.now() + self._means.limits.first
+            self._schedule(self._first_by)
         self._read_or_not()
         self.go_on()
 

@@ -18,6 +18,8 @@ from omaim.msrp.outgoing import GONE, Outbox, Outgoing, wants_reports
 from omaim.msrp.sending import Turns
 from omaim.msrp.uri import MsrpUri, write_path
 
+CLAIMS: Final = 8  # connections that may wait until it is known whose session it is
+
 RESERVED: Final = "reserved"  # has a URI, and nobody to talk to
 WAITING: Final = "waiting"  # for its connection, or for the peer's first request on one
 OPEN: Final = "open"
@@ -98,7 +100,7 @@ class Session:
         remote_path: what the peer's SDP says; empty until known.
         relays: our own relays, in the order for To-Path (RFC 4976 §5.1).
         fingerprints: what the peer's TLS certificate must be, as in ``a=fingerprint``.
-        vouched: the peer's certificate needs no more looking at.
+        vouched: who the peer is, and which certificate it has, is as well known as it will be.
         mutual: who connects has to prove by a certificate that it is the host of the remote path.
     """
 
@@ -359,16 +361,26 @@ class Session:
                 self.request(b"NICKNAME", wish.field, wish.take)
 
     def vouch(self, known: bool) -> None:
-        """The peer's certificate is known to be right, or not; requests may be waiting for it."""
+        """The peer's path and certificate are known, or not; requests may be waiting for it."""
         self.vouched = known
         if known:
             waiting, self._on_vouched = self._on_vouched, []
-            for act in waiting:
-                act()
+            _call_all(waiting)
 
-    def wait_for_voucher(self, act: Callable[[], object]) -> None:
-        """Call ``act`` when :meth:`vouch` has been called."""
+    def wait_for_voucher(self, act: Callable[[], object]) -> bool:
+        """Call ``act`` when :meth:`vouch` has been called; False when too many wait for that."""
+        if len(self._on_vouched) >= CLAIMS:
+            return False
         self._on_vouched.append(act)
+        return True
+
+    def is_peer(self, path: tuple[MsrpUri, ...]) -> bool:
+        """Tell whether a From-Path is that of the peer, as far as is known who that is.
+
+        The session-id alone counts: a border element may have put itself into the SDP.
+        """
+        known = self.remote_path
+        return not known or known[-1].session == path[-1].session
 
     def reported(self, head: Head) -> None:
         """A REPORT has come.
@@ -438,3 +450,12 @@ class _Wish:
     def take(self, status: int, head: Head | None) -> None:
         """Pass it on."""
         self._act(status)
+
+
+def _call_all(acts: list[Callable[[], object]]) -> None:
+    """Call one after the other, whatever one of them raises."""
+    if acts:
+        try:
+            acts[0]()
+        finally:
+            _call_all(acts[1:])

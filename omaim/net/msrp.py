@@ -184,9 +184,9 @@ class MsrpEndpoint:
             user: is told what happens.
             transport: "TCP" or "TLS".
             accepting: what the SDP declares; other messages are refused (415, 413).
-            vouched: False lets requests wait until :meth:`connect` has told which certificate
-                the peer has: for those who offer TLS with fingerprints and wait for a
-                connection, which may be faster than the answer.
+            vouched: False lets requests wait until :meth:`connect` has told which path and
+                certificate the peer has: for those who offer and wait for a connection, which
+                may be faster than the answer, and of somebody else who has seen the offer.
             mutual: over TLS, a connection of the peer has to show a certificate, by an authority
                 that we believe, for the host that the peer's path begins with; requests wait
                 until :meth:`connect` has told that path.

@@ -406,7 +406,8 @@ class Negotiation:
         else:
             mutual = wish.mutual and not vouch
             accepting = accepting_of(wish)
-            session = self._msrp.session(wish.user, transport, accepting, not vouch, mutual)
+            # Others have seen our offer, too: only the answer tells who may come.
+            session = self._msrp.session(wish.user, transport, accepting, False, mutual)
             session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
         prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
         local = LocalMedia(

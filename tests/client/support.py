@@ -115,6 +115,7 @@ class HomeTests(ClientTests):
             im.Config(
                 domain=DOMAIN,
                 listen=(f"udp:{IM}:5060", f"tcp:{IM}:5060"),
+                msrp=(f"tcp:{IM}:2855",),
                 core=f"sip:{CORE}:5060",
                 trusted=(CORE,),
                 **self.im_settings(),

@@ -13,7 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import TestCase
 
-from omaim.msrp import CLOSED, OPEN, Limits, MsrpUri, Outgoing, Session
+from omaim.msrp import CLOSED, OPEN, Limits, MsrpUri, Outgoing, Session, parse_path
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import ReactorNetwork
 from omaim.net.tls import REQUIRED, TlsSettings
@@ -198,7 +198,7 @@ class TcpTests(LoopbackCase):
         far = await self.listening(sessmatch=True)
         user = User()
         passive = far.session(user.user)
-        far.connect(passive, passive.path, False)
+        far.connect(passive, parse_path("msrp://hidden.example:9/x;tcp"), False)
         peer = await self.raw(far)
         peer.transport.write(
             b"MSRP abcd SEND\r\nTo-Path: msrp://border.example:9/%b;tcp\r\n"

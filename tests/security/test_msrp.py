@@ -9,9 +9,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.ids import Ids
 from omaim.im.bridge import RECORDED, WINDOW, Bridge, Listener, Side
 from omaim.im.content import Content
-from omaim.msrp import Limits, Session
+from omaim.msrp import CLOSED, OPEN, WAITING, Limits, Outgoing, Session
+from omaim.net.msrp import MsrpEndpoint
+from omaim.testing.clock import Clock
+from omaim.testing.network import SimulatedNetwork
+from omaim.testing.peers import Line
 from tests.msrp.support import User, World
 
 
@@ -263,3 +268,100 @@ class ChannelTests(SynchronousTestCase):
             if b" 413 " in answer:
                 break
         self.assertIn(b" 413 ", answer)
+
+
+class HijackTests(SynchronousTestCase):
+    """Whoever knows the URI of a session, and is not the peer, does not get it (RFC 4975 §14.1)."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = SimulatedNetwork(self.clock)
+        self.endpoints = [MsrpEndpoint(self.network, self.clock, ids=Ids(one)) for one in range(3)]
+        for number, endpoint in enumerate(self.endpoints):
+            self.clock.wait(endpoint.listen("TCP", f"10.0.0.{number + 1}"))
+        self.users = [User() for _ in self.endpoints]
+
+    def finish(self) -> None:
+        for endpoint in self.endpoints:
+            self.clock.wait(endpoint.stop())
+            self.assertEqual((endpoint.connections, endpoint.sessions), (0, []))
+            self.assertEqual(endpoint.counters["crashed"], 0)
+
+    def test_before_the_answer(self) -> None:
+        """A stranger who has seen the offer connects first; the peer's answer tells who is who."""
+        offerer, peer, stranger = self.endpoints
+        session = offerer.session(self.users[0].user, vouched=False)
+        evil = stranger.session(self.users[2].user)
+        stranger.connect(evil, session.path, True)
+        evil.send(Outgoing("text/plain", b"I am your peer"))
+        self.clock.advance(1.0)
+        right = peer.session(self.users[1].user)
+        peer.connect(right, session.path, True)
+        right.send(Outgoing("text/plain", b"hello"))
+        self.clock.advance(1.0)
+        self.assertEqual(self.users[0].seen, [])
+        offerer.connect(session, right.path, False)
+        self.clock.advance(1.0)
+        self.assertEqual(self.users[0].bodies, [b"hello"])
+        self.assertEqual((evil.state, right.state), (CLOSED, OPEN))
+        session.send(Outgoing("text/plain", b"good to hear from you"))
+        self.clock.advance(1.0)
+        self.assertEqual(self.users[1].bodies, [b"good to hear from you"])
+        self.assertEqual(self.users[2].bodies, [])
+        self.finish()
+
+    def test_after_the_answer(self) -> None:
+        """One who comes when the answer is here has to be the one who is named there."""
+        offerer, peer, stranger = self.endpoints
+        session = offerer.session(self.users[0].user)
+        right = peer.session(self.users[1].user)
+        offerer.connect(session, right.path, False)
+        evil = stranger.session(self.users[2].user)
+        stranger.connect(evil, session.path, True)
+        self.clock.advance(1.0)
+        self.assertEqual((evil.state, session.state), (CLOSED, WAITING))
+        peer.connect(right, session.path, True)
+        self.clock.advance(1.0)
+        self.assertEqual((right.state, session.state), (OPEN, OPEN))
+        self.finish()
+
+    def test_taken(self) -> None:
+        """Nor does one who comes when the peer is there, with the peer's own URI in From-Path."""
+        offerer, peer, _ = self.endpoints
+        session, right = offerer.session(self.users[0].user), peer.session(self.users[1].user)
+        offerer.connect(session, right.path, False)
+        peer.connect(right, session.path, True)
+        self.clock.advance(1.0)
+        line = Line()
+        first = session.path[0]
+        self.network.connect_stream("10.0.0.1", first.port, line, local_host="10.0.0.3")
+        self.clock.advance(1.0)
+        line.send(
+            f"MSRP t0000001 SEND\r\nTo-Path: {first}\r\nFrom-Path: {right.path[0]}\r\n"
+            "Message-ID: evil\r\nByte-Range: 1-4/4\r\nContent-Type: text/plain\r\n\r\n"
+            "evil\r\n-------t0000001$\r\n".encode()
+        )
+        self.clock.advance(1.0)
+        self.assertIn(b" 506 ", bytes(line.heard))
+        self.assertEqual(self.users[0].bodies, [])
+        self.finish()
+
+    def test_guesses(self) -> None:
+        """Who guesses gets 481 for each guess, and is hung up on after a while."""
+        offerer = self.endpoints[0]
+        session = offerer.session(self.users[0].user)
+        line = Line()
+        first = session.path[0]
+        self.network.connect_stream("10.0.0.1", first.port, line, local_host="10.0.0.3")
+        self.clock.advance(0.1)
+        for number in range(100):
+            guess = str(first).replace(first.session, f"{number:032x}")
+            line.send(
+                f"MSRP t{number:07} SEND\r\nTo-Path: {guess}\r\n"
+                f"From-Path: msrp://10.0.0.3:9/x;tcp\r\n-------t{number:07}$\r\n".encode()
+            )
+        self.clock.advance(1.0)
+        self.assertEqual(bytes(line.heard).count(b" 481 "), 100)
+        self.clock.advance(30.0)
+        self.assertEqual((offerer.connections, session.state), (0, "reserved"))
+        self.finish()
