@@ -494,7 +494,7 @@ class MsrpEndpoint:
     def _choose(self, targets: list[Target], hop: Hop) -> tuple[Target | None, list[Target], str]:
         """Return the first target that may be connected to, and those behind it; or why none."""
         why = "nobody is there"
-        here = [listener.advertised for listener in self.listeners]
+        here = [host for one in self.listeners for host in (one.host, one.advertised)]
         for number, target in enumerate(targets):
             refused = "" if hop.ours else self.allowed.refuses(target.host, target.port, here)
             if refused:

@@ -298,7 +298,7 @@ class FileTests(TalkCase):
         self.assertIn("say to whom first", self.type(f"/send {self.path}")[-1])
         self.assertEqual(self.type("/abort"), ["No file is on its way."])
         self.assertEqual(self.type("/resume"), ["No file broke off."])
-        self.network.between("10.0.0.11", "127.0.0.1", Link(delay=1.0))
+        self.network.between("10.0.0.11", "10.0.0.2", Link(delay=1.0))
         self.type("/to bob")
         self.assertIn("bob takes report.txt.", self.type(f"/send {self.path}", 3.0))
         self.assertIn("report.txt did not get through: given up.", self.type("/abort"))

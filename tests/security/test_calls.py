@@ -112,7 +112,7 @@ class ReachTests(SessionCase):
             self.assertEqual((server.msrp.sessions, server.msrp.connections), ([], 0))
             self.assertEqual(server.focus.conferences, {})
 
-        self.play(script)
+        self.play(script, conferences_each=0)
 
 
 class IdentityTests(SessionCase):
