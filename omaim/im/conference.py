@@ -450,11 +450,11 @@ class Conference:
         return RoomCopies(self.house.msrp.means, members, size, _session_of, self._strained)
 
     def _strained(self, session: Session) -> None:
-        pending = session.pending
-        if pending >= self.room.rules.mark:
+        burden = session.burden
+        if burden >= self.room.rules.mark:
             member = self._members.get(session)
             if member is not None:
-                self.room.pressure(member, pending, self.house.now())
+                self.room.pressure(member, burden, self.house.now())
 
     def pressure(self, member: Member, octets: int) -> None:
         """So many octets wait for a session now."""

@@ -35,6 +35,9 @@ from omaim.im.room_rules import PAUSE, Rules
 
 PATROL: Final = 5.0  # seconds between looks at messages that do not go on, and who is slow
 
+PENALTY: Final = 600.0  # seconds that nobody waits again for who was waited for in vain
+SLUGGISH: Final = 1000  # people of one room of whom that is remembered
+
 Settled = Callable[[Post], None]
 
 
@@ -71,6 +74,7 @@ class RoomFloor:
         self._wrapped = Offers((), rules.wrapped)
         self._posts: dict[Post, None] = {}
         self._slow: dict[Member, None] = {}
+        self._sluggish: dict[str, float] = {}  # for whom nobody waits, and until when
         self._advancing: set[Member] = set()
 
     @property
@@ -214,9 +218,11 @@ class RoomFloor:
             self._advancing.discard(member)
 
     def begin(self, post: Post, targets: Sequence[Member], size: int) -> Copies:
-        for slow in self._slow:
-            if slow in targets:
-                self._stall(slow, post.member, post.touched_at)
+        if self._slow:
+            chosen = set(targets)
+            for slow in self._slow:
+                if slow in chosen:
+                    self._stall(slow, post.member, post.touched_at)
         return self._open(targets, size)
 
     def over(self, post: Post, now: float) -> None:
@@ -254,7 +260,9 @@ class RoomFloor:
         if octets >= rules.queue:
             self._unbearable(member, now)
         elif octets >= rules.mark:
-            if rules.congestion == PAUSE and member.congested_at is None:
+            if self._was_slow(member, now):
+                self._unbearable(member, now)
+            elif rules.congestion == PAUSE and member.congested_at is None:
                 member.congested_at = now
                 self._slow[member] = None
                 for post in self._posts:
@@ -267,7 +275,9 @@ class RoomFloor:
 
     def _stall(self, slow: Member, speaker: Member, now: float) -> None:
         if speaker is not slow and speaker.present:
-            slow.stalls.add(speaker)
+            if speaker not in slow.stalls:
+                slow.stalls.add(speaker)
+                speaker.stalled_by += 1
             if speaker.stalled_at is None:
                 speaker.stalled_at = now
             speaker.pause(slow)
@@ -278,7 +288,8 @@ class RoomFloor:
         self._slow.pop(member, None)
         stalls, member.stalls = member.stalls, set()
         for speaker in stalls:
-            if not any(speaker in one.stalls for one in self._slow):
+            speaker.stalled_by -= 1
+            if not speaker.stalled_by:
                 speaker.stalled_at = None
             speaker.resume(member)
 
@@ -294,8 +305,23 @@ class RoomFloor:
                 post.abort(now)
         for member in list(self._slow):
             if now - _slow_since(member, now) >= self._rules.grace:
+                self._note_slow(member, now)
                 self._unbearable(member, now)
         self.deadline = now + PATROL if self._posts or self._slow else None
+
+    def _note_slow(self, member: Member, now: float) -> None:
+        """Others have waited for somebody in vain."""
+        self._sluggish.pop(member.person.aor, None)
+        self._sluggish[member.person.aor] = now + PENALTY
+        if len(self._sluggish) > SLUGGISH:
+            del self._sluggish[next(iter(self._sluggish))]
+
+    def _was_slow(self, member: Member, now: float) -> bool:
+        """Tell whether others have waited for somebody in vain lately.
+
+        Who comes back again and again, and never reads, would keep a room silent.
+        """
+        return self._sluggish.get(member.person.aor, now) > now
 
     def close(self, now: float) -> None:
         """Abort everything: the room has ended."""

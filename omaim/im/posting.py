@@ -30,6 +30,7 @@ NOT_TAKEN: Final = 415
 NO_PRIVATE: Final = 428
 
 HEADS: Final = 2 * HEAD_SIZE  # octets of the CPIM headers and of the MIME headers inside
+KEPT: Final = 4_194_304  # octets of one session's messages under way that may have to be kept
 LOOK: Final = 65_536  # octets of a text that a service feature gets to see
 ASK: Final = "ask"  # the reason of a pause: a service feature has not decided yet
 
@@ -391,10 +392,18 @@ class Post:
         self._out.write(data)
         kept = self._kept
         if kept is not None:
+            kept.append(data)
+            self.member.kept += len(data)
             if self._sent > self._floor.keep or self.is_passing:
-                self._kept = None
-            else:
-                kept.append(data)
+                self._forget()
+            elif self.member.kept > KEPT:
+                self.refuse(Refused("too much at a time", TOO_LARGE), self.touched_at)
+
+    def _forget(self) -> None:
+        """Keep nothing of what went out."""
+        if self._kept is not None:
+            self.member.kept -= sum(map(len, self._kept))
+            self._kept = None
 
     def _spare(self) -> None:
         """Leave out those for whom it has become too large."""
@@ -417,7 +426,8 @@ class Post:
     def _close(self, now: float) -> None:
         """Let go of everything and say how it ended, once."""
         self.state = OVER
-        self._held, self._holds, self._kept, self._targets = [], 0, None, []
+        self._held, self._holds, self._targets = [], 0, []
+        self._forget()
         self.member.resume((ASK, self))
         self._floor.over(self, now)
         self._settled(self)

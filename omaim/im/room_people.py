@@ -98,6 +98,8 @@ class Member:
         waiting: those of them that may not go out yet, in the order of their going out.
         said: Message-IDs of the last messages, the oldest first.
         stalls: speakers who wait because this session is congested.
+        stalled_by: how many congested sessions it waits for.
+        kept: octets of its messages that are kept to be recorded or shown again.
         stalled_at: since when this one waits for others, without a pause.
     """
 
@@ -114,6 +116,8 @@ class Member:
     waiting: deque[Post] = attrs.field(factory=deque, repr=False)
     said: deque[str] = attrs.field(factory=lambda: deque(maxlen=_RECENT), repr=False)
     stalled_at: float | None = None
+    stalled_by: int = 0
+    kept: int = 0
     stalls: set[Member] = attrs.field(factory=set, repr=False)
     _reasons: set[object] = attrs.field(factory=set, repr=False, init=False)
 

@@ -82,7 +82,7 @@ class Shared:
         self._size = size
         self._began = False
         self._finished = body is not None
-        self._copies: list[_Copy] = []
+        self._copies: dict[Session, _Copy] = {}
         self._tail = b""
         if body is not None and len(body) <= PIECE and failure_report != YES:
             size = len(body)
@@ -98,7 +98,7 @@ class Shared:
     @property
     def pending(self) -> int:
         """The most octets that wait for one session."""
-        return max([copy.outgoing.pending for copy in self._copies], default=0)
+        return max([copy.outgoing.pending for copy in self._copies.values()], default=0)
 
     @property
     def is_finished(self) -> bool:
@@ -110,7 +110,7 @@ class Shared:
 
         A session as a whole is judged by ``Session.pending``.
         """
-        return [copy.session for copy in self._copies if copy.outgoing.pending > octets]
+        return [session for session, copy in self._copies.items() if copy.outgoing.pending > octets]
 
     def to(self, session: Session) -> None:
         """Send a copy to ``session``, unless it is closed.
@@ -136,7 +136,7 @@ class Shared:
         elif self._began:
             raise UsageError("some of this message has been sent; name its sessions before")
         copy = _Copy(self, session)
-        self._copies.append(copy)
+        self._copies[session] = copy
         session.send(copy.outgoing)
 
     def write(self, data: bytes) -> None:
@@ -148,31 +148,30 @@ class Shared:
         if self._finished:
             raise UsageError("this message has been finished")
         self._began = True
-        for copy in list(self._copies):
+        for copy in list(self._copies.values()):
             copy.outgoing.write(data)
 
     def finish(self) -> None:
         """Say that all has been written."""
         self._finished = True
-        for copy in list(self._copies):
+        for copy in list(self._copies.values()):
             copy.outgoing.finish()
 
     def abort(self) -> None:
         """Send no more to anybody; the receivers are told that the message is not whole."""
         self._finished = True
-        for copy in list(self._copies):
+        for copy in list(self._copies.values()):
             copy.outgoing.abort()
 
     def drop(self, session: Session) -> None:
         """Send no more of it to one session."""
-        for copy in list(self._copies):
-            if copy.session is session:
-                copy.outgoing.abort()
+        copy = self._copies.get(session)
+        if copy is not None:
+            copy.outgoing.abort()
 
     def ended(self, copy: _Copy, status: int) -> None:
         """A copy is done with."""
-        if copy in self._copies:
-            self._copies.remove(copy)
+        self._copies.pop(copy.session, None)
         self._on_end(copy.session, status)
 
     def outgoing(self, on_end: Callable[[int], object]) -> Outgoing:

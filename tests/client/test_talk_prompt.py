@@ -262,7 +262,7 @@ class FileTests(TalkCase):
         prompts: list[str] = []
         ask = self.paper.ask
         self.paper.ask = lambda prompt: (prompts.append(prompt), ask(prompt))[1]  # type: ignore
-        self.network.between("10.0.0.11", "127.0.0.1", Link(delay=0.1))
+        self.network.between("10.0.0.11", "10.0.0.2", Link(delay=0.1))
         shown = self.type(f"/send {self.path}", 10.0)
         self.assertEqual(
             shown,

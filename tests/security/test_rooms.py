@@ -6,10 +6,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from omaim.im.offers import Offers
+from omaim.im.posting import KEPT, Post
 from omaim.im.room_copies import RoomCopies
 from omaim.im.room_rules import Rules
+from omaim.msrp import Shared
 from tests.im.rooms import ALICE, BOB, ROOM, Hall, cpim, device
 from tests.msrp.support import User, World
+from tests.security.test_msrp import growth
 
 
 class ForgeryTests(SynchronousTestCase):
@@ -115,3 +119,98 @@ class CopyTests(SynchronousTestCase):
         for world in self.worlds:
             world.carry()
         self.assertEqual([user.bodies for user in self.users], [[b"hello"]] * 3)
+
+    def test_many_copies(self) -> None:
+        """What a large message costs at its end grows with its copies, not with their square."""
+
+        def run(count: int) -> None:
+            world = World()
+            sessions = [world.near.session(User()) for _ in range(count)]
+            shared = Shared(world.near.means, "text/plain", size=200_000)
+            for session in sessions:
+                shared.to(session)
+            shared.write(b"x" * 3000)
+            for session in reversed(sessions):
+                shared.drop(session)
+
+        self.assertLess(growth(run, 600), 8)
+
+
+class CostTests(SynchronousTestCase):
+    """What some do costs the others little."""
+
+    def test_slow_and_many(self) -> None:
+        """Slow readers in a room full of speakers: what it costs to wait, and to go on."""
+
+        def run(count: int) -> None:
+            hall = Hall(Rules(notices=False, mark=100, queue=1 << 30))
+            members = [hall.join(f"sip:u{number}@north.example") for number in range(count)]
+            posts = []
+            for member in members[: count // 2]:
+                data = cpim(member.person.shown, ROOM, "x" * 3000)
+                post = hall.begin(member, 100_000)
+                post.feed(data, hall.now)
+                posts.append(post)
+            for member in members[count // 2 :]:
+                hall.room.pressure(member, 1000, hall.now)
+            for member in members[count // 2 :]:
+                hall.room.pressure(member, 0, hall.now)
+            self.assertFalse(any(device(one).paused for one in members))
+            for member in members:
+                self.assertEqual((member.stalled_by, member.stalls), (0, set()))
+
+        self.assertLess(growth(run, 40), 24)  # each of them waits for each: the square, no more
+
+    def test_comes_back_slow(self) -> None:
+        """For somebody who was waited for in vain nobody waits again soon."""
+        hall = Hall(Rules(notices=False, mark=1000, grace=20.0))
+        alice, bob = hall.join(ALICE), hall.join(BOB)
+        device(bob).stuck = True
+        post = hall.say(alice, "x" * 2000)
+        hall.say(alice, "hello")
+        self.assertTrue(device(alice).paused)
+        hall.now += 30.0
+        hall.room.wake(hall.now)
+        hall.look()
+        self.assertEqual((hall.dropped(), device(alice).paused), ([bob], False))
+        again = hall.join(BOB)
+        device(again).stuck = True
+        hall.say(alice, "x" * 2000)
+        self.assertEqual((hall.dropped(), device(alice).paused), ([bob, again], False))
+        hall.now += 700.0
+        third = hall.join(BOB)
+        device(third).stuck = True
+        hall.say(alice, "x" * 2000)
+        self.assertEqual(hall.dropped(), [bob, again])
+        self.assertEqual(post.status, 200)
+
+    def test_kept(self) -> None:
+        """What is kept of all that one session says at a time is bounded."""
+        hall = Hall(Rules(notices=False, keep=1 << 20))
+        alice, _ = hall.join(ALICE), hall.join(BOB)
+        posts: list[Post] = []
+        for _ in range(20):
+            post = hall.begin(alice, 1 << 20)
+            post.feed(cpim(ALICE, ROOM, "x" * 700_000), hall.now)
+            posts.append(post)
+            self.assertLessEqual(alice.kept, KEPT)
+        self.assertIn(413, [post.status for post in posts])
+        hall.room.leave(alice, hall.now)
+        self.assertEqual(alice.kept, 0)
+
+    def test_storm(self) -> None:
+        """Joins and leaves of many cost as many times more as they are, and leave nothing."""
+
+        def run(count: int) -> None:
+            hall = Hall(Rules(linger=0.0))
+            plain = Offers(chatroom=None)
+            first = hall.join(ALICE)
+            for number in range(count):
+                hall.room.join(hall.applicant(f"sip:u{number}@north.example", offers=plain), 0)
+                hall.room.take()
+            for member in hall.room.members[1:]:
+                hall.room.leave(member, hall.now)
+                hall.room.take()
+            self.assertEqual((hall.room.members, len(hall.room.roster.users())), ((first,), 1))
+
+        self.assertLess(growth(run, 300), 8)
