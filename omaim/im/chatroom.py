@@ -514,9 +514,13 @@ class Room:
         """
         if self.is_over:
             raise Refusal("the conference has ended", 410)
-        if not self._barred.isdisjoint(identities) or not self._rights(identities, hidden).see:
+        if not self.shows(identities, hidden):
             raise Refusal("119 Function not allowed: who is in this group is not shown to you")
         return self.roster.watch()
+
+    def shows(self, identities: tuple[str, ...], hidden: bool = False) -> bool:
+        """Tell whether somebody may see now who is in the room."""
+        return self._barred.isdisjoint(identities) and self._rights(identities, hidden).see
 
     def offer(self, member: Member, offers: Offers) -> None:
         """A session takes something else from now on (a new offer or answer).

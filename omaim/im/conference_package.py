@@ -36,6 +36,7 @@ class _Watch:
 
     roster: RosterWatch | None  # None: the conference did not outlive the server
     version: int = 0  # told before
+    allowed: Callable[[], bool] | None = None  # whether it may still know
 
 
 class ConferencePackage(EventPackage):
@@ -44,7 +45,7 @@ class ConferencePackage(EventPackage):
     Args:
         running: returns the conference of an address, ``None`` if it does not go on.
         missing: raises what an address deserves that is of no conference that goes on.
-        ends: ends a subscription in the next turn.
+        ends: ends a subscription in the next turn, for a reason.
         interval: least seconds between two NOTIFYs of changes.
 
     Spec: RFC 4575 §3
@@ -54,7 +55,7 @@ class ConferencePackage(EventPackage):
         self,
         running: Callable[[str], Conference | None],
         missing: Callable[[str], Awaitable[PeerError]],
-        ends: Callable[[Served], object],
+        ends: Callable[[Served, str], object],
         interval: float,
     ) -> None:
         super().__init__(NAME, (MEDIA_TYPE,), Terms(default=3600, interval=interval))
@@ -72,19 +73,15 @@ class ConferencePackage(EventPackage):
         conference = self._running(resource)
         if conference is None:
             raise await self._missing(resource)
-        self._watch(conference, incoming.request).close()
+        conference.room.watch(*_who(incoming.request)).close()
         return ALLOWED
 
     def begin(self, incoming: Incoming, resource: str) -> object:
         conference = self._running(resource)
         if conference is None:
             raise PeerError("the conference has ended", 410)
-        return _Watch(self._watch(conference, incoming.request))
-
-    def _watch(self, conference: Conference, request: Request) -> RosterWatch:
-        identities = asserted_identities(request)
-        hidden = request.has("Privacy") and bool(privacy_of(request) & (ID | USER))
-        return conference.room.watch(identities, hidden or not identities)
+        room, who = conference.room, _who(incoming.request)
+        return _Watch(room.watch(*who), allowed=lambda: room.shows(*who))
 
     def revive(self, subscribe: Request, resource: str, told: int) -> object:
         return _Watch(None, told)
@@ -98,7 +95,10 @@ class ConferencePackage(EventPackage):
             info: ConferenceInfo | None = ConferenceInfo(
                 served.resource, watch.version, DELETED, users_state=None
             )
-            self._ends(served)
+            self._ends(served, "noresource")
+        elif watch.allowed is not None and not watch.allowed():
+            info = None  # expelled, or its rights have gone
+            self._ends(served, "rejected")
         else:
             info = watch.roster.full() if full else watch.roster.next()
         return None if info is None else State(self._written(info), MEDIA_TYPE)
@@ -117,3 +117,10 @@ class ConferencePackage(EventPackage):
         watch = served.context
         if isinstance(watch, _Watch) and watch.roster is not None:
             watch.roster.close()
+
+
+def _who(request: Request) -> tuple[tuple[str, ...], bool]:
+    """Return who asks, by all identities, and whether anonymously."""
+    identities = asserted_identities(request)
+    hidden = request.has("Privacy") and bool(privacy_of(request) & (ID | USER))
+    return identities, hidden or not identities

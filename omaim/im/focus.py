@@ -284,9 +284,9 @@ class Focus:
             return PeerError("nobody is in this room now", 480)
         return self._unknown(address)
 
-    def _end_watch(self, served: Served) -> None:
+    def _end_watch(self, served: Served, reason: str) -> None:
         agent = self._house().inviter.agent
-        agent.endpoint.later(self._notifier.terminate, served, "noresource")
+        agent.endpoint.later(self._notifier.terminate, served, reason)
 
     def _call(self, dialog: DialogRef) -> Call | None:
         return self._house().inviter.calls.get(dialog.key)

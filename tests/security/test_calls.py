@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omaim.im.guest_lists import Guest
 from omaim.im.joining import applicant_who_answered
 from omaim.net.msrp import MsrpLimits
 from omaim.roles.description import CallFailed
@@ -56,6 +57,11 @@ def listen(net: ScenarioNetwork, host: str, port: int) -> list[Deaf]:
 
     net.at_end(net.network.listen_stream(host, port, accept).close)
     return came
+
+
+class _Call:
+    def __init__(self, response: Response) -> None:
+        self.response = response
 
 
 class ReachTests(SessionCase):
@@ -190,10 +196,29 @@ class IdentityTests(SessionCase):
 
         self.play(script)
 
+    def test_watches_on(self) -> None:
+        """Who was put out does not see any longer who is in the conference."""
 
-class _Call:
-    def __init__(self, response: Response) -> None:
-        self.response = response
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Attendee.come(net, "alice"), await Attendee.come(net, "bob")
+            carol, xenia = await Attendee.come(net, "carol"), await Attendee.come(net, "xenia")
+            await alice.create(bob.aor, carol.aor)
+            await net.sleep(2.0)
+            watcher, other = bob.watch(alice.room), alice.watch()
+            await net.sleep(2.0)
+            self.assertEqual(set(watcher.people), {alice.aor, bob.aor, carol.aor})
+            conference = net.entities["im-north"].focus.conferences[alice.room]
+            conference.expel(alice.aor, bob.aor)
+            await net.sleep(2.0)
+            told = len(watcher.documents)
+            conference.invite(alice.aor, [Guest(xenia.aor)])
+            await net.sleep(5.0)
+            self.assertIn(xenia.aor, other.people)
+            self.assertEqual(len(watcher.documents), told)
+            self.assertNotIn(xenia.aor, watcher.people)
+            self.assertTrue(watcher.over or watcher.changes)
+
+        self.play(script)
 
 
 class FloodTests(SessionCase):
