@@ -287,6 +287,7 @@ class ImServer(Service):
             secure_peers=config.peers_msrp == "tls",
             secure_clients=config.clients_msrp == "tls",
             idle=config.idle,
+            each=config.sessions_each,
         )
         inviter.on_invite = self.sessions.invited
         self.sessions.store = LargeStore(

@@ -10,6 +10,7 @@ Spec: OMA SIMPLE IM 1.0 (session mode, participating functions); RFC 3261; RFC 4
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -69,6 +70,8 @@ class Sessions:
         secure_peers: offer MSRP over TLS to other domains.
         secure_clients: offer MSRP over TLS to the devices of our users.
         idle: seconds without a message after which a conversation ends; 0 for never.
+        each: conversations that one user has begun, or was invited to, at a time, those that
+            are being begun too; 0 for no limit.
 
     Attributes:
         conversations: those that go on.
@@ -94,6 +97,7 @@ class Sessions:
         secure_peers: bool = False,
         secure_clients: bool = False,
         idle: float = 300.0,
+        each: int = 0,
     ) -> None:
         self.conversations: set[Conversing] = set()
         self.store: LargeStore | None = None
@@ -114,6 +118,8 @@ class Sessions:
         self._secure_peers = secure_peers
         self._secure_clients = secure_clients
         self._idle = idle
+        self._each = each
+        self._load: Counter[tuple[str, str]] = Counter()  # conversations by user and side
 
     async def invited(self, invitation: Invitation) -> None:
         """Serve an INVITE: one to a service or a room of ours, or from one person to another.
@@ -217,11 +223,17 @@ class Sessions:
         """Invite the callee as the caller invited us, and bring both together."""
         if invitation.answered:  # given up while it was asked whether he may
             raise CallFailed(invitation.request.response(487), True)
+        if self._each and self._load[leg.user, leg.side] >= self._each:
+            raise Refusal("102 Too many sessions of one user", 486)
         direct = not large and self._is_direct(leg, callee)
-        if invitation.described:
-            await self._with_offer(invitation, leg, callee, direct, large)
-        else:
-            await self._without_offer(invitation, leg, callee, direct)
+        self._load[leg.user, leg.side] += 1
+        try:
+            if invitation.described:
+                await self._with_offer(invitation, leg, callee, direct, large)
+            else:
+                await self._without_offer(invitation, leg, callee, direct)
+        finally:
+            self._less(leg)
         replaced = invitation.replaces
         if replaced is not None and isinstance(replaced.context, Coupling):
             replaced.context.end(REPLACED)
@@ -317,6 +329,7 @@ class Sessions:
     async def _begin(self, conversing: Conversing) -> None:
         await conversing.begin(self._hooks, self._domain, self._idle)
         self.conversations.add(conversing)
+        self._load[conversing.leg.user, conversing.leg.side] += 1
 
     def _is_direct(self, leg: Leg, callee: str) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
@@ -396,7 +409,15 @@ class Sessions:
         return DeferredList([one.end(STOPPING) for one in list(self.conversations)])
 
     def _over(self, conversing: Conversing) -> None:
-        self.conversations.discard(conversing)
+        if conversing in self.conversations:
+            self.conversations.remove(conversing)
+            self._less(conversing.leg)
+
+    def _less(self, leg: Leg) -> None:
+        key = leg.user, leg.side
+        self._load[key] -= 1
+        if self._load[key] <= 0:
+            del self._load[key]
 
     def _refused(self, leg: Leg, callee: str, error: PeerError) -> None:
         self._journal.publish(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from omaim.im.guest_lists import Guest
 from omaim.im.joining import applicant_who_answered
 from omaim.net.msrp import MsrpLimits
@@ -270,6 +272,30 @@ class FloodTests(SessionCase):
             self.assertEqual(len(server.sessions._inviter), 0, server.sessions._inviter.calls)
 
         self.play(script)
+
+    def test_ringing(self) -> None:
+        """One user who invites and invites, where nobody answers, keeps nobody else from it."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Party.come(net, "alice"), await Party.come(net, "bob")
+            xenia = await Party.come(net, "xenia")
+            xenia.inviter.on_invite = lambda invitation: invitation.ring()
+            server = net.entities["im-north"].sessions
+            calling = [Deferred.fromCoroutine(alice.invite(xenia.aor)) for _ in range(20)]
+            statuses: list[int] = []
+            for one in calling:
+                one.addErrback(lambda failure: statuses.append(failure.value.status))
+            await net.sleep(2.0)
+            self.assertEqual(statuses, [486] * 15)
+            self.assertEqual(server._load[alice.aor, "originating"], 5)
+            await bob.invite(alice.aor)
+            for one in calling:
+                one.cancel()
+            await bob.leave()
+            await net.sleep(5.0)
+            self.assertEqual((dict(server._load), server.conversations), ({}, set()))
+
+        self.play(script, sessions_each=5)
 
     def test_factory(self) -> None:
         """One user makes some conferences at a time, and others still can."""
