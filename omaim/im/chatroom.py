@@ -64,6 +64,8 @@ from omaim.node.events import (
 
 TEXT: Final = "text/plain"
 INVITATIONS: Final = 1000  # that a room has open at a time
+NAMES: Final = 20.0  # nicknames that a session may ask for in a row
+NAMES_A_SECOND: Final = 0.5  # that it may ask for as long as it likes
 SHOWN: Final = 50  # participants whom a notice names
 
 
@@ -476,10 +478,18 @@ class Room:
     def nickname(self, member: Member, text: str, now: float) -> int:
         """Call a participant on one device ``text``, "" for nothing.
 
+        Who asks too often gets 403.
+
         Returns: what to answer to NICKNAME: 200, 403, 424 or 425 (RFC 7701 §7.1 to §7.3).
         """
         if not self.rules.nicknames or not member.present:
             return NOT_ALLOWED
+        # To look at one costs more than to say something, and all get to know.
+        member.names = min(NAMES, member.names + (now - member.named_at) * NAMES_A_SECOND)
+        member.named_at = now
+        if member.names < 1.0:
+            return NOT_ALLOWED
+        member.names -= 1.0
         before = self.nicknames.of(member)
         if not text:
             self.nicknames.release(member, now)

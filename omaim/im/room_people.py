@@ -99,6 +99,7 @@ class Member:
         said: Message-IDs of the last messages, the oldest first.
         stalls: speakers who wait because this session is congested.
         stalled_by: how many congested sessions it waits for.
+        names, named_at: nicknames that it might ask for in a row when it asked last, and when.
         kept: octets of its messages that are kept to be recorded or shown again.
         stalled_at: since when this one waits for others, without a pause.
     """
@@ -118,6 +119,8 @@ class Member:
     stalled_at: float | None = None
     stalled_by: int = 0
     kept: int = 0
+    names: float = 0.0
+    named_at: float = float("-inf")
     stalls: set[Member] = attrs.field(factory=set, repr=False)
     _reasons: set[object] = attrs.field(factory=set, repr=False, init=False)
 

@@ -429,6 +429,7 @@ class Inbox:
         means: of the endpoint.
         own: our URI, as From-Path of what we answer.
         on_message: gets each new message.
+        on_full: told when too many answers wait for something of ours, and when no more.
         accepting: what is refused without asking anybody; ``None``: nothing.
 
     Attributes:
@@ -438,9 +439,11 @@ class Inbox:
 
     __slots__ = (
         "_from",
+        "_full",
         "_held",
         "_incoming",
         "_kind",
+        "_on_full",
         "_on_message",
         "_own",
         "_previous",
@@ -455,6 +458,7 @@ class Inbox:
         means: Means,
         own: bytes,
         on_message: Callable[[Incoming], object],
+        on_full: Callable[[bool], object],
         accepting: Accepting | None,
     ) -> None:
         self.means: Final = means
@@ -463,6 +467,8 @@ class Inbox:
         self.accepting = accepting
         self._own = own
         self._on_message = on_message
+        self._on_full = on_full
+        self._full = False
         self._incoming: dict[str, Incoming] = {}
         self._held: dict[str, Incoming] = {}  # whole, but not answered
         self._kind = b"text/plain"  # the last Content-Type, which was a good one
@@ -607,6 +613,9 @@ class Inbox:
         if incoming._held:
             incoming._last.append(chunk)
             self._held[incoming.message_id] = incoming
+            if len(self._held) >= self.means.limits.held and not self._full:
+                self._full = True
+                self._on_full(True)
         else:
             self._conclude(incoming, chunk, 200, "")
 
@@ -624,6 +633,9 @@ class Inbox:
         self._conclude(incoming, last[0], status, comment)
         for chunk in last[1:]:
             self.answer(chunk, status, comment)
+        if self._full and len(self._held) <= self.means.limits.held // 2:
+            self._full = False
+            self._on_full(False)
 
     def _conclude(self, incoming: Incoming, chunk: Chunk, status: int, comment: str) -> None:
         """Answer the chunk that made the message whole, and report if that is wanted."""

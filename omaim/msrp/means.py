@@ -22,6 +22,8 @@ class Limits:
         control: octets of a body that is no message (§7.1: 10240).
         messages: unfinished messages of one session at a time, each way; the peer gets 413 for
             more.
+        held: messages of one session that are whole and whose answer waits for something of
+            ours, before nothing more is read.
         gaps: pieces that the received octets of one message may lie in.
         ahead: octets kept of chunks of a streamed message that came before their turn.
         recent: Message-IDs remembered by each session, to know repeated messages.
@@ -46,6 +48,7 @@ class Limits:
         "frame",
         "gaps",
         "half",
+        "held",
         "idle",
         "messages",
         "recent",
@@ -73,6 +76,7 @@ class Limits:
         half: float = 10.0,
         idle: float = 300.0,
         stalled: float = 60.0,
+        held: int = 256,
     ) -> None:
         self.frame: Final = FrameLimits() if frame is None else frame
         self.control: Final = control
@@ -89,6 +93,7 @@ class Limits:
         self.half: Final = half
         self.idle: Final = idle
         self.stalled: Final = stalled
+        self.held: Final = held
 
 
 @final

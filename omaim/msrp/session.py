@@ -106,6 +106,7 @@ class Session:
 
     __slots__ = (
         "_asked",
+        "_full",
         "_inbox",
         "_means",
         "_on_leave",
@@ -115,6 +116,7 @@ class Session:
         "_outbox",
         "_paused",
         "_turns",
+        "_unread",
         "_wishes",
         "fingerprints",
         "mutual",
@@ -146,10 +148,12 @@ class Session:
         self.mutual = False
         self._means = means
         own = str(uri).encode("ascii")
-        self._inbox = Inbox(means, own, self._begins, accepting)
+        self._inbox = Inbox(means, own, self._begins, self._fill, accepting)
         self._outbox = Outbox(means, self.lost, self._drained)
         self._turns: Turns | None = None
-        self._paused = False
+        self._paused = False  # by its user
+        self._full = False  # so many answers wait here
+        self._unread = False  # for one of these reasons
         self._asked: list[Head] = []  # NICKNAMEs that wait for their answers
         self._wishes: list[_Wish] = []  # for nicknames, before the session is open
         self._on_over = on_over
@@ -278,17 +282,25 @@ class Session:
 
         Sessions that share the connection wait as well.
         """
-        if not self._paused:
-            self._paused = True
-            if self._on_pause is not None:
-                self._on_pause(self, True)
+        self._paused = True
+        self._read_or_not()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused:
-            self._paused = False
+        self._paused = False
+        self._read_or_not()
+
+    def _fill(self, full: bool) -> None:
+        """Too many answers wait for something of ours, or no more."""
+        self._full = full
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        unread = self._paused or self._full
+        if unread != self._unread:
+            self._unread = unread
             if self._on_pause is not None:
-                self._on_pause(self, False)
+                self._on_pause(self, unread)
 
     def close(self, why: str = "") -> None:
         """End the session here; the connection remains. The peer learns it by SIP, or by 481.
@@ -347,7 +359,7 @@ class Session:
         self._on_leave = on_leave
         self._turns = self._inbox.turns = turns
         self.state = OPEN
-        if self._paused:
+        if self._unread:
             on_pause(self, True)
         self.user.on_open(self)
         if self.closed:

@@ -240,6 +240,28 @@ class ChannelTests(SynchronousTestCase):
 
         self.assertLess(growth(request, 2500), 8)
 
+    def test_held(self) -> None:
+        """Who says more and more while we cannot answer yet is not read any more, nor forgotten."""
+        held: list[Any] = []
+
+        def hold(incoming: Any) -> None:
+            incoming.hold()
+            held.append(incoming)
+
+        self.user.on_whole = hold
+        number = 0
+        while number < 1000 and not self.world.far.paused:
+            number += 1
+            self.hear(send(self.world, self.session, b"hi", number=number))
+        self.assertEqual(number, Limits().held)
+        self.session.pause()
+        self.session.resume()
+        self.assertTrue(self.world.far.paused)
+        for incoming in held:
+            incoming.release(200)
+        self.assertFalse(self.world.far.paused)
+        self.assertEqual(self.world.far.take().count(b" 200 OK"), number)
+
     def test_overlaps(self) -> None:
         """Small chunks that overwrite a large message, or come from its end, move few octets."""
         self.user.limit = 1 << 24

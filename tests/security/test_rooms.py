@@ -81,6 +81,16 @@ class ForgeryTests(SynchronousTestCase):
         for text in ("admin one", "ADMIN  ONE", " Admin One ", "\uff21dmin One", "Admin\u00a0One"):
             self.assertEqual(hall.room.nickname(bob, text, hall.now), 425, ascii(text))
 
+    def test_nickname_flood(self) -> None:
+        """Who asks for one nickname after the other is told off, and may again later."""
+        hall = Hall()
+        alice = hall.join(ALICE)
+        statuses = [hall.room.nickname(alice, f"a{number}", hall.now) for number in range(100)]
+        self.assertEqual((statuses.count(200), statuses[-1]), (20, 403))
+        hall.now += 10.0
+        statuses = [hall.room.nickname(alice, f"b{number}", hall.now) for number in range(100)]
+        self.assertEqual(statuses.count(200), 5)
+
 
 class CopyTests(SynchronousTestCase):
     """Copies of a message, on real sessions."""
