@@ -25,7 +25,6 @@ from omaim.msrp import BURDEN, CLOSED, LATER, Incoming, Outgoing, Report, Sessio
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
 RECORDED: Final = 8388608  # octets of long messages of one side kept at a time to be recorded
-NAMING: Final = 8  # NICKNAMEs of one side whose answer is waited for
 STOP: Final = 413
 
 HEAD: Final = 8192  # octets in which the head of an envelope has to end
@@ -79,7 +78,6 @@ class Side:
     """
 
     __slots__ = (
-        "_naming",
         "bridge",
         "kept",
         "lock",
@@ -97,7 +95,6 @@ class Side:
         self.name = ""
         self.kept = 0
         self.recorded = 0
-        self._naming = 0
         self.lock = DeferredLock()  # messages of one side keep their order
         self.user = SessionUser(
             self._begins,
@@ -136,15 +133,9 @@ class Side:
     def _nickname(self, session: Session, name: str) -> int:
         """Have the other side decide: it may be a chat room (RFC 7701 §7.1)."""
         other = self.other.session
-        if other is None or other.state == CLOSED or self._naming >= NAMING:
+        if other is None or other.state == CLOSED:
             return 403
-        self._naming += 1
-
-        def answered(status: int) -> None:
-            self._naming -= 1
-            session.answer_nickname(status)
-
-        other.nickname(name, answered)
+        other.nickname(name, session.answer_nickname)
         return LATER
 
     def _closed(self, session: Session, why: str) -> None:
