@@ -311,7 +311,7 @@ class Conference:
         uri, house = invitee.uri, self.house
         attendance = Attendance(self, None)
         try:
-            guest = self._guests.get(uri) or Guest(uri)
+            guest = self._guests.pop(uri, None) or Guest(uri)
             hidden = by in self._nameless
             if house.ours(uri):
                 # The core does not bring our own INVITE back to us.
@@ -358,21 +358,30 @@ class Conference:
         self.settle()
 
     def invite(
-        self, by: str, guests: Iterable[Guest], tell: Callable[[int], object] | None = None
+        self,
+        by: str,
+        guests: Iterable[Guest],
+        tell: Callable[[int], object] | None = None,
+        hidden: bool = False,
     ) -> None:
         """Call people, on somebody's wish.
 
         Args:
             by: canonical address.
             tell: gets the status of what came of it, where one is called.
+            hidden: who wishes it does not want to be named.
 
         Raises:
             Refusal: see :meth:`Room.invite`.
         """
         wanted = list(guests)
         asked = self.room.invite(by, [Invitee(one.uri) for one in wanted], self.house.now())
+        if hidden:
+            self._nameless.add(by)
+        called = {one.uri for one in asked}
         for one in wanted:
-            self._guests[one.uri] = one
+            if one.uri in called:
+                self._guests[one.uri] = one
         if tell is not None:
             (one,) = wanted
             if asked:

@@ -16,7 +16,8 @@ from omaim.im.policy import sip_form
 from omaim.roles.call import Call
 from omaim.roles.referrer import Referral
 from omaim.sip.headers import DialogRef
-from omaim.sip.identity import asserted_identities
+from omaim.sip.identity import ID, USER, asserted_identities, privacy_of
+from omaim.sip.message import Request
 from omaim.sip.uri import canonical_aor
 
 
@@ -47,13 +48,14 @@ class Referring:
                 out; what it asks for is broken, or not done here.
         """
         conference, asker = self._about(referral)
+        hidden = _is_hidden(referral.request)
         if referral.several:
             people = people_of(*referral.listed())
-            self._several(conference, asker, people, referral)
+            self._several(conference, asker, people, referral, hidden)
         elif referral.method == "INVITE":
             guest = self._guest(referral.uri, asker, referral.headers)
             reports = _Reports(referral)
-            conference.invite(asker[0], [guest], reports.report)
+            conference.invite(asker[0], [guest], reports.report, hidden)
             referral.accept()
             reports.open()
         elif referral.method == "BYE":
@@ -69,6 +71,7 @@ class Referring:
         asker: tuple[str, ...],
         people: tuple[Entry, ...],
         referral: Referral,
+        hidden: bool,
     ) -> None:
         """Do it for all on a list (RFC 5368 §8)."""
         methods = {method_of(one.uri) for one in people}
@@ -76,7 +79,7 @@ class Referring:
             raise PeerError("the list asks for what is not done here", 403)
         guests = [self._guest(one.uri, asker) for one in people if method_of(one.uri) == "INVITE"]
         if guests:
-            conference.invite(asker[0], guests)
+            conference.invite(asker[0], guests, hidden=hidden)
         for one in people:
             if method_of(one.uri) == "BYE":
                 try:
@@ -145,3 +148,8 @@ class _Reports:
 def _conference_of(call: Call | None) -> Conference | None:
     context = None if call is None else call.context
     return context.conference if isinstance(context, Attendance) else None
+
+
+def _is_hidden(request: Request) -> bool:
+    """Tell whether who asks does not want to be named (RFC 3323 §4.2)."""
+    return request.has("Privacy") and bool(privacy_of(request) & (ID | USER))

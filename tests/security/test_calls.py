@@ -198,6 +198,22 @@ class IdentityTests(SessionCase):
 
         self.play(script)
 
+    def test_referred_anonymously(self) -> None:
+        """Who has others called in, and wants to stay unknown, is not named to them."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Attendee.come(net, "alice"), await Attendee.come(net, "bob")
+            xenia = await Attendee.come(net, "xenia")
+            await alice.create(bob.aor)
+            await net.sleep(2.0)
+            privacy = (("Privacy", "id"),)
+            await alice.inviter.referrer.refer(alice.room, xenia.aor, headers=privacy)
+            await net.sleep(3.0)
+            request = xenia.invitations[0].request
+            self.assertNotIn("alice", request.to_bytes().decode().replace(alice.room, ""))
+
+        self.play(script)
+
     def test_watches_on(self) -> None:
         """Who was put out does not see any longer who is in the conference."""
 
