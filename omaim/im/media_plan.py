@@ -78,6 +78,8 @@ class MediaPlan:
         self._changing = False  # sessions end because others take their places
         self._lines: list[_Line] = []
         self._wishes: list[Wish | None] = []  # what the other party is offered
+        if len(description_of(offer).media) > MOST:
+            raise NotAcceptable("too many media")
         offered = self._sides(near)[0].read_offer(offer)
         # What is added later goes by what this leg has from the beginning.
         here_secure = any(one is not None and one.protocol == TLS for one in offered)

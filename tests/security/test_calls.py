@@ -313,6 +313,21 @@ class FloodTests(SessionCase):
 
         self.play(script, sessions_each=5)
 
+    def test_many_media(self) -> None:
+        """An offer of many media is refused as a whole, before anything is made for it."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Party.come(net, "alice"), await Party.come(net, "bob")
+            for lines in (40, 64, 200):
+                with self.assertRaises(CallFailed) as caught:
+                    offer = sdp("127.0.1.77", 9000, lines=lines)
+                    await alice.inviter.invite(bob.aor, offer, headers=(TAG,))
+                self.assertIn(caught.exception.status, (400, 488, 513), lines)
+            self.assertEqual(bob.invitations, [])
+            self.assertEqual(net.entities["im-north"].msrp.sessions, [])
+
+        self.play(script)
+
     def test_factory(self) -> None:
         """One user makes some conferences at a time, and others still can."""
 
