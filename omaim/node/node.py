@@ -24,6 +24,7 @@ from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import INetwork, ReactorNetwork
+from omaim.net.polling import straight
 from omaim.net.reach import Reach
 from omaim.net.resolver import Ask, Dns, Resolver
 from omaim.net.tls import TlsSettings
@@ -280,6 +281,7 @@ async def open_node(config: NodeConfig, reactor: Any) -> Node:
     """
     servers = [parse_place(text, 53) for text in config.dns]
     steady(reactor)
+    straight(reactor)
     stores = await open_stores(config.state, reactor, reactor)
     settle()
     try:
