@@ -23,7 +23,7 @@ from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
-from omaim.core.job import Job, Served
+from omaim.core.job import Job
 from omaim.core.naming import service_route
 from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
@@ -34,6 +34,7 @@ from omaim.core.secret import durable_secret
 from omaim.core.senders import Senders
 from omaim.core.service_profile import CONTINUE, TERMINATE
 from omaim.core.services import Services
+from omaim.core.subscribers import Served, Subscribers
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.net.tls import TlsSettings
@@ -218,12 +219,12 @@ class Core(Service):
         forwarder = Forwarder(
             endpoint, self._neighbours, charging, dialogs, self.admission, policy, ids
         )
+        subscribers = Subscribers(stores.users, self.profile_of)
         services = Services(
             endpoint,
             forwarder,
             self.registrar,
-            stores.users,
-            self.profile_of,
+            subscribers,
             Chain(key),
             charging,
             now,
@@ -235,9 +236,9 @@ class Core(Service):
         )
         self.router = Router(
             endpoint,
-            stores.users,
+            subscribers,
             Senders(
-                stores.users, authenticator, self.admission, self.serves, now, config.authenticate
+                subscribers, authenticator, self.admission, self.serves, now, config.authenticate
             ),
             self._neighbours,
             hooks,

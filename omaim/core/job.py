@@ -1,31 +1,20 @@
-"""One request on its way through the core, and the user it is served for."""
+"""One request on its way through the core."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from omaim.core.interconnect import Neighbour
+from omaim.core.subscribers import Served
 from omaim.sip.charging import ChargingVector
 from omaim.sip.message import Request
 from omaim.sip.relaying import Relay
 from omaim.sip.transaction import ServerTransaction
-from omaim.stores.records import User
 
 if TYPE_CHECKING:
     from omaim.core.visits import Visit
 
 DIALOGS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
-
-
-@attrs.frozen
-class Served:
-    """A user of this domain whose profile a request passes."""
-
-    user: User
-    aor: str  # the identity that is used
-    primary: str  # under which its bindings are kept
 
 
 class Job:

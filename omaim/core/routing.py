@@ -22,10 +22,10 @@ from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE, Neighbours
-from omaim.core.job import Job, Served
-from omaim.core.registered import primary_of
+from omaim.core.job import Job
 from omaim.core.senders import Senders
 from omaim.core.services import Services, loose
+from omaim.core.subscribers import Served, Subscribers
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
@@ -44,7 +44,6 @@ from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postproc
 from omaim.sip.proxying import validate as check_hop
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
-from omaim.stores.interfaces import IUserStore
 
 UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
 ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
@@ -72,7 +71,7 @@ class Router:
     def __init__(
         self,
         endpoint: Endpoint,
-        users: IUserStore,
+        subscribers: Subscribers,
         senders: Senders,
         neighbours: Neighbours,
         hooks: Hooks,
@@ -92,7 +91,7 @@ class Router:
         most: int,
     ) -> None:
         self._endpoint = endpoint
-        self._users = users
+        self._subscribers = subscribers
         self._senders = senders
         self._neighbours = neighbours
         self._hooks = hooks
@@ -318,10 +317,10 @@ class Router:
         told = served_user(job.request)
         asserted = asserted_identities(job.request)
         aor = canonical_aor(told.uri) if told is not None else asserted[0] if asserted else ""
-        user = self._users.peek_by_identity(aor)
-        if user is None:
+        served = self._subscribers.of(aor)
+        if served is None:
             raise PeerError("nobody here is served by that", 404)
-        self._services.originate(job, Served(user, aor, primary_of(user, aor)))
+        self._services.originate(job, served)
 
     def _from_peer(self, job: Job) -> None:
         """Serve a request from another network: for our users only, we are no transit."""
@@ -411,13 +410,10 @@ class Router:
             aor = canonical_aor(f"tel:{uri.user}")  # RFC 3261 §19.1.6
         else:
             aor = canonical_aor(request.uri)
-        user = self._users.peek_by_identity(aor)
-        if user is None:
-            return None
-        identity = user.identity(aor)
-        if identity is None or identity.barred:
+        served = self._subscribers.of(aor)
+        if served is not None and served.barred:
             raise PeerError("nobody has this address here", 404)
-        return Served(user, aor, primary_of(user, aor))
+        return served
 
     def _outward(self, job: Job) -> None:
         """Send the request to another network over IP-1.

@@ -10,14 +10,12 @@ from typing import Final
 
 from omaim.core.admission import Admission
 from omaim.core.authenticator import Authenticator, Challenge
-from omaim.core.job import Served
-from omaim.core.registered import primary_of
+from omaim.core.subscribers import Served, Subscribers
 from omaim.errors import PeerError
 from omaim.sip.flow import Flow
 from omaim.sip.identity import assert_identity
 from omaim.sip.message import Request
 from omaim.sip.uri import canonical_aor
-from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
 NOBODY: Final = "anonymous.invalid"  # the host of who wants to stay unnamed, RFC 3323 §4.1.1.3
@@ -34,14 +32,14 @@ class Senders:
 
     def __init__(
         self,
-        users: IUserStore,
+        subscribers: Subscribers,
         authenticator: Authenticator,
         admission: Admission,
         serves: Callable[[str], bool],
         now: Callable[[], float],
         authenticate: str,
     ) -> None:
-        self._users = users
+        self._subscribers = subscribers
         self._authenticator = authenticator
         self._admission = admission
         self._serves = serves
@@ -53,7 +51,7 @@ class Senders:
         host = claimed.rpartition("@")[2]
         if self._serves(host) or host == NOBODY:
             return True
-        return claimed.startswith("tel:") and self._users.peek_by_identity(claimed) is not None
+        return claimed.startswith("tel:") and self._subscribers.of(claimed) is not None
 
     def identify(self, request: Request, flow: Flow, claimed: str) -> Served | Challenge:
         """Return the user who sends, its identity asserted in the request, or what to ask.
@@ -61,10 +59,11 @@ class Senders:
         Raises:
             PeerError: this user may not send so (403); its credentials do not parse (400).
         """
+        claimant = self._subscribers.of(claimed)
         if self._authenticate == "never":
-            user = self._users.peek_by_identity(claimed)
-            if user is None:
+            if claimant is None:
                 raise PeerError("nobody has this address here", 403)
+            user = claimant.user
         elif self._authenticate == "flow" and (known := self._known_by(flow, claimed)) is not None:
             user = known
         else:
@@ -76,7 +75,9 @@ class Senders:
             # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
             request.remove("Proxy-Authorization")
             request.remove("Authorization")
-        return self._assert(user, request, claimed)
+        if claimant is not None and claimant.user.private_id != user.private_id:
+            claimant = None  # the address is somebody else's
+        return self._assert(user, claimant, request, claimed)
 
     def withhold(self, request: Request) -> None:
         """Take off a request of a user's, inside a dialog, what proves it to us.
@@ -96,32 +97,43 @@ class Senders:
         """
         if not flow.identity:
             return None
-        user = self._users.peek_by_identity(flow.identity)
-        if user is None:
+        known = self._subscribers.of(flow.identity)
+        if known is None:
             raise PeerError("this user is no more", 403)
+        user = known.user
         own = user.identity(claimed) is not None or claimed.rpartition("@")[2] == NOBODY
         return user if own else None
 
-    def _assert(self, user: User, request: Request, claimed: str) -> Served:
+    def _assert(
+        self, user: User, claimant: Served | None, request: Request, claimed: str
+    ) -> Served:
         """Assert the identity that the user prefers, of those it may use.
+
+        Args:
+            claimant: the user under the address that is claimed, ``None`` when it has none such.
 
         Raises:
             PeerError: From, or what is preferred, is somebody else's or barred (403).
 
         Spec: RFC 3325 §5
         """
-        _check(user, claimed)
+        _check(user, claimant, claimed)
         named = canonical_aor(request.from_.uri_text)
         if named != claimed:
-            _check(user, named)
-        aor = assert_identity(request, user.usable())
-        return Served(user, aor, primary_of(user, aor))
+            _check(user, self._subscribers.of(named), named)
+        usable = user.usable() if claimant is None else claimant.usable
+        aor = assert_identity(request, usable)
+        served = claimant if claimed == aor else self._subscribers.of(aor)
+        if served is None:
+            raise PeerError("this user is no more", 403)
+        return served
 
 
-def _check(user: User, uri: str) -> None:
-    """Raise PeerError unless the user may call itself so."""
-    if uri.rpartition("@")[2] == NOBODY:
+def _check(user: User, claimant: Served | None, uri: str) -> None:
+    """Raise PeerError unless the user may call itself so; ``claimant`` has that address."""
+    if claimant is not None and claimant.user.private_id == user.private_id:
+        if claimant.barred:
+            raise PeerError("this identity may not be used", 403)
         return
-    identity = user.identity(uri)
-    if identity is None or identity.barred:
+    if uri.rpartition("@")[2] != NOBODY:
         raise PeerError("this identity may not be used", 403)

@@ -15,8 +15,7 @@ from omaim.core.chain import Chain, Place
 from omaim.core.charging import Charging
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE
-from omaim.core.job import DIALOGS, Job, Served
-from omaim.core.registered import primary_of
+from omaim.core.job import DIALOGS, Job
 from omaim.core.registrar import Registrar
 from omaim.core.service_profile import (
     CONTINUE,
@@ -27,8 +26,8 @@ from omaim.core.service_profile import (
     TERMINATING,
     TERMINATING_UNREGISTERED,
     Criteria,
-    Profile,
 )
+from omaim.core.subscribers import Served, Subscribers
 from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
@@ -40,8 +39,6 @@ from omaim.sip.identity import SERVED, ServedUser
 from omaim.sip.message import Request, Response
 from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.sip.uri import SipUri, parse_uri
-from omaim.stores.interfaces import IUserStore
-from omaim.stores.records import User
 
 FOR_SENDER: Final = frozenset({ORIGINATING, ORIGINATING_UNREGISTERED, ORIGINATING_DIVERTED})
 UNREGISTERED: Final = frozenset({ORIGINATING_UNREGISTERED, TERMINATING_UNREGISTERED})
@@ -54,7 +51,7 @@ class Services:
     """Takes requests through the service profiles of sender and callee.
 
     Args:
-        profile_of: the service profile of an identity of a user.
+        subscribers: the users, with their service profiles.
         chain: seals places in a service chain.
         own_uri: of the core.
         now: seconds since the epoch.
@@ -74,8 +71,7 @@ class Services:
         endpoint: Endpoint,
         forwarder: Forwarder,
         registrar: Registrar,
-        users: IUserStore,
-        profile_of: Callable[[User, str], Profile],
+        subscribers: Subscribers,
         chain: Chain,
         charging: Charging,
         now: Callable[[], float],
@@ -91,8 +87,7 @@ class Services:
         self._endpoint = endpoint
         self._forwarder = forwarder
         self._registrar = registrar
-        self._users = users
-        self._profile_of = profile_of
+        self._subscribers = subscribers
         self._chain = chain
         self._charging = charging
         self._now = now
@@ -110,7 +105,7 @@ class Services:
             diverted: the callee of the request sends it elsewhere.
         """
         job.served = served
-        if not self._profile_of(served.user, served.aor).filters.criteria:
+        if not served.profile.filters.criteria:
             self.towards(job)
             return
         if diverted:
@@ -158,10 +153,9 @@ class Services:
         if token in self._given_up:
             raise PeerError("the request is no longer this server's", 487)
         job.visit = self._visits.passed_on(token)
-        user = self._users.peek_by_identity(place.served)
-        if user is None:
+        served = self._subscribers.of(place.served)
+        if served is None:
             raise PeerError("the served user is no more", 404)
-        served = Served(user, place.served, primary_of(user, place.served))
         job.skip = place.skip
         job.vector = self._charging.begin(job.request, False)
         if job.vector is not None and job.vector.icid != place.icid:
@@ -189,7 +183,7 @@ class Services:
 
     def _serve(self, job: Job, served: Served, case: int, after: int) -> bool:
         """Send the request to the next server that is to see it; true when there is none."""
-        profile = self._profile_of(served.user, served.aor)
+        profile = served.profile
         if not profile.filters.criteria:
             return True
         while True:

@@ -60,6 +60,17 @@ class TrustTests(CoreCase):
         self.assertFalse(seen.has("P-Asserted-Identity"))
         self.assertEqual(seen.first("From"), anonymous)
 
+    def test_unnamed_as_another(self) -> None:
+        """Who claims an unnamed address that another user has is asserted as itself."""
+        ghost = "sip:ghost@anonymous.invalid"
+        carol = f"sip:carol@{DOMAIN}"
+        self.put(self.person("ghostly", public=(f"sip:ghostly@{DOMAIN}", ghost)))
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        self.assertEqual(self.send(alice, BOB, replace={"From": f"<{ghost}>;tag=1"}).status, 200)
+        self.assertEqual(bob.got[0].first("P-Asserted-Identity"), f"<sip:alice@{DOMAIN}>")
+        self.assertEqual(self.send(alice, BOB, replace={"From": f"<{carol}>;tag=1"}).status, 403)
+
     def test_spoofed_from(self) -> None:
         """A user cannot write another's address into From (IMS-24)."""
         alice = self.phone("alice", 1)
