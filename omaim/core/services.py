@@ -268,6 +268,7 @@ class Services:
             visit.provisional(status)
             return False
         self._visits.end(visit)
+        visit.exchange = None  # it refers to the visit
         failed = status == 408 or 500 <= status < 600
         return failed and not visit.alive and not visit.cancelled and self._go_past(visit)
 

@@ -54,6 +54,7 @@ class Errand:
         self.response = response
         if self._alarm is not None:
             self._alarm.deadline = NEVER
+            self._alarm = None  # it refers to us
         if not self.done.called:
             self.done.callback(response)
         elif self.on_late is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ from omaim.core.service_profile import (
     Trigger,
 )
 from omaim.core.service_profile import Server as At
+from omaim.core.visits import Visit
 from omaim.im.registrations import registered_contacts, registered_identities
 from omaim.sip.identity import served_user
 from omaim.sip.message import Request
@@ -90,6 +92,18 @@ class ChainTests(ServiceCase):
         self.assertEqual(len(icids), 1)
         self.assertEqual(len(self.bob.got), 1)
         self.assertFalse(self.bob.got[0].has("P-Served-User"))
+
+    def test_no_circles(self) -> None:
+        """What a message leaves goes by itself, without a search for circles of references."""
+        self.server()
+        self.register(self.alice)
+        self.register(self.bob)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertEqual(self.send(self.alice, BOB).status, 200)
+        self.clock.advance(120.0)
+        self.assertEqual([one for one in gc.get_objects() if isinstance(one, Visit)], [])
 
     def test_unregistered(self) -> None:
         """The IM Server sees messages of and for users who are not registered."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.internet.defer import Deferred
 
 from omaim.bodies.cpim import Cpim
 from omaim.im.policy import Settings
+from omaim.im.sending import Errand
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused
 from omaim.node.hooks import Deliver, Refuse
 from omaim.node.questions import MayPost
@@ -74,6 +77,15 @@ class ProxyTests(ImTestCase):
         self.assertEqual([type(one) for one in self.outbox()], [MessageAccepted, MessageDelivered])
         (event,) = self.of(MessageDelivered)
         self.assertEqual((event.sender, event.recipient, event.deferred), (XENIA, BOB, False))
+
+    def test_no_circles(self) -> None:
+        """What a message leaves goes by itself, without a search for circles of references."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertEqual(self.send("term", XENIA, BOB).status, 200)
+        self.clock.advance(120.0)
+        self.assertEqual([one for one in gc.get_objects() if isinstance(one, Errand)], [])
 
     def test_refused_is_not_accepted(self) -> None:
         """What the other side refuses is no accepted message."""
