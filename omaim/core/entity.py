@@ -19,7 +19,6 @@ from omaim.core.charging import Charging
 from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
 from omaim.core.config import service_addresses
-from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import RETRY_AFTER, Forwarder
 from omaim.core.interconnect import Neighbours
@@ -51,6 +50,7 @@ from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
+from omaim.sip.delivering import Delivery
 from omaim.sip.digest import ALGORITHMS
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
@@ -219,10 +219,22 @@ class Core(Service):
         forwarder = Forwarder(
             endpoint, self._neighbours, charging, dialogs, self.admission, policy, ids
         )
+        delivery = Delivery(
+            forwarder.relaying,
+            dialogs.find,
+            forwarder.depart,
+            forwarder.later,
+            gruus,
+            policy,
+            now,
+            ids,
+            ims,
+        )
         subscribers = Subscribers(stores.users, self.profile_of)
         services = Services(
             endpoint,
             forwarder,
+            delivery,
             self.registrar,
             subscribers,
             Chain(key),
@@ -246,7 +258,7 @@ class Core(Service):
             dialogs,
             forwarder,
             services,
-            Delivery(forwarder, dialogs, gruus, policy, now, ids, ims),
+            delivery,
             gruus,
             own,
             self.serves,

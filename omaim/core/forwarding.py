@@ -5,7 +5,6 @@ Spec: RFC 3261 §16.6, §16.7; RFC 3325 §5; RFC 7315 §4.5
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
@@ -16,7 +15,7 @@ from omaim.core.authenticator import Challenge
 from omaim.core.charging import Charging
 from omaim.core.dialogs import Dialogs
 from omaim.core.interconnect import PEER, Neighbours
-from omaim.core.job import DIALOGS, Job
+from omaim.core.job import Job
 from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
@@ -28,14 +27,12 @@ from omaim.sip.identity import SERVED, leave_domain, leave_trust_domain, strip_u
 from omaim.sip.message import Request, Response
 from omaim.sip.preferences import Target
 from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
-from omaim.sip.relaying import Heard, Leg, Relay, Relaying
+from omaim.sip.relaying import DIALOGS, Heard, Leg, Relay, Relaying
 from omaim.sip.uri import SipUri, parse_uri
 
 RETRY_AFTER: Final = "5"  # seconds, told to those whom we have no room for
 
 _log = Logger()
-
-Begin = Callable[[object, Relay, Branch], None]
 
 
 class Forwarder:
@@ -50,6 +47,7 @@ class Forwarder:
 
     Attributes:
         pending: requests that wait for their final response.
+        relaying: what all forks have in common.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class Forwarder:
         self._admission = admission
         self._policy = policy
         self._ids = ids
-        self._relaying = Relaying(
+        self.relaying = Relaying(
             endpoint.outlet, endpoint.driver.deadlines, self._answered, self._silent
         )
 
@@ -132,18 +130,16 @@ class Forwarder:
             self.depart(job, Leg(relay, branch, trusted, heard), branch, copy, flow)
 
         target = Target(copy.uri, 1000, None, [], None)
-        self.start(job, Fork(job.request, [[target]], self._policy, self._ids, False), begin)
-
-    def start(self, job: Job, fork: Fork, begin: Begin) -> None:
-        """Let a fork say where a request goes from now on."""
-        job.relay = Relay(self._relaying, job, fork, job.loop, begin)
+        fork = Fork(job.request, [[target]], self._policy, self._ids, False)
+        job.relay = Relay(self.relaying, job, job.request, fork, job.loop, begin)
         job.relay.start()
 
-    def depart(self, job: Job, leg: Leg, branch: Branch, copy: Request, flow: Flow | None) -> None:
-        """Send the request on one branch, marked with Record-Route where it needs it."""
-        if copy.method not in DIALOGS:
-            leg.send(copy, flow)
-        elif flow is not None:
+    def depart(
+        self, owner: object, leg: Leg, branch: Branch, copy: Request, flow: Flow | None
+    ) -> None:
+        """Send a request that makes a dialog on one branch, marked with Record-Route."""
+        job = cast(Job, owner)
+        if flow is not None:
             self._mark(job, copy, flow, flow.transport)
             leg.send(copy, flow)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from omaim.core.interconnect import Neighbour
 from omaim.core.subscribers import Served
@@ -13,8 +13,6 @@ from omaim.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from omaim.core.visits import Visit
-
-DIALOGS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
 
 
 class Job:

@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from omaim.core.authenticator import Challenge
 from omaim.core.charging import Charging
 from omaim.core.config import wildcards
-from omaim.core.delivery import Delivery
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE, Neighbours
@@ -30,6 +29,7 @@ from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import WhereTo
+from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import (
@@ -40,7 +40,7 @@ from omaim.sip.identity import (
     strip_untrusted,
 )
 from omaim.sip.message import Request
-from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postprocess, preprocess
+from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postprocess, visited_here
 from omaim.sip.proxying import validate as check_hop
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
@@ -48,7 +48,6 @@ from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
 UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
 ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
 IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
-VISITS: Final = 4  # further Routes of ours, or pairs of them, taken off at once; a list may be long
 
 _log = Logger()
 
@@ -111,7 +110,6 @@ class Router:
         self._secure = secure
         self._most = most
         services.towards = self.towards
-        services.deliver = delivery.deliver
         services.callee = self.callee
 
     # The way in
@@ -134,7 +132,7 @@ class Router:
                 strip_untrusted(request)
             elif self._returns(job):
                 return
-            visited = self._visited(request, flow)
+            visited = visited_here(request, self._own, flow.transport, flow.local_port)
             if visited:
                 self._resume(job, visited)
             elif request.to.tag:
@@ -151,7 +149,7 @@ class Router:
         """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
         try:
             check_hop(request, self._own, UNDERSTOOD)
-            visited = self._visited(request, flow)
+            visited = visited_here(request, self._own, flow.transport, flow.local_port)
             neighbour = self._neighbours.of(flow)
             way = self._dialogs.way(request, visited, flow, neighbour)
             if neighbour is None:
@@ -179,23 +177,6 @@ class Router:
             self._endpoint.reply(transaction, 487)
         else:
             self._forwarder.cancel(job)
-
-    def _visited(self, request: Request, flow: Flow) -> list[str]:
-        """Take all our URIs off the beginning of Route, as if we had sent it to ourselves.
-
-        A client whose outbound proxy we are names us twice, with its Service-Route.
-
-        Spec: RFC 3261 §16.4; RFC 3608 §6.1
-        """
-        visited = preprocess(request, self._own, flow.transport, flow.local_port)
-        for _ in range(VISITS):
-            if not visited or not request.has("Route"):
-                break
-            found = preprocess(request, self._own)
-            if not found:
-                break
-            visited += found
-        return visited
 
     # Who is it
 

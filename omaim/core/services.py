@@ -15,7 +15,7 @@ from omaim.core.chain import Chain, Place
 from omaim.core.charging import Charging
 from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import SERVICE
-from omaim.core.job import DIALOGS, Job
+from omaim.core.job import Job
 from omaim.core.registrar import Registrar
 from omaim.core.service_profile import (
     CONTINUE,
@@ -34,10 +34,12 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import ChargingVector
+from omaim.sip.delivering import Delivery
 from omaim.sip.exchange import Exchange
 from omaim.sip.identity import SERVED, ServedUser
 from omaim.sip.message import Request, Response
 from omaim.sip.proxying import forwarded_copy, postprocess
+from omaim.sip.relaying import DIALOGS
 from omaim.sip.uri import SipUri, parse_uri
 
 FOR_SENDER: Final = frozenset({ORIGINATING, ORIGINATING_UNREGISTERED, ORIGINATING_DIVERTED})
@@ -61,7 +63,6 @@ class Services:
 
     Attributes:
         towards: where a request goes when the services of its sender are done.
-        deliver: where it goes when those of its callee are done.
         place: how a Route value begins that leads back into a service chain.
         callee: tells whom of our users a request is for, ``None`` for somebody else.
     """
@@ -70,6 +71,7 @@ class Services:
         self,
         endpoint: Endpoint,
         forwarder: Forwarder,
+        delivery: Delivery,
         registrar: Registrar,
         subscribers: Subscribers,
         chain: Chain,
@@ -82,10 +84,10 @@ class Services:
         ims: bool,
     ) -> None:
         self.towards: Callable[[Job], object]
-        self.deliver: Callable[[Job, list[Binding]], object]
         self.callee: Callable[[Request], Served | None]
         self._endpoint = endpoint
         self._forwarder = forwarder
+        self._delivery = delivery
         self._registrar = registrar
         self._subscribers = subscribers
         self._chain = chain
@@ -129,12 +131,17 @@ class Services:
         bindings = self._registrar.reachable(served.primary, self._now())
         case = TERMINATING if bindings else TERMINATING_UNREGISTERED
         if self._serve(job, served, case, after):
-            self.deliver(job, bindings)
+            self._deliver(job, bindings)
 
     def reach(self, job: Job, served: Served) -> None:
         """Deliver inside a dialog, which no service is asked about."""
         job.terminating = True
-        self.deliver(job, self.bindings_of(served))
+        self._deliver(job, self.bindings_of(served))
+
+    def _deliver(self, job: Job, bindings: list[Binding]) -> None:
+        """Send the request to the devices of the callee."""
+        job.relay = self._delivery.relay(job, job.request, job.loop, bindings)
+        job.relay.start()
 
     def bindings_of(self, served: Served) -> list[Binding]:
         """Return where a user is registered now."""

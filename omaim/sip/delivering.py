@@ -6,18 +6,15 @@ Spec: RFC 3261 §16.5, §16.6; RFC 3841 §7.2; RFC 5626 §5.3, §7; RFC 5627 §6
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, final
 
-from omaim.core.dialogs import Dialogs
-from omaim.core.forwarding import Forwarder
-from omaim.core.job import Job
 from omaim.errors import PeerError
 from omaim.ids import Ids
 from omaim.sip.bindings import Binding, choose
 from omaim.sip.flow import Flow
 from omaim.sip.forking import Branch, Fork, Policy
 from omaim.sip.gruu import Gruus
-from omaim.sip.message import Request
+from omaim.sip.message import Request, Response
 from omaim.sip.outbound import flow_failed
 from omaim.sip.preferences import (
     PreferenceReader,
@@ -26,48 +23,84 @@ from omaim.sip.preferences import (
     disposition,
 )
 from omaim.sip.proxying import SipsNotAllowed
-from omaim.sip.relaying import Leg, Relay, as_asked, copy_for_device, device
+from omaim.sip.relaying import (
+    DIALOGS,
+    Leg,
+    Relay,
+    Relaying,
+    as_asked,
+    copy_for_device,
+    device,
+)
 
 _NO_PREFERENCES: Final = Preferences([], [], False)
 
 
+@final
 class Delivery:
     """Sends requests to the devices at which a user is registered.
 
     Args:
+        relaying: what it has in common with all that the proxy relays.
+        find: returns the open flow that a token names, ``None`` when it is gone; raises
+            PeerError for a token from before we last started.
+        depart: sends a request that makes a dialog on one branch, by a flow if there is one.
+        later: gives a branch, in the next turn, the response to a request that did not leave.
         policy: how to fork.
         now: seconds since the epoch; bindings end by it.
         ims: tell the device which of its identities was called.
     """
 
+    __slots__ = (
+        "_depart",
+        "_find",
+        "_gruus",
+        "_ids",
+        "_ims",
+        "_later",
+        "_now",
+        "_on_start",
+        "_policy",
+        "_preferences",
+        "_relaying",
+    )
+
     def __init__(
         self,
-        forwarder: Forwarder,
-        dialogs: Dialogs,
+        relaying: Relaying,
+        find: Callable[[str], Flow | None],
+        depart: Callable[[object, Leg, Branch, Request, Flow | None], None],
+        later: Callable[[Relay, Branch, Response], None],
         gruus: Gruus,
         policy: Policy,
         now: Callable[[], float],
         ids: Ids,
         ims: bool,
     ) -> None:
-        self._forwarder = forwarder
-        self._dialogs = dialogs
-        self._gruus = gruus
-        self._policy = policy
-        self._now = now
-        self._ids = ids
-        self._ims = ims
-        self._preferences = PreferenceReader()
+        self._relaying: Final = relaying
+        self._find: Final = find
+        self._depart: Final = depart
+        self._later: Final = later
+        self._gruus: Final = gruus
+        self._policy: Final = policy
+        self._now: Final = now
+        self._ids: Final = ids
+        self._ims: Final = ims
+        self._preferences: Final = PreferenceReader()
+        self._on_start: Callable[[object, Relay, Branch], None] = self._begin
 
-    def deliver(self, job: Job, bindings: list[Binding]) -> None:
-        """Send a request to the devices with these bindings.
+    def relay(self, owner: object, request: Request, loop: str, bindings: list[Binding]) -> Relay:
+        """Return what brings a request to the devices with these bindings, to be started.
+
+        Args:
+            owner: whose request it is; given back with each call.
+            loop: ends our branches, see :func:`omaim.sip.proxying.loop_part`.
 
         Raises:
             PeerError: no device is there (480), none is what the caller wants (480) or may be
                 reached by a sips URI (480), or its GRUU means none (404).
         """
         now = self._now()
-        request = job.request
         bindings = self._meant(request, bindings, now)
         # Where the callee is we know better than whoever wrote a Route.
         request.remove("Route")
@@ -87,7 +120,7 @@ class Delivery:
             if not groups:
                 raise PeerError("no device of the callee is what the caller wants", 480)
         fork = Fork(request, groups, self._policy, self._ids, True, bits, preferences, others)
-        self._forwarder.start(job, fork, self._begin)
+        return Relay(self._relaying, owner, request, fork, loop, self._on_start)
 
     def place(
         self, request: Request, bindings: list[Binding]
@@ -97,7 +130,7 @@ class Delivery:
         The next hop is "" where Path and Request-URI say it.
 
         Raises:
-            PeerError: as :meth:`deliver`; or its flow is gone (430).
+            PeerError: as :meth:`relay`; or its flow is gone (430).
         """
         ways = choose(self._meant(request, bindings, self._now()), self._now())[0]
         target = device(ways, None)
@@ -124,22 +157,24 @@ class Delivery:
 
     def _begin(self, owner: object, relay: Relay, branch: Branch) -> None:
         """Send the request to one device."""
-        job = cast(Job, owner)
+        request = relay.request
         binding = branch.target.note
         flow: Flow | None = None
         if isinstance(binding, Binding):
             flow, lost = self._flow_of(binding)
             if lost:
-                response = job.request.response(430, None, self._ids.tag())
-                self._forwarder.later(relay, branch, response)
+                self._later(relay, branch, request.response(430, None, self._ids.tag()))
                 return
-        copy = copy_for_device(job.request, branch, self._ims)
+        copy = copy_for_device(request, branch, self._ims)
         if copy.next_hop and flow is not None and not flow.secure:
             # Over TLS or not at all (RFC 5630 §5.3).
-            response = job.request.response(480, None, self._ids.tag())
-            self._forwarder.later(relay, branch, response)
+            self._later(relay, branch, request.response(480, None, self._ids.tag()))
             return
-        self._forwarder.depart(job, Leg(relay, branch, False), branch, copy, flow)
+        leg = Leg(relay, branch, False)
+        if copy.method in DIALOGS:
+            self._depart(owner, leg, branch, copy, flow)
+        else:
+            leg.send(copy, flow)
 
     def _flow_of(self, binding: Binding) -> tuple[Flow | None, bool]:
         """Return the flow by which a device is connected, and whether it needed one and lost it.
@@ -152,7 +187,7 @@ class Delivery:
         if not connected or not binding.flow_token or binding.path:
             return None, False
         try:
-            flow = self._dialogs.find(binding.flow_token)
+            flow = self._find(binding.flow_token)
         except PeerError:
             return None, binding.reg_id > 0  # made before we last started
         return flow, flow is None and binding.reg_id > 0

@@ -31,6 +31,7 @@ from omaim.sip.uri import OtherUri, SipUri, parse_uri
 
 MAX_FORWARDS: Final = 70  # RFC 3261 §16.6 step 3
 MAX_BREADTH: Final = 60  # RFC 5393 §5.3.3
+VISITS: Final = 4  # further Routes of ours, or pairs of them, taken off at once; a list may be long
 _DEFAULT_BREADTH: Final = "60"
 _LARGEST_BREADTH: Final = 4294967295
 _DUAL: Final = "dual"  # marks the two halves of a double Record-Route
@@ -226,6 +227,25 @@ def preprocess(
             if isinstance(parsed, SipUri) and parsed.params.has(_DUAL) and own.owns(parsed):
                 visited.append(route)
                 request.remove_first("Route")
+    return visited
+
+
+def visited_here(request: Request, own: OwnAddresses, transport: str, port: int) -> list[str]:
+    """Take all our URIs off the beginning of Route, as if we had sent it to ourselves.
+
+    A client whose outbound proxy we are names us twice, with its Service-Route. The arguments,
+    and what is returned and raised, are those of :func:`preprocess`.
+
+    Spec: RFC 3261 §16.4; RFC 3608 §6.1
+    """
+    visited = preprocess(request, own, transport, port)
+    for _ in range(VISITS):
+        if not visited or not request.has("Route"):
+            break
+        found = preprocess(request, own)
+        if not found:
+            break
+        visited += found
     return visited
 
 

@@ -25,6 +25,8 @@ from omaim.sip.preferences import Target
 from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.timers import NEVER, Deadlines, Timed
 
+DIALOGS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
+
 Heard = Callable[[Response], bool]
 
 
@@ -61,6 +63,7 @@ class Relay(Timed):
     Args:
         relaying: what it has in common with others.
         owner: whose it is; given back with each call.
+        request: as received and preprocessed.
         fork: decides.
         loop: ends our branches, see :func:`omaim.sip.proxying.loop_part`.
         on_start: sends the request on a branch, by a :class:`Leg`.
@@ -69,17 +72,19 @@ class Relay(Timed):
         closed: nothing that comes counts any more.
     """
 
-    __slots__ = ("_loop", "_on_start", "_owner", "_relaying", "closed", "fork")
+    __slots__ = ("_loop", "_on_start", "_owner", "_relaying", "closed", "fork", "request")
 
     def __init__(
         self,
         relaying: Relaying,
         owner: object,
+        request: Request,
         fork: Fork,
         loop: str,
         on_start: Callable[[object, Relay, Branch], None],
     ) -> None:
         super().__init__()
+        self.request: Final = request
         self.fork: Final = fork
         self._relaying: Final = relaying
         self._owner = owner
