@@ -262,13 +262,16 @@ def _kinds(root: type[ServiceEvent]) -> dict[str, type[ServiceEvent]]:
     return found
 
 
+_names: dict[type[ServiceEvent], tuple[str, ...]] = {}  # of the fields of each kind
 _write: Final = json.JSONEncoder(separators=(",", ":"), default=attrs.asdict).encode
 
 
 def to_json(event: ServiceEvent) -> tuple[str, str]:
     """Return the kind of ``event`` and its fields as JSON text."""
     kind = type(event)
-    names = [field.name for field in attrs.fields(kind)]
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(field.name for field in attrs.fields(kind))
     return kind.__name__, _write({name: getattr(event, name) for name in names})
 
 
