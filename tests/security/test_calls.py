@@ -322,7 +322,7 @@ class FloodTests(SessionCase):
                 with self.assertRaises(CallFailed) as caught:
                     offer = sdp("127.0.1.77", 9000, lines=lines)
                     await alice.inviter.invite(bob.aor, offer, headers=(TAG,))
-                self.assertIn(caught.exception.status, (400, 488, 513), lines)
+                self.assertIn(caught.exception.status, (400, 413, 488))
             self.assertEqual(bob.invitations, [])
             self.assertEqual(net.entities["im-north"].msrp.sessions, [])
 
