@@ -99,7 +99,7 @@ class Config:
     idle: float = setting(300.0, "seconds without a message that end a session; 0 for never")
     session_expires: int = setting(1800, "seconds after which a session has to be refreshed")
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
-    sessions_each: int = setting(100, "sessions of one user with others at a time; 0 for no limit")
+    sessions_each: int = setting(500, "sessions of one user with others at a time; 0 for no limit")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")

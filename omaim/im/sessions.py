@@ -119,6 +119,7 @@ class Sessions:
         self._secure_clients = secure_clients
         self._idle = idle
         self._each = each
+        self._beginning: set[Call] = set()  # of callers, until the conversation has begun
         self._load: Counter[tuple[str, str]] = Counter()  # conversations by user and side
 
     async def invited(self, invitation: Invitation) -> None:
@@ -226,6 +227,7 @@ class Sessions:
         if self._each and self._load[leg.user, leg.side] >= self._each:
             raise Refusal("102 Too many sessions of one user", 486)
         direct = not large and self._is_direct(leg, callee)
+        self._beginning.add(invitation.call)
         self._load[leg.user, leg.side] += 1
         try:
             if invitation.described:
@@ -233,7 +235,7 @@ class Sessions:
             else:
                 await self._without_offer(invitation, leg, callee, direct)
         finally:
-            self._less(leg)
+            self._begun(invitation.call, leg)
         replaced = invitation.replaces
         if replaced is not None and isinstance(replaced.context, Coupling):
             replaced.context.end(REPLACED)
@@ -330,6 +332,8 @@ class Sessions:
         await conversing.begin(self._hooks, self._domain, self._idle)
         self.conversations.add(conversing)
         self._load[conversing.leg.user, conversing.leg.side] += 1
+        if conversing.coupling is not None:
+            self._begun(conversing.coupling.near, conversing.leg)
 
     def _is_direct(self, leg: Leg, callee: str) -> bool:
         """Tell whether nobody needs what is said to pass here (IM-9)."""
@@ -412,6 +416,12 @@ class Sessions:
         if conversing in self.conversations:
             self.conversations.remove(conversing)
             self._less(conversing.leg)
+
+    def _begun(self, call: Call, leg: Leg) -> None:
+        """A conversation counts as one that goes on from now on, or came to nothing."""
+        if call in self._beginning:
+            self._beginning.remove(call)
+            self._less(leg)
 
     def _less(self, leg: Leg) -> None:
         key = leg.user, leg.side

@@ -305,11 +305,13 @@ class FloodTests(SessionCase):
             self.assertEqual(statuses, [486] * 15)
             self.assertEqual(server._load[alice.aor, "originating"], 5)
             await bob.invite(alice.aor)
+            self.assertEqual(server._load[bob.aor, "originating"], 1)
             for one in calling:
                 one.cancel()
             await bob.leave()
             await net.sleep(5.0)
-            self.assertEqual((dict(server._load), server.conversations), ({}, set()))
+            left = (dict(server._load), server.conversations, server._beginning)
+            self.assertEqual(left, ({}, set(), set()))
 
         self.play(script, sessions_each=5)
 
