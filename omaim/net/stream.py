@@ -197,10 +197,10 @@ class ReactorStream(Protocol):
         self._wire = self.transport
         self.local, self.remote = _pair(self._wire.getHost()), _pair(self._wire.getPeer())
         self._wire.setTcpKeepAlive(True)
+        self._wire.setTcpNoDelay(True)
         if self.secure:
             self._arm(HANDSHAKE)
         else:
-            self._wire.setTcpNoDelay(True)
             self._start()
 
     def handshakeCompleted(self) -> None:

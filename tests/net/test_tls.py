@@ -135,6 +135,22 @@ class LoopbackTlsTests(TestCase):
         self.assertEqual(response.status, 200)
         self.assertEqual((len(alice.connections), len(bob.connections)), (1, 1))
 
+    async def test_at_once(self) -> None:
+        """Nothing small waits in the system for the peer's acknowledgement, over TLS neither."""
+        made: list[stream.ReactorStream] = []
+        start = stream.ReactorStream.connectionMade
+
+        def connected(one: stream.ReactorStream) -> None:
+            start(one)
+            made.append(one)
+
+        self.patch(stream.ReactorStream, "connectionMade", connected)
+        bob = await self.endpoint(settings(LOCAL))
+        alice = await self.endpoint(settings(), listen=False)
+        Sink(bob)
+        self.assertEqual((await self.send(alice, bob)).status, 200)
+        self.assertEqual([bool(one._wire.getTcpNoDelay()) for one in made], [True, True])
+
     async def refused(self, client: TlsSettings, server: TlsSettings, domain: str) -> None:
         bob = await self.endpoint(server)
         alice = await self.endpoint(client, listen=False)
