@@ -85,9 +85,9 @@ class ConferenceTable:
         """Take a document in.
 
         Returns:
-            APPLIED; or OLD for one that came late or twice, nothing changed; or MISSED for a
-            partial one after a gap, nothing changed: refresh the subscription to be told all; or
-            ENDED: nobody is in the conference any more.
+            :data:`APPLIED`, or :data:`OLD` for one that came late or twice and changed nothing,
+            or :data:`MISSED` for a partial one after a gap (it changed nothing, and refreshing the
+            subscription tells all), or :data:`ENDED` when nobody is in the conference any more.
         """
         known = self.info
         if known is not None and document.version <= known.version:

@@ -1,8 +1,9 @@
 """application/vnd.oma.poc.groups+xml: groups, their members, and who may do what in them.
 
 Spec: OMA-TS-XDM_Shared_Group V1.1 (list-service); namespace urn:oma:xml:poc:list-service
+
 Differs: elements of other specifications behind the rules are overlooked, but for subject,
-    searchable and supported-services.
+searchable and supported-services.
 """
 
 from __future__ import annotations

@@ -120,15 +120,16 @@ class HistoryList:
     next: int = 0  # where a search goes on that had more; 0 when it had not
 
 
-def write_history_list(entries: Sequence[Recorded], next_: int = 0) -> bytes:
+def write_history_list(entries: Sequence[Recorded], further: int = 0) -> bytes:
     """Return the document.
 
     Args:
-        next_: where a search goes on; 0 writes nothing.
+        entries: what was recorded.
+        further: where a search goes on; 0 writes nothing.
     """
     root = new_root(_tag("history-list"), {None: NAMESPACE})
-    if next_:
-        root.set("next", str(next_))
+    if further:
+        root.set("next", str(further))
     for one in entries:
         entry = add(root, _tag("history"), "", [(_REFERENCE, one.reference)])
         if one.pager is None and one.conference is None and not one.date:

@@ -35,7 +35,7 @@ HEAD: Final = 16_384  # octets of an envelope around the file
 
 
 class Download(Transfer[Path]):
-    """A file that comes in; :meth:`done` gives where it is.
+    """A file that comes in; ``done()`` gives where it is.
 
     Args:
         transfer: what is said about it.

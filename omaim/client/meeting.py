@@ -50,7 +50,7 @@ class Meeting:
         Cancelling gives up.
 
         Args:
-            to: as :meth:`send` has it.
+            to: as :meth:`omaim.client.Client.send` has it.
             subject: what it is about.
             secure: MSRP over TLS.
             ringing: gets the status of each provisional answer: 180 when it rings there.
@@ -139,7 +139,7 @@ class Meeting:
         """Send a file; return when the other side wants it.
 
         Args:
-            to: as :meth:`send` has it.
+            to: as :meth:`omaim.client.Client.send` has it.
             path: of the file.
             secure: over TLS.
             progress: told of each step, with :attr:`~omaim.client.upload.Upload.octets`.
@@ -167,7 +167,7 @@ class Meeting:
         """Ask for a file; return when it comes. What is here of it already is kept.
 
         Args:
-            owner: as ``to`` of :meth:`send`.
+            owner: as ``to`` of :meth:`omaim.client.Client.send`.
             folder: where to put it.
             name: as its owner has it.
             sha1: hex digits of its hash.

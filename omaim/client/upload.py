@@ -34,7 +34,7 @@ BINARY: Final = "application/octet-stream"
 
 
 class Upload(Transfer[int]):
-    """A file that goes out; :meth:`done` gives the octets that were sent.
+    """A file that goes out; ``done()`` gives the octets that were sent.
 
     Args:
         path: of the file.

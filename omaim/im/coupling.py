@@ -117,7 +117,7 @@ def declined(referral: Referral) -> None:
     """Refuse a REFER inside a call with the server: only its parties could follow it.
 
     Raises:
-        PeerError: 603.
+        PeerError: it always is (603).
 
     Spec: RFC 3515 §2.4.2; RFC 7092 §3.2
     """

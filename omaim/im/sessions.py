@@ -197,7 +197,7 @@ class Sessions:
         """Make sure that the callee can be invited now.
 
         Raises:
-            PeerError: 480.
+            PeerError: he cannot (480).
         """
         settings: Settings = self._settings.of(leg.user)
         if leg.side == TERMINATING and not (settings.willing and leg.registered):

@@ -1,6 +1,6 @@
 """Two clocks, never mixed: one for timers, one for what is written down.
 
-- ``clock``, an :class:`~twisted.internet.interfaces.IReactorTime`: ``clock.seconds()`` only goes
+- ``clock``, an ``IReactorTime``: ``clock.seconds()`` only goes
   forward. Deadlines, pauses and ages within one process are counted in it; its number means
   nothing outside, and is never stored or sent.
 - ``now()``: seconds since the epoch, UTC. Whatever is stored, sent or shown is dated with it, and

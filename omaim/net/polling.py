@@ -2,7 +2,7 @@
 
 Twisted's epoll reactor puts a context for log lines around each event: two dictionaries, a
 look into the thread's storage and five calls, which a server that is woken for each datagram pays
-in full each time. Who logs with :class:`twisted.logger.Logger`, as all of omaim and most of
+in full each time. Who logs with ``twisted.logger.Logger``, as all of omaim and most of
 Twisted does, has nothing from it.
 """
 

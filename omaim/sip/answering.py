@@ -167,7 +167,7 @@ class Answerer:
         Returns:
             Whether sending the request again with :meth:`answers` can help. ``False`` after
             an answer that was refused and not for a stale nonce, as the password is wrong. A
-            stale nonce says that it is right: then only the number of tries ends it, since the
+            stale nonce says that it is right, and then only the number of tries ends it, since the
             server may restart, or a request beside this one may be challenged meanwhile.
 
         Spec: RFC 8760 §2.4; RFC 3261 §22.1, §22.3; RFC 7616 §3.3 (stale)
