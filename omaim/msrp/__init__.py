@@ -21,9 +21,10 @@ from omaim.msrp.frame import (
     write_response,
 )
 from omaim.msrp.framing import FrameLimits, FrameParser, Part
-from omaim.msrp.incoming import Incoming, Recent
+from omaim.msrp.incoming import Incoming
 from omaim.msrp.means import Limits, Means
 from omaim.msrp.outgoing import BURDEN, Outgoing
+from omaim.msrp.recent import Recent
 from omaim.msrp.session import CLOSED, LATER, OPEN, RESERVED, WAITING, Session, SessionUser
 from omaim.msrp.switch import Shared
 from omaim.msrp.uri import MsrpUri, parse_path, write_path

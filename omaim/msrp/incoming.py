@@ -27,6 +27,7 @@ from omaim.msrp.frame import (
     write_response,
 )
 from omaim.msrp.means import Means
+from omaim.msrp.recent import Recent
 from omaim.msrp.sending import Turns
 
 STOP: Final = 413
@@ -391,34 +392,6 @@ class Chunk:
         self.offset = offset
         self.failure_report: Final = failure_report
         self.answered = False
-
-
-@final
-class Recent:
-    """The Message-IDs that came last, so that a message is shown once only.
-
-    Sessions that follow one another may share it (RFC 4975 §5.4).
-
-    Args:
-        most: how many are remembered.
-    """
-
-    __slots__ = ("_known", "_most")
-
-    def __init__(self, most: int) -> None:
-        self._known: dict[str, bool] = {}
-        self._most = most
-
-    def has(self, message_id: str) -> bool:
-        """Tell whether it was here."""
-        return message_id in self._known
-
-    def add(self, message_id: str) -> None:
-        """Remember it."""
-        known = self._known
-        if len(known) >= self._most:
-            del known[next(iter(known))]
-        known[message_id] = True
 
 
 @final

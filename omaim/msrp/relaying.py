@@ -21,7 +21,7 @@ from omaim.msrp.grants import NOBODY, Grant, Grants
 from omaim.msrp.means import Means
 from omaim.msrp.outlet import Outlet, Route
 from omaim.msrp.passing import Passing, Paths, fields_of
-from omaim.msrp.uri import MsrpUri, parse_path
+from omaim.msrp.uri import MsrpUri, read_path
 from omaim.timers import NEVER, Alarm
 
 ROUTES: Final = 512  # pairs of paths that one connection has prepared
@@ -321,8 +321,8 @@ class Leg:
         """
         relay = self._relay
         neighbour = self._neighbour
-        to = _parse(head.to_path)[0]
-        came = _parse(head.from_path)
+        to = read_path(head.to_path)[0]
+        came = read_path(head.from_path)
         if not relay.is_ours(to):
             self._drop("a request for somebody else")
             return
@@ -374,9 +374,9 @@ class Leg:
         Spec: RFC 4976 §6.2, §6.4
         """
         relay = self._relay
-        uris = _parse(head.to_path)
+        uris = read_path(head.to_path)
         origin = head.from_path
-        came = _parse(origin)
+        came = read_path(origin)
         if not relay.is_ours(uris[0]):
             self._drop("a request for somebody else")
             return None
@@ -440,7 +440,7 @@ class Leg:
 
     def _again(self, origin: bytes) -> Outlet | None:
         """Return another connection to the relay that led here, for a report."""
-        uri = _parse(origin.split(b" ", 1)[0])[0]
+        uri = read_path(origin.split(b" ", 1)[0])[0]
         relay = self._relay
         host = uri.bare_host.lower()
         target = self.target
@@ -705,9 +705,3 @@ class Relay:
             self.means.count("uris_expired")
         if len(self.grants):
             self.watch_grants(now)
-
-
-def _parse(path: bytes) -> tuple[MsrpUri, ...]:
-    if not path.isascii():
-        raise PeerError("a path is not ASCII")
-    return parse_path(path.decode("ascii"))

@@ -140,6 +140,13 @@ def parse_path(text: str) -> tuple[MsrpUri, ...]:
     return tuple([MsrpUri.parse(word) for word in words])
 
 
+def read_path(octets: bytes) -> tuple[MsrpUri, ...]:
+    """Return the URIs of a path as a head has it; see :func:`parse_path`."""
+    if not octets.isascii():
+        raise PeerError("a path is not ASCII")
+    return parse_path(octets.decode("ascii"))
+
+
 def write_path(path: tuple[MsrpUri, ...]) -> str:
     """Return a path as it stands in a header and in ``a=path``."""
     return " ".join([str(uri) for uri in path])
