@@ -20,7 +20,7 @@ from pathlib import Path
 from shutil import rmtree
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUGINS = {"omaim-core", "omaim-im", "omaim-client", "omaim-dns", "omaim-lab"}
+PLUGINS = {"omaim-core", "omaim-im", "omaim-client", "omaim-dns", "omaim-lab", "omaim-relay"}
 WITHOUT = ("PYTHONPATH", "OMAIM_COMPILE", "OMAIM_EXPECT", "OMAIM_REACTOR", "VIRTUAL_ENV")
 
 
