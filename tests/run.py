@@ -3,7 +3,7 @@
 The tests are reached through a link in the working folder, so that ``import omaim`` finds the
 installed package: the wheel, compiled or not. ``OMAIM_REACTOR`` names the reactor (epoll);
 ``OMAIM_EXPECT`` (compiled or interpreted) makes the run fail when the other one is installed.
-Arguments name tests; without any all are run, in two processes at a time. The last line counts
+Arguments name tests; without any all are run, in three processes at a time. The last line counts
 what ran.
 """
 
@@ -23,7 +23,10 @@ COUNTS: Final = re.compile(
     r"(successes|failures|errors|skips|expectedFailures|unexpectedSuccesses)=(\d+)"
 )
 REACTOR: Final = os.environ.get("OMAIM_REACTOR", "epoll")
-LABS: Final = ("scenarios", "lab", "cli", "interop", "docs")
+LANES: Final = (
+    ("scenarios",),
+    ("lab", "cli", "interop", "docs", "client", "relay", "stores"),
+)
 
 
 def link(folder: Path) -> None:
@@ -37,17 +40,17 @@ def link(folder: Path) -> None:
 
 
 def lanes(folder: Path) -> list[list[str]]:
-    """Return the test packages as two lists that take about as long as each other.
+    """Return the test packages as three lists that take about as long as one another.
 
-    What starts labs at their usual addresses is in the first, so that no two do at a time.
+    What starts labs at their usual addresses is in one, so that no two do at a time.
     """
     found = {
         path.stem
         for path in (folder / "tests").iterdir()
         if (path / "__init__.py").exists() or path.name.startswith("test_")
     }
-    rest = sorted(found - set(LABS))
-    return [[f"tests.{name}" for name in names] for names in (LABS, rest)]
+    rest = sorted(found.difference(*LANES))
+    return [[f"tests.{name}" for name in names] for names in (*LANES, rest)]
 
 
 def trial(folder: Path, lane: int, tests: list[str]) -> subprocess.CompletedProcess[str]:
