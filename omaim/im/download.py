@@ -181,9 +181,9 @@ class Download:
             self._gone = True
             self._alarm.deadline = NEVER
             self._negotiation.close("all is said")
-            hung_up = hang_up(self._call, reason)
+            # Only when it is sure what has arrived: a message may come twice otherwise.
             await self._let_go()
-            await hung_up
+            await hang_up(self._call, reason)
             self._over.callback(None)
 
     def stop(self, reason: str) -> Deferred[None]:
