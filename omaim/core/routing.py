@@ -45,7 +45,7 @@ from omaim.sip.proxying import validate as check_hop
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
 
-UNDERSTOOD: Final = frozenset({"sec-agree", "path", "gruu", "outbound", "privacy"})
+UNDERSTOOD: Final = frozenset({"path", "gruu", "outbound", "privacy"})
 ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
 IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
 

@@ -142,7 +142,7 @@ class Delivery:
 
     def _meant(self, request: Request, bindings: list[Binding], now: float) -> list[Binding]:
         """Return the bindings that the Request-URI means; at least one."""
-        if ";gr" in request.uri:
+        if ";gr" in request.uri.lower():
             target = self._gruus.resolve(request.request_uri)
             if target is not None:
                 bindings = self._gruus.select(target, bindings, now)

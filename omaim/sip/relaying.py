@@ -115,14 +115,15 @@ class Relay(Timed):
     def respond(self, branch: Branch, response: Response, spent: bool = True) -> None:
         """Bring a response to the fork, and do what it then wants.
 
-        A flow to a device that failed is followed by the next one (RFC 5626 §7).
+        A flow to a device that failed, as we or whoever holds it found, is followed by the next
+        one (RFC 5626 §7, RFC 5627 §6.1).
 
         Args:
             spent: the request had left on the branch.
         """
         now = self._relaying.outlet.now()
         status = response.status
-        if status == 430 or (response.local and (status == 408 or status == 503)):
+        if status == 430 or status == 408 or (response.local and status == 503):
             spare = branch.target.spare
             if spare is not None:
                 self.fork.add([spare], now, False, spent)

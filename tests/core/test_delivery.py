@@ -17,7 +17,7 @@ from omaim.sip.bindings import Binding
 from omaim.sip.dialog import as_uac
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
-from tests.core.support import CORE, DOMAIN, ROUTE, CoreCase, Phone
+from tests.core.support import CORE, DOMAIN, ROUTE, CoreCase, Phone, Server
 
 BOB = f"sip:bob@{DOMAIN}"
 CAROL = f"sip:carol@{DOMAIN}"
@@ -180,7 +180,8 @@ class ForkTests(CoreCase):
             target = contact.params.get(name)
             assert target
             self.assertEqual(self.send(self.alice, target).status, 200)
-        self.assertEqual((len(one.got), len(two.got)), (2, 0))
+            self.assertEqual(self.send(self.alice, target.replace(";gr", ";GR")).status, 200)
+        self.assertEqual((len(one.got), len(two.got)), (4, 0))
         self.assertEqual(self.send(self.alice, f"sip:tgruu.AAAA@{DOMAIN};gr").status, 404)
 
 
@@ -207,9 +208,9 @@ class FlowTests(CoreCase):
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.assertEqual([flow.transport for flow in bob.flows], ["TCP"])
 
-    def test_other_flow(self) -> None:
-        """An edge proxy says 430: the next flow to the device is used (§5.3.1, §7)."""
-        alice, edge, bob = self.phone("alice", 1), self.server("10.0.1.40"), self.phone("bob", 2)
+    def two_flows(self, bob: Phone) -> Server:
+        """Register a phone by itself and then by an edge proxy, which is returned."""
+        edge = self.server("10.0.1.40")
         supported = ("Supported", "outbound, path")
         self.assertEqual(self.register(bob, f"{self.instance};reg-id=1", [supported]).status, 200)
         self.clock.advance(1.0)
@@ -218,12 +219,31 @@ class FlowTests(CoreCase):
         path = [supported, ("Path", "<sip:10.0.1.40;lr;ob>")]
         self.assertEqual(self.register(bob, f"{self.instance};reg-id=2", path).status, 200)
         edge.got.clear()
+        return edge
+
+    def test_other_flow(self) -> None:
+        """An edge proxy says 430: the next flow to the device is used (§5.3.1, §7)."""
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        edge = self.two_flows(bob)
         edge.status = 430
         self.assertEqual(self.send(alice, BOB).status, 200)
         self.assertEqual((len(edge.got), len(bob.got)), (1, 1))
         # Each of the two ways had its share of what the request may become (RFC 5393 §5.3.3).
         breadths = [int(one.first("Max-Breadth") or 0) for one in (*edge.got, *bob.got)]
         self.assertEqual(breadths, [30, 30])
+
+    def test_silent_flow(self) -> None:
+        """An edge proxy heard nothing, 408: likewise; after any other refusal the device has
+        given its answer (§7; RFC 5627 §6.1).
+        """
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        edge = self.two_flows(bob)
+        edge.status = 408
+        self.assertEqual(self.send(alice, BOB, "INVITE").status, 200)
+        self.assertEqual((len(edge.got), len(bob.got)), (1, 1))
+        edge.status = 486
+        self.assertEqual(self.send(alice, BOB, "INVITE").status, 486)
+        self.assertEqual((len(edge.got), len(bob.got)), (2, 1))
 
     def test_restart(self) -> None:
         """A device behind a NAT notices no restart over UDP; its flow is still the way to it."""
