@@ -110,7 +110,9 @@ class Config:
     min_expires: int = setting(60, "shortest binding, else 423")
     max_expires: int = setting(86400, "longest binding")
     max_contacts: int = setting(10, "bindings of one address of record")
-    flow_timer: int = setting(120, "seconds between keep-alives that clients are told to keep")
+    flow_timer: int = setting(
+        120, "seconds between keep-alives that clients are told to keep on their connections"
+    )
     timer_c: float = setting(200.0, "seconds an INVITE may ring; more than 180")
     ccf: tuple[str, ...] = setting((), "offline charging functions told to services")
     ecf: tuple[str, ...] = setting((), "online charging functions told to services")

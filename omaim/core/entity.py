@@ -52,6 +52,7 @@ from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.delivering import Delivery
 from omaim.sip.digest import ALGORITHMS
+from omaim.sip.flow import UDP
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
 from omaim.sip.message import Request, error_response
@@ -303,7 +304,8 @@ class Core(Service):
                         self.endpoint, transport, self._tls, config.domain.lower(), config.aliases
                     ),
                 ),
-                config.flow_timer,
+                # Without it datagrams keep their NAT awake (RFC 5626 §4.4.2).
+                config.flow_timer if transport != UDP else 0,
             )
             for transport in {listener.transport for listener in self.endpoint.listeners}
         }

@@ -9,7 +9,6 @@ Spec: RFC 3261 §10.2; RFC 3608; RFC 5626 §4; RFC 5627
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -30,12 +29,9 @@ from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Response
+from omaim.sip.outbound import keep_alive_after
 from omaim.sip.uri import SipUri
 from omaim.timers import NEVER, Alarm
-
-PING_STREAM: Final = 120.0  # seconds between keep-alives at most, RFC 5626 §4.4.1
-PING_DATAGRAM: Final = 29.0  # RFC 5626 §4.4.2: NATs forget UDP sooner
-_LEAST_OF: Final = 0.8  # of it, each drawn at random
 
 _log = Logger()
 
@@ -235,10 +231,8 @@ class Registrant:
         flow = self.flow
         if flow is None:
             return
-        longest = PING_STREAM if flow.reliable else PING_DATAGRAM
-        longest = float(self.granted.flow_timer or longest)
-        fraction = _LEAST_OF + (1.0 - _LEAST_OF) * self._ua.ids.fraction()
-        self._ping.deadline = self._ua.now() + longest * fraction
+        wait = keep_alive_after(self._ua.ids.fraction(), flow.reliable, self.granted.flow_timer)
+        self._ping.deadline = self._ua.now() + wait
         self._ua.arm(self._ping)
 
     def _pinged(self, now: float) -> None:

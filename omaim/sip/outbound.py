@@ -1,9 +1,9 @@
-"""Client-initiated connections: flow tokens for whoever holds the connection, and patience.
+"""Client-initiated connections: flow tokens for whoever holds the connection, and keep-alives.
 
 A flow token lets an element that forgets everything send a later request down the connection
 on which a REGISTER or an INVITE came; nobody else can make one.
 
-Spec: RFC 5626 §4.4, §4.5, §5.2, §5.3
+Spec: RFC 5626 §4.4, §5.2, §5.3
 """
 
 from __future__ import annotations
@@ -21,14 +21,10 @@ from omaim.sip.registering import Sender
 _SEAL: Final = 12  # octets
 _MAX_TOKEN: Final = 400  # characters; two IPv6 addresses with zones need less
 
-MAX_WAIT: Final = 1800.0  # seconds, RFC 5626 §4.5
-WAIT_ALL_FAILED: Final = 30.0
-WAIT_SOME_WORK: Final = 90.0
 SHORTEST_STREAM: Final = 95.0  # between pings on a connection, RFC 5626 §4.4.1
 LONGEST_STREAM: Final = 120.0
 SHORTEST_DATAGRAM: Final = 24.0  # between keep-alives of a UDP flow, RFC 5626 §4.4.2
 LONGEST_DATAGRAM: Final = 29.0
-PONG_WITHIN: Final = 10.0  # RFC 5626 §4.4.1
 
 
 @final
@@ -136,42 +132,22 @@ def flow_failed() -> PeerError:
     return PeerError("the flow to this user agent is gone", 430)
 
 
-def recovery_wait(
-    failures: int,
-    all_failed: bool,
-    fraction: float,
-    base_all_failed: float = WAIT_ALL_FAILED,
-    base_some_work: float = WAIT_SOME_WORK,
-    longest: float = MAX_WAIT,
-) -> float:
-    """Return how many seconds to wait before a flow is tried again.
-
-    Args:
-        failures: how many registrations over it failed in a row, 0 at first.
-        all_failed: no other flow of this user agent works.
-        fraction: random, from 0 to 1, so that a crowd does not come back at once.
-
-    Spec: RFC 5626 §4.5
-    """
-    base = base_all_failed if all_failed else base_some_work
-    bound = min(longest, base * 2.0 ** min(failures, 30))
-    return bound * (0.5 + 0.5 * fraction)
-
-
 def keep_alive_after(fraction: float, reliable: bool, flow_timer: int = 0) -> float:
     """Return how many seconds after the last keep-alive the next is due.
 
     Args:
         fraction: random, from 0 to 1.
-        flow_timer: what the registrar's Flow-Timer header said; 0 without.
+        flow_timer: what the registrar's Flow-Timer header said; 0 without. It is how often at
+            least: a datagram flow, which a NAT on the way forgets sooner, gets no fewer for it.
 
-    Spec: RFC 5626 §4.4.1 (80 to 100 percent of the Flow-Timer, or 95 to 120 s), §4.4.2
+    Spec: RFC 5626 §4.4 (80 to 100 percent of the Flow-Timer), §4.4.1 (else 95 to 120 s), §4.4.2
         (24 to 29 s)
     """
-    longest, shortest = float(flow_timer), 0.8 * flow_timer
-    if not flow_timer:
-        longest = LONGEST_STREAM if reliable else LONGEST_DATAGRAM
-        shortest = SHORTEST_STREAM if reliable else SHORTEST_DATAGRAM
+    longest, shortest = LONGEST_STREAM, SHORTEST_STREAM
+    if not reliable:
+        longest, shortest = LONGEST_DATAGRAM, SHORTEST_DATAGRAM
+    if flow_timer and (reliable or flow_timer < longest):
+        longest, shortest = float(flow_timer), 0.8 * flow_timer
     return shortest + (longest - shortest) * fraction
 
 

@@ -200,6 +200,7 @@ class FlowTests(CoreCase):
         )
         self.assertEqual(response.status, 200)
         self.assertIn("outbound", response.first("Require") or "")
+        self.assertEqual(response.first("Flow-Timer"), "120")
         return phone
 
     def test_connection(self) -> None:
@@ -250,7 +251,8 @@ class FlowTests(CoreCase):
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)
         bob.contact = "sip:bob@unreachable.invalid;ob"
         outbound = [("Supported", "path, outbound")]
-        self.register(bob, f"{self.instance};reg-id=1", outbound)
+        response = self.register(bob, f"{self.instance};reg-id=1", outbound)
+        self.assertFalse(response.has("Flow-Timer"))  # datagrams come oftener by themselves
         self.successResultOf(self.core.endpoint.stop())
         self.make_core(CORE, self.stores)
         self.assertEqual(self.send(alice, BOB).status, 200)
