@@ -1,6 +1,6 @@
 """What arrives: shown to who watches, parsed, given on; or answered as bad.
 
-Spec: RFC 3261 §8.2, §18.3; RFC 5923 §5
+Spec: RFC 3261 §8.2, §18.3; RFC 5923 §5; RFC 5626 §8
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from omaim.sip.headers import Via
 from omaim.sip.locating import default_port
 from omaim.sip.message import Request, Response, error_response
 from omaim.sip.parser import SILENCE, BadMessage, Limits, parse_datagram
+from omaim.sip.stun import answer, is_stun
 
 if TYPE_CHECKING:
     from omaim.net.endpoint import Endpoint
 
 LOG_PAUSE: Final = 1.0  # seconds between two lines about bad input
 MARGIN: Final = 128  # octets that our answer may be larger than bad input by UDP
+_SIP: Final = b"\2"  # STUN begins with less, and no SIP message does
 
 _log = Logger()
 
@@ -61,6 +63,9 @@ class Incoming:
 
         def received(data: bytes, address: Any) -> None:
             flow = known(address) or paths.flow(address)
+            if data < _SIP and is_stun(data):
+                self._keep_alive(data, flow)
+                return
             if wire.record is not None and data.strip(SILENCE):
                 self._endpoint.show(IN, flow, data)
             try:
@@ -74,6 +79,14 @@ class Incoming:
             arm()
 
         return received
+
+    def _keep_alive(self, data: bytes, flow: Flow) -> None:
+        """Answer the keep-alive of a datagram flow (RFC 5626 §5.4, §8)."""
+        self._endpoint.count("keepalive")
+        reply = answer(data, flow.remote_host, flow.remote_port)
+        if reply is not None and flow.open:
+            path: Any = flow.connection
+            path.send(reply)
 
     def from_stream(self, item: Request | Response | BadMessage, flow: Flow, now: float) -> None:
         """Take one message from a stream, or what is wrong with it."""

@@ -155,6 +155,20 @@ class BadInputTests(Arriving):
         self.assertEqual(self.answers(b"\r\n\r\n"), [])
         self.assertEqual(self.endpoint.counters["keepalive"], 1)
 
+    def test_stun(self) -> None:
+        """So does STUN, which is told its address, and which is no message (RFC 5626 §5.4, §8)."""
+        seen: list[WireRecord] = []
+        self.wire.record = seen.append
+        self.peer.send(bytes.fromhex("000100002112a442") + b"transaction!")
+        self.peer.send(bytes.fromhex("000100042112a442") + b"transaction!")  # cut off
+        self.clock.advance(0.01)
+        mapped = "002000080001" + "32d6" + "2b12a443"  # 5060 and 10.0.0.1, both masked
+        self.assertEqual(
+            self.peer.got,
+            [bytes.fromhex("0101000c2112a442") + b"transaction!" + bytes.fromhex(mapped)],
+        )
+        self.assertEqual((self.endpoint.counters["keepalive"], seen[1:]), (1, []))
+
     def test_no_amplification(self) -> None:
         """The answer to bad input is hardly larger than the input: its source may be forged."""
         small = b"MESSAGE sip:x SIP/2.0\r\nVia:SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx;rport\r\n\r\n"
