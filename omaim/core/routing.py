@@ -20,7 +20,7 @@ from omaim.core.charging import Charging
 from omaim.core.config import wildcards
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
-from omaim.core.interconnect import SERVICE, Neighbours
+from omaim.core.interconnect import PEER, SERVICE, Neighbours
 from omaim.core.job import Job
 from omaim.core.senders import Senders
 from omaim.core.services import Services, loose
@@ -33,6 +33,7 @@ from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.identity import (
+    FUNCTIONS,
     asserted_identities,
     check_privacy,
     claimed_by,
@@ -130,6 +131,8 @@ class Router:
                 transaction.context = job
             if neighbour is None:
                 strip_untrusted(request)
+            elif neighbour.kind == PEER:
+                request.remove(FUNCTIONS)  # those of another network (RFC 7315 §4.5.1)
             elif self._returns(job):
                 return
             visited = visited_here(request, self._own, flow.transport, flow.local_port)

@@ -16,7 +16,7 @@ from omaim.sip.bindings import Binding
 from omaim.sip.charging import charging_vector
 from omaim.sip.locating import Target
 from omaim.sip.parser import Limits, parse_datagram
-from tests.core.support import CORE, DOMAIN, CoreCase
+from tests.core.support import CORE, DOMAIN, IM, CoreCase
 
 BOB = f"sip:bob@{DOMAIN}"
 CLAIMS = [
@@ -365,6 +365,29 @@ class InterconnectTests(CoreCase):
         """A trusted network's request for a third one is refused: we carry no transit."""
         east = self.phone("u", 9, "east.example")
         self.assertEqual(self.send(east, "sip:v@third.example").status, 403)
+
+
+class PeersClaimsTests(CoreCase):
+    """A trusted network, and a network of ours without charging functions."""
+
+    settings = {"peers": ("east.example=10.0.1.9",), "im_server": f"sip:{IM}"}
+
+    def test_functions(self) -> None:
+        """Its charging functions are told to nobody here, its vector is (RFC 7315 §4.5.1)."""
+        im, bob = self.server(), self.phone("bob", 2)
+        self.register(bob)
+        east = self.phone("u", 9, "east.example")
+        headers = [
+            ("P-Asserted-Identity", "<sip:u@east.example>"),
+            ("P-Charging-Vector", "icid-value=abc;orig-ioi=east.example"),
+            ("P-Charging-Function-Addresses", "ccf=ccf.east.example"),
+            ("P-Served-User", f"<{BOB}>;sescase=orig;regstate=reg"),
+        ]
+        self.assertEqual(self.send(east, BOB, headers=headers).status, 200)
+        (seen,) = im.messages()
+        self.assertFalse(seen.has("P-Charging-Function-Addresses"))
+        self.assertIn("icid-value=abc", seen.first("P-Charging-Vector") or "")
+        self.assertIn("sescase=term", seen.first("P-Served-User") or "")
 
 
 class SecureInterconnectTests(CoreCase):
