@@ -55,6 +55,14 @@ class StreamLimits:
     unread: int = attrs.field(
         default=1_048_576, metadata={"help": "octets kept for a peer that does not read"}
     )
+    begun: int = attrs.field(
+        default=67_108_864,
+        metadata={"help": "octets of messages that have begun, of all peers; the oldest goes"},
+    )
+    begun_per_host: int = attrs.field(
+        default=16_777_216,
+        metadata={"help": "octets of messages that have begun, from one address"},
+    )
 
 
 class Connections:
@@ -94,6 +102,9 @@ class Connections:
         self._all: dict[int, Connection] = {}  # by the serial of the flow
         self._by_peer: dict[tuple[str, str, int], list[Connection]] = {}
         self._per_host: dict[str, int] = {}
+        self._begun: dict[Connection, int] = {}  # octets of messages in pieces, the oldest first
+        self._begun_by: dict[str, int] = {}  # the same by host
+        self._begun_sum = 0
         self._streams: set[Connection] = set()  # until the network has let go of them
         self._when_empty: list[Deferred[None]] = []
 
@@ -168,6 +179,29 @@ class Connections:
             if not known:
                 del self._by_peer[key]
 
+    def note_begun(self, connection: Connection, octets: int) -> None:
+        """Note how much of a message that has begun is kept for a connection, 0 for none.
+
+        Where it is too much in all, connections end: this one if its host has too much, else
+        those whose messages began first.
+        """
+        host = connection.flow.remote_host
+        more = octets - self._begun.get(connection, 0)
+        if octets:
+            self._begun[connection] = octets
+        else:
+            self._begun.pop(connection, None)
+        self._begun_sum += more
+        of_host = self._begun_by.get(host, 0) + more
+        if of_host:
+            self._begun_by[host] = of_host
+        else:
+            self._begun_by.pop(host, None)
+        if more > 0 and of_host > self.limits.begun_per_host:
+            connection.drop("crowded")
+        while self._begun_sum > self.limits.begun:
+            next(iter(self._begun)).drop("crowded")
+
     def by_serial(self, serial: int) -> Flow | None:
         """Return the open flow of this number."""
         connection = self._all.get(serial)
@@ -212,6 +246,7 @@ class Connection:
         "_alarm",
         "_before",
         "_before_size",
+        "_begun",
         "_half_since",
         "_last",
         "_owner",
@@ -237,6 +272,7 @@ class Connection:
         self._stream: Stream | None = None
         self._before: list[bytes] = []  # written before the stream was up
         self._before_size = 0
+        self._begun = 0  # octets of the message at hand
         self._last = owner.now()
         self._half_since = NEVER  # when the message at hand began
         self._pong_by = NEVER
@@ -337,6 +373,9 @@ class Connection:
         elif parser.unfinished and self._half_since == NEVER:
             self._half_since = now
             self._schedule()
+        if parser.held != self._begun:
+            self._begun = parser.held
+            owner.note_begun(self, self._begun)
         owner.on_batch()
 
     def drained(self) -> None:
@@ -374,5 +413,9 @@ class Connection:
             self.flow.open = False
             self._alarm.deadline = NEVER
             self._before.clear()
+            self._parser.discard()
+            if self._begun:
+                self._begun = 0
+                self._owner.note_begun(self, 0)
             self._owner.remove(self)
             self._owner.on_lost(self.flow, why)

@@ -299,13 +299,24 @@ class StreamParser:
     Spec: RFC 3261 §18.3, §7.5; RFC 5626 §3.5.1
     """
 
-    __slots__ = ("_buffer", "_closed", "_error", "_half", "_limits", "_message", "_need", "_pongs")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_error",
+        "_half",
+        "_head",
+        "_limits",
+        "_message",
+        "_need",
+        "_pongs",
+    )
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._buffer = bytearray()
         self._message: Request | Response | None = None  # waits for its body
         self._error: BadMessage | None = None  # what is wrong with that message
+        self._head = 0  # octets of the head of that message
         self._need = -1  # octets of body that the unfinished message still lacks; -1: no head
         self._half = False  # one CRLF of a ping has come
         self._pongs = 0  # pings of ours that wait for their answer
@@ -320,6 +331,19 @@ class StreamParser:
     def unfinished(self) -> bool:
         """Whether a message has begun and not ended: the moment to be impatient."""
         return self._need >= 0 or len(self._buffer) > 0
+
+    @property
+    def held(self) -> int:
+        """How many octets of a message that has begun are kept."""
+        return len(self._buffer) + self._head
+
+    def discard(self) -> None:
+        """Forget what is kept; nothing comes any more."""
+        self._closed = True
+        self._buffer.clear()
+        self._message = None
+        self._error = None
+        self._head = 0
 
     def expect_pong(self) -> None:
         """Note that a ping went out: the next CRLF between messages is its pong."""
@@ -407,6 +431,7 @@ class StreamParser:
         self._message = message
         self._error = error
         self._need = size
+        self._head = len(head)
 
     def _finish(self, body: bytes, items: list[Item]) -> None:
         message = self._message
@@ -415,6 +440,7 @@ class StreamParser:
         self._message = None
         self._error = None
         self._need = -1
+        self._head = 0
         if error is not None:
             items.append(error)
         elif message is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.net.connection import StreamLimits
@@ -119,6 +120,39 @@ class ConnectionTests(SynchronousTestCase):
             peer.stream.write(data[50:])
             self.clock.advance(1)
         self.assertEqual((len(self.sink.seen), peer.why), (5, None))
+
+    def test_begun_by_many(self) -> None:
+        """What all have begun to say and not ended is bounded: who began first has to go."""
+        self.endpoint.connections.limits = attrs.evolve(LIMITS, begun=3000, begun_per_host=2000)
+        peers = [self.peer(f"10.0.1.{number}") for number in range(3)]
+        messages = [wire(number, b"x" * 2000) for number in range(3)]
+        for peer, whole in zip(peers, messages, strict=True):
+            peer.stream.write(whole[:1200])
+            self.clock.advance(0.1)
+        self.assertEqual([peer.why is None for peer in peers], [False, True, True])
+        for peer, whole in zip(peers[1:], messages[1:], strict=True):
+            peer.stream.write(whole[1200:])
+            self.clock.advance(0.1)
+        self.assertEqual((len(self.sink.seen), self.endpoint.counters["dropped_crowded"]), (2, 1))
+        for number in range(10, 48):  # what is over counts no more
+            whole = wire(number, b"x" * 1500)
+            for piece in (whole[:100], whole[100:900], whole[900:]):
+                peers[1].stream.write(piece)
+                self.clock.advance(0.1)
+        self.assertEqual((len(self.sink.seen), peers[1].why), (40, None))
+
+    def test_begun_by_one_host(self) -> None:
+        """Nobody loses a connection because another host begins too much."""
+        self.endpoint.connections.limits = attrs.evolve(LIMITS, begun=5000, begun_per_host=2000)
+        whole = wire(1, b"x" * 3000)
+        other = self.peer("10.0.0.3")
+        other.stream.write(whole[:1500])
+        for _ in range(20):
+            peer = self.peer()
+            peer.stream.write(whole[:1500])
+            self.clock.advance(0.1)
+        self.assertIsNone(other.why)
+        self.assertEqual(len(self.endpoint.connections), 2)
 
     def test_never_reading(self) -> None:
         """Who never reads the answers is dropped, and what is kept for him stays bounded."""

@@ -265,10 +265,11 @@ class StreamFloodTests(AttackCase):
                 line.send(head[:-4] + b"\r\nX: " + b"y" * 100_000)
             await net.sleep(2)
             self.assertEqual({line.state for line in lines[:10]}, {"up"})
+            self.assertGreaterEqual(connections._begun_sum, 3_000_000)
             self.assertEqual({line.state for line in lines[10:]}, {"gone"})
             await net.sleep(connections.limits.half)
             self.assertEqual({line.state for line in lines}, {"gone"})
-            self.assertEqual(len(connections), 0)
+            self.assertEqual((len(connections), connections._begun_sum), (0, 0))
 
         self.play(script)
 
@@ -363,6 +364,9 @@ class StreamFloodTests(AttackCase):
         limits = StreamLimits()
         self.assertGreaterEqual(limits.total, 10_000)
         self.assertLess(limits.per_host, limits.total)
+        idle = 4000  # octets, see above
+        self.assertLess(limits.total * idle + limits.begun, 2**28)
+        self.assertLess(limits.begun_per_host, limits.begun)
         self.assertLessEqual(limits.half, 30)
         self.assertLessEqual(limits.first, 60)
 
