@@ -1,1 +1,2 @@
-The core answers the STUN keep-alives of clients that registered over UDP by outbound (RFC 5626 §8).
+The core answers the STUN keep-alives of clients that registered over UDP by outbound, and the IM Client sends
+them (RFC 5626 §4.4.2, §8).

@@ -175,6 +175,10 @@ class Registrar:
         """The connection is gone: so are the outbound bindings that came by it (RFC 5626 §7).
 
         Several users may have shared it, as behind a gateway.
+
+        Differs: only a connection can be gone. A datagram flow whose port is reported to be closed
+        (RFC 5626 §7) fails the request at hand and keeps its binding: such reports can be forged,
+        and a device that starts again comes back to the same port.
         """
         token = self._tokens.make(flow)
         for aor in self._by_flow.pop(token, ()):

@@ -36,6 +36,7 @@ from omaim.sip.locating import Target, next_hop
 from omaim.sip.matching import MAXIMUM, Transactions
 from omaim.sip.message import Request, Response
 from omaim.sip.parser import Limits
+from omaim.sip.stun import question
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
 from omaim.sip.uri import SipUri
@@ -303,17 +304,22 @@ class Endpoint:
         self.transactions.cancel(transaction, self.now())
         self.arm()
 
-    def ping(self, flow: Flow) -> None:
+    def ping(self, flow: Flow, stun: bool = False) -> None:
         """Keep a flow alive; a stream that does not answer in time is dropped.
 
-        Spec: RFC 5626 §4.4.1
+        Args:
+            stun: the server is known to understand STUN, which is then what a datagram holds.
+
+        Spec: RFC 5626 §4.4.1, §4.4.2. Differs: a datagram flow is kept alive where the server does
+        not understand STUN, too, by CRLF; and that no answer comes is not looked at, so that a
+        flow that is gone shows with the next registration only.
         """
         path: Any = flow.connection
         if isinstance(path, Connection):
             path.ping()
             self.arm()
         elif flow.open:
-            path.send(b"\r\n\r\n")
+            path.send(question(bytes.fromhex(self.ids.token(24))) if stun else b"\r\n\r\n")
 
     def respond(self, transaction: ServerTransaction, response: Response) -> bool:
         """Answer a request; False when it has been answered already."""

@@ -239,7 +239,7 @@ class Registrant:
         """Time for a keep-alive: a stream that does not answer is reported as closed."""
         flow = self.flow
         if flow is not None and flow.open:
-            self._ua.endpoint.ping(flow)
+            self._ua.endpoint.ping(flow, stun=self.granted.outbound)
             self._plan_ping()
 
 

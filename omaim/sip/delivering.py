@@ -49,6 +49,9 @@ class Delivery:
         policy: how to fork.
         now: seconds since the epoch; bindings end by it.
         ims: tell the device which of its identities was called.
+
+    Differs: who asks to be redirected, or queued (RFC 3841 §9.1), is served as others are: a home
+    network does not tell callers where its users are, and calls wait at devices.
     """
 
     __slots__ = (

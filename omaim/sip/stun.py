@@ -43,6 +43,17 @@ def is_stun(data: bytes) -> bool:
     )
 
 
+def question(transaction: bytes) -> bytes:
+    """Return the Binding request that asks a server whether it still hears us.
+
+    Args:
+        transaction: 12 octets at random.
+
+    Spec: RFC 5626 §4.4.2
+    """
+    return _message(_BINDING, transaction, b"")
+
+
 def answer(data: bytes, host: str, port: int) -> bytes | None:
     """Return the answer to a STUN message; ``None`` for one that has none.
 

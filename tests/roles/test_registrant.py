@@ -188,6 +188,18 @@ class RegistrantTests(Roles):
         self.clock.advance(290.0)
         self.assertEqual(self.network.datagrams, before)
 
+    def test_stun(self) -> None:
+        """A registrar that does outbound gets STUN by UDP, and answers it (RFC 5626 §4.4.2)."""
+        self.extra = [("Require", "outbound")]
+        registrant = self.registrant(instance=URN, reg_id=1, expires=7200)
+        self.wait(registrant.start())
+        before = self.network.datagrams
+        self.clock.advance(290.0)
+        asked = self.server.ua.endpoint.counters["keepalive"]
+        self.assertTrue(10 <= asked <= 12)
+        self.assertEqual(self.network.datagrams - before, 2 * asked)
+        self.assertEqual(registrant.state, REGISTERED)
+
     def test_dismissed(self) -> None:
         """The network may end it: for now, or for good (RFC 3680 §5.3)."""
         registrant = self.registrant()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.sip.stun import answer, is_stun
+from omaim.sip.stun import answer, is_stun, question
 
 COOKIE = bytes.fromhex("2112a442")
 ID = bytes.fromhex("b7e7a701bc34d686fa87dfae")  # of the samples in RFC 5769
@@ -29,6 +29,10 @@ class StunTests(SynchronousTestCase):
         ):
             attribute = bytes.fromhex(written)
             self.assertEqual(answer(binding(), host, 32853), binding(attribute, 0x0101))
+
+    def test_question(self) -> None:
+        """A question is a Binding request without attributes (RFC 5626 §8)."""
+        self.assertEqual(question(ID), binding())
 
     def test_unknown(self) -> None:
         """What must be understood and is not is named in a 420; the optional is passed over
