@@ -309,6 +309,18 @@ class StreamTests(SynchronousTestCase):
         parser.feed(GOOD[-4:])
         self.assertFalse(parser.unfinished)
 
+    def test_held(self) -> None:
+        """It is known how much is kept, head and body; and it can be forgotten."""
+        parser = StreamParser()
+        for place in range(len(GOOD) - 1):
+            parser.feed(GOOD[place : place + 1])
+            self.assertLessEqual(abs(parser.held - place - 1), 4)  # but for the empty line
+        parser.feed(GOOD[-1:])
+        self.assertEqual(parser.held, 0)
+        parser.feed(GOOD[:-1])
+        parser.discard()
+        self.assertEqual((parser.held, parser.feed(GOOD)), (0, []))
+
 
 class CostTests(SynchronousTestCase):
     def test_no_long_look(self) -> None:
