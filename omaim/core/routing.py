@@ -43,6 +43,7 @@ from omaim.sip.identity import (
 from omaim.sip.message import Request
 from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postprocess, visited_here
 from omaim.sip.proxying import validate as check_hop
+from omaim.sip.relaying import DIALOGS
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
 
@@ -279,6 +280,8 @@ class Router:
             self._forwarder.challenge(job, known)
             return
         job.served = known
+        if request.method in DIALOGS:
+            self._check_contact(request, known)
         if not known.user.im_service and request.method in IM_METHODS:
             warning = f'399 {self._domain} "127 Service not authorised"'
             self._forwarder.answer(job, 403, ("Warning", warning))
@@ -287,6 +290,22 @@ class Router:
             check_privacy(request)
         job.vector = self._charging.begin(request, True)
         self._services.originate(job, known)
+
+    def _check_contact(self, request: Request, served: Served) -> None:
+        """Let nobody have the rest of its dialog sent to somebody else, by a GRUU of ours.
+
+        Raises:
+            PeerError: its Contact is a GRUU that the sender does not have (403).
+
+        Spec: RFC 5627 §6.2
+        """
+        for contact in request.contacts:
+            uri = contact.uri
+            if not isinstance(uri, SipUri) or uri.gr is None or not self._serves(uri.host):
+                continue
+            owner = self._gruus.owner(uri)
+            if not owner or served.user.identity(owner) is None:
+                raise PeerError("this GRUU is somebody else's", 403)
 
     def _from_service(self, job: Job, name: str, originating: bool) -> None:
         """Serve a request that an application server made by itself.

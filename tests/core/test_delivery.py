@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +345,24 @@ class DialogTests(DialogCase):
         self.assertEqual(len(bob.acks), 1)
         self.assertEqual(self.bye(alice, dialog).status, 200)
         self.assertEqual(([one.method for one in bob.got], other.got), (["INVITE", "BYE"], []))
+
+    def test_anothers_gruu(self) -> None:
+        """Nobody begins a dialog that goes on with somebody else's device (RFC 5627 §6.2)."""
+        alice, bob, carol = self.phone("alice", 1), self.phone("bob", 2), self.phone("carol", 3)
+        gruus = [
+            self.register(phone, FlowTests.instance, [("Supported", "gruu")]).contacts[0].params
+            for phone in (alice, carol)
+        ]
+        self.register(bob)
+        for (params, status), name in product(
+            zip(gruus, (200, 403), strict=True), ("pub-gruu", "temp-gruu")
+        ):
+            alice.contact = params.get(name) or ""
+            self.assertIn(";gr", alice.contact)
+            self.assertEqual(self.send(alice, BOB, "INVITE").status, status)
+        alice.contact = f"sip:tgruu.AAAA@{DOMAIN};gr"
+        self.assertEqual(self.send(alice, BOB, "INVITE").status, 403)
+        self.assertEqual([one.method for one in bob.got], ["INVITE", "INVITE"])
 
     def test_no_circle(self) -> None:
         """A remote target that is ours and nobody's ends here, also for ACK."""
