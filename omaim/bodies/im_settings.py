@@ -1,4 +1,4 @@
-"""What a user wants of the IM service: active, deferral, visibility, history.
+"""What a user wants of the IM service: active, deferral, visibility, history, answer mode.
 
 A device publishes them for itself; what it does not say, it leaves to others. Each setting is read
 from its text, from an attribute ``active``, and is on when it is there and empty, because
@@ -6,11 +6,13 @@ implementations differ.
 
 Spec: OMA SIMPLE IM 1.0 (IM service settings); namespace urn:oma:xml:im:service-settings
 Differs: the names of the root and of the media type, and the form of a value, are not confirmed by
-a published text. They follow RFC 4354, which does the same for another service.
+a published text. They follow RFC 4354, which does the same for another service; so does the
+answer mode, which only that one has (``am-settings``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -39,6 +41,7 @@ SERVICE: Final = 200  # characters of a service-id
 
 _ROOTS: Final = ("service-settings", "im-settings")
 _VISIBLE: Final = {"visible": True, "invisible": False}
+_ANSWERED: Final = {"automatic": True, "auto": True, "manual": False}
 
 
 class BadSettings(BadXml):
@@ -54,6 +57,7 @@ class ServiceSettings:
     visible: bool | None = None
     history_session: bool | None = None  # sessions are recorded
     history_pager: bool | None = None  # pager and large messages are recorded
+    automatic: bool | None = None  # calls of those who may are answered without asking
     service: str = ""  # service-id
 
 
@@ -70,6 +74,9 @@ def write_settings(settings: ServiceSettings) -> bytes:
         )
     if settings.visible is not None:
         add(add(root, _tag("vis-settings")), _tag("vis-status"), _word(settings.visible))
+    if settings.automatic is not None:
+        word = "automatic" if settings.automatic else "manual"
+        add(add(root, _tag("am-settings")), _tag("answer-mode"), word)
     modes = (
         ("session-mode", settings.history_session),
         ("pager-large-mode", settings.history_pager),
@@ -107,16 +114,19 @@ def parse_settings(data: bytes) -> ServiceSettings:
         visible=_inside(root, "vis-settings", "vis-status"),
         history_session=modes.get("session-mode"),
         history_pager=modes.get("pager-large-mode"),
+        automatic=_inside(root, "am-settings", "answer-mode", _ANSWERED),
         service=service,
     )
 
 
-def _inside(root: Element, holder: str, name: str) -> bool | None:
+def _inside(
+    root: Element, holder: str, name: str, words: Mapping[str, bool] = _VISIBLE
+) -> bool | None:
     found = child(root, _tag(holder))
-    return None if found is None else _flag(child(found, _tag(name)))
+    return None if found is None else _flag(child(found, _tag(name)), words)
 
 
-def _flag(element: Element | None) -> bool | None:
+def _flag(element: Element | None, words: Mapping[str, bool] = _VISIBLE) -> bool | None:
     """Return what an element says, ``None`` when it is not there.
 
     Raises:
@@ -127,7 +137,7 @@ def _flag(element: Element | None) -> bool | None:
     text = (element.get("active") or text_of(element)).strip().lower()
     if not text:
         return True
-    return _VISIBLE[text] if text in _VISIBLE else boolean(text)
+    return words[text] if text in words else boolean(text)
 
 
 def _word(value: bool) -> str:

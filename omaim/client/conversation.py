@@ -53,6 +53,9 @@ class Conversation:
         name: of the other side, "" if not given.
         verified: the network says who the other side is.
         subject: "" if none.
+        first: our message that went with the invitation; ``None`` without.
+        answered: how the other side says that it has answered: "Auto", by itself, or "Manual";
+            "" if it does not say.
         leg: the call and its media.
         chatroom: what we say of chat rooms (RFC 7701 §8); ``None`` where there is none.
     """
@@ -72,6 +75,8 @@ class Conversation:
         self.name = peer.display
         self.verified = verified
         self.subject = subject
+        self.first: Sent | None = None
+        self.answered = ""
         self.talk = Talk(means, peer, verified, [self.peer])
         self.talk.on_lost = self._lost
         self._means = means

@@ -8,14 +8,18 @@ Spec: RFC 3261 §21; RFC 3428 §7; OMA SIMPLE IM 1.0 (behaviour on failure)
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from omaim.bodies.first_message import KEPT
 from omaim.errors import OmaimError, PeerError
 from omaim.sip.answering import is_stale
 from omaim.sip.headers import AcceptItem, ContentType
 from omaim.sip.message import Response
 from omaim.sip.pacing import retry_after
 from omaim.sip.reasons import reason_for
+
+if TYPE_CHECKING:
+    from omaim.client.messages import Sent
 
 
 class Failure(OmaimError):
@@ -100,6 +104,17 @@ class Unreachable(Failure):
     """480: the recipient is not there now, and the message was not kept."""
 
     advice = "the recipient is not online and the message was not kept; try again later"
+
+
+class Kept(Unreachable):
+    """480: the recipient is not there now; the first message, which came along, waits for it.
+
+    Attributes:
+        sent: that message, on which reports may come; ``None`` if it is not known.
+    """
+
+    advice = "the recipient gets the message when it is back"
+    sent: Sent | None = None
 
 
 class NotAcceptable(Failure):
@@ -200,6 +215,8 @@ def failure_of(response: Response) -> Failure:
     if response.local and response.status == 503:
         return no_connection()
     told = _warning(response) or response.reason
+    if kind is Unreachable and KEPT in told:
+        kind = Kept
     failure = kind(response.status, told, retry_after(response))
     if isinstance(failure, WrongFormat):
         failure.accepted = tuple(response.values("Accept"))

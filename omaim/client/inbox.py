@@ -43,6 +43,7 @@ class Inbox:
         on_report: gets each report on a message of ours.
         on_typing: gets told who writes to us.
         on_waiting: gets the list of what waits at the server, when the server sends it.
+        reply: as given.
         refusing: a status to answer every message with, 0 for none; as a full phone would.
     """
 
@@ -58,7 +59,7 @@ class Inbox:
         self._accept = accept
         self._trusts = trusts
         self._report = report
-        self._reply = reply
+        self.reply = reply
         self._later = later
         self._seen = seen
         self._sent: OrderedDict[str, Sent] = OrderedDict()
@@ -161,12 +162,16 @@ class Inbox:
             return True
         if self._arrivals.full:
             return False
-        taken = Taken(found, moment, self._report, self._reply)
+        taken = Taken(found, moment, self._report, self.reply)
         self._seen.add(name)
         # After the answer to the message itself, which goes out when the caller returns.
         self._later(taken.delivered)
         self._arrivals.put(taken.message)
         return True
+
+    def put(self, message: Message) -> None:
+        """Show a message that was taken, and reported on, elsewhere."""
+        self._arrivals.put(message)
 
     def reported(self, found: Received) -> None:
         """Take the reports in a message, on messages of ours."""

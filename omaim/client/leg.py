@@ -156,6 +156,7 @@ class Leg:
         wishes: Wishes,
         *,
         feature: str = FEATURE,
+        headers: Fields = (),
         prepare: Callable[[Leg], object] | None = None,
     ) -> Leg:
         """Accept an invitation; return when the caller knows.
@@ -163,6 +164,7 @@ class Leg:
         Args:
             wishes: what we bring to each medium that is offered.
             feature: tag of the service.
+            headers: more header fields of the answer.
             prepare: gets the leg before the peer can say something.
 
         Raises:
@@ -179,8 +181,8 @@ class Leg:
             leg._begin(invitation.call)
             if prepare is not None:
                 prepare(leg)
-            contact = means.contact(feature)
-            await invitation.accept(answer.body, answer.content_type, [("Contact", contact)])
+            fields = [("Contact", means.contact(feature)), *headers]
+            await invitation.accept(answer.body, answer.content_type, fields)
         except (CallFailed, CallEnded) as failed:
             leg._end("the caller has given up")
             raise Ended(481, "the caller has given up") from failed

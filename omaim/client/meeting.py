@@ -18,6 +18,7 @@ from omaim.client.room import Room
 from omaim.client.sessions import Sessions
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
+from omaim.sip.answer_mode import AnswerMode
 
 
 class Meeting:
@@ -44,6 +45,8 @@ class Meeting:
         subject: str = "",
         secure: bool = False,
         ringing: Callable[[int], object] | None = None,
+        first: str = "",
+        answer: AnswerMode | None = None,
     ) -> Conversation:
         """Invite somebody to talk; return the conversation when it was accepted.
 
@@ -54,14 +57,24 @@ class Meeting:
             subject: what it is about.
             secure: MSRP over TLS.
             ringing: gets the status of each provisional answer: 180 when it rings there.
+            first: a message that goes along, and is shown with the invitation;
+                :attr:`Conversation.first` tells what became of it. Whose device does not take
+                it so hears it first in the session; for who is away it may wait.
+            answer: how the other side is to answer; its server and its user decide.
 
         Raises:
+            Kept: the other side is not there; its server keeps the first message.
             Declined, Unreachable, Busy, …: a Failure by what the network answered.
 
-        Spec: OMA SIMPLE IM 1.0 (session mode)
+        Spec: OMA SIMPLE IM 1.0 (session mode); RFC 5373
         """
         return await self.sessions.invite(
-            self.address(to), subject=subject, secure=secure, ringing=ringing
+            self.address(to),
+            subject=subject,
+            secure=secure,
+            ringing=ringing,
+            first=first,
+            answer=answer,
         )
 
     async def join(self, room: str, *, secure: bool = False) -> Room:
@@ -201,11 +214,32 @@ class Meeting:
     @property
     def auto_accept(self) -> bool:
         """Whether each invitation to talk is accepted without asking."""
-        return self.sessions.auto_accept
+        return self.sessions.answering.everything
 
     @auto_accept.setter
     def auto_accept(self, wanted: bool) -> None:
-        self.sessions.auto_accept = wanted
+        self.sessions.answering.everything = wanted
+
+    @property
+    def auto_join(self) -> bool:
+        """Whether each invitation into a room is accepted without asking."""
+        return self.sessions.answering.rooms
+
+    @auto_join.setter
+    def auto_join(self, wanted: bool) -> None:
+        self.sessions.answering.rooms = wanted
+
+    @property
+    def auto_answer(self) -> bool:
+        """Whether we accept without asking what our own server says is to be answered so.
+
+        Spec: RFC 5373
+        """
+        return self.sessions.answering.told
+
+    @auto_answer.setter
+    def auto_answer(self, wanted: bool) -> None:
+        self.sessions.answering.told = wanted
 
     def on_invitation(self, act: Callable[[Invited], object]) -> None:
         """Give each invitation to talk to ``act``, which may be a coroutine."""

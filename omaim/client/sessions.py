@@ -5,20 +5,22 @@ Spec: OMA SIMPLE IM 1.0 (session mode); RFC 3261 §13; RFC 3891
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.conference_info import ConferenceInfo
 from omaim.bodies.mime import Part
 from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
 from omaim.bodies.resource_lists import RECIPIENT_LIST, TO, Entry, ResourceList, write_lists
+from omaim.client.answering import Answering, asked_of
 from omaim.client.conversation import Conversation
-from omaim.client.failures import Ended, NotFound
+from omaim.client.failures import Ended, Failure, NotFound, WrongFormat
 from omaim.client.files import Files
+from omaim.client.first_message import Opening, read_first
 from omaim.client.handing import hand
 from omaim.client.host_package import NAME as CONFERENCE
 from omaim.client.host_package import HostPackage
@@ -37,6 +39,8 @@ from omaim.roles.incoming import Incoming
 from omaim.roles.invitation import Invitation
 from omaim.roles.notifier import Notifier
 from omaim.roles.referrer import refer_uri
+from omaim.sip.answer_mode import OPTION as ANSWER_MODE
+from omaim.sip.answer_mode import AnswerMode, answer_mode
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.message import Response
 from omaim.sip.uri import canonical_aor
@@ -55,7 +59,7 @@ class Sessions:
     Attributes:
         on_invitation: gets each invitation to talk.
         on_conversation: gets each conversation that others began, once it was accepted.
-        auto_accept: accept each invitation to talk without asking.
+        answering: which invitations to talk are accepted without asking.
         conversations: those that go on.
         files: sent and received.
         large: messages sent and received.
@@ -65,13 +69,14 @@ class Sessions:
     def __init__(self, means: Means) -> None:
         self.on_invitation: Callable[[Invited], object] | None = None
         self.on_conversation: Callable[[Conversation], object] | None = None
-        self.auto_accept = False
+        self.answering = Answering()
         self.conversations: list[Conversation] = []
         self.hosted: HostedRoom | None = None
         self._notifier: Notifier | None = None
         self._means = means
         self.files = Files(means)
         self.large = LargeMode(means)
+        means.phone.supported.add(ANSWER_MODE)
         means.inviter.on_invite = self._invited
 
     # Beginning one.
@@ -84,25 +89,55 @@ class Sessions:
         secure: bool = False,
         headers: Fields = (),
         ringing: Callable[[int], object] | None = None,
+        first: str = "",
+        answer: AnswerMode | None = None,
     ) -> Conversation:
         """Invite somebody; see :meth:`omaim.client.Client.invite`."""
         conversation = Conversation(self._means, self.files, NameAddr(target), True, subject)
         fields = [*([("Subject", subject)] if subject else []), *headers]
+        if answer is not None:
+            fields.append(answer.field)
+            if answer.required:
+                fields.append(("Require", ANSWER_MODE))
 
         def provisional(response: Response) -> None:
             if ringing is not None and response.status > 100:
                 ringing(response.status)
 
-        leg = await Leg.invite(
-            self._means,
-            target,
-            [conversation.wish(secure)],
-            fields,
-            provisional=provisional,
-        )
-        conversation.begin(leg)
-        self._keep(conversation)
+        def inviting(parts: Sequence[Part]) -> Awaitable[Leg]:
+            wishes = [conversation.wish(secure)]
+            return Leg.invite(
+                self._means, target, wishes, fields, parts=parts, provisional=provisional
+            )
+
+        if not first:
+            leg = await inviting(())
+            self._begin(conversation, leg)
+            return conversation
+        opening = Opening(self._means, target, first)
+        conversation.first = opening.sent
+        parts = opening.parts
+        try:
+            try:
+                leg = await inviting(parts)
+            except WrongFormat:
+                if not parts:
+                    raise
+                parts = []  # it may take the session all the same (RFC 3261 §21.4.13)
+                leg = await inviting(())
+        except Failure as failure:
+            opening.failed(failure)
+            raise
+        self._begin(conversation, leg)
+        if not parts:
+            await conversation.talk.send_again(opening.body, opening.sent)
+        opening.taken()
         return conversation
+
+    def _begin(self, conversation: Conversation, leg: Leg) -> None:
+        conversation.begin(leg)
+        conversation.answered = _how_answered(leg.call)
+        self._keep(conversation)
 
     async def join(self, target: str, *, secure: bool = False) -> Room:
         """Come into a room; see :meth:`omaim.client.Client.join`."""
@@ -229,11 +264,14 @@ class Sessions:
                 that it has nothing to do with (403).
         """
         replaced = self._replaced(invitation, peer, verified)
-        if self.on_invitation is None and not self.auto_accept and replaced is None:
-            raise PeerError("nobody is here to talk", 480)
         request = invitation.request
-        subject = request.first("Subject") or ""
         focus = any(one.params.has("isfocus") for one in request.contacts)
+        asked, trusted = asked_of(request), self._means.trusts(invitation.flow)
+        automatic = replaced is not None or self.answering.by_itself(asked, focus, trusted)
+        if self.on_invitation is None and not automatic:
+            raise PeerError("nobody is here to talk", 480)
+        found = read_first(self._means, request, peer, verified)
+        subject = request.first("Subject") or ""
         made: Conversation
         if focus:
             room = request.from_
@@ -248,9 +286,11 @@ class Sessions:
             peer,
             made,
             lambda: self._accepted(made, replaced),
+            None if found is None else made.talk.take_before(found).message,
+            asked,
         )
-        if self.auto_accept or replaced is not None:
-            Deferred.fromCoroutine(invited.accept()).addErrback(_not_accepted)
+        if automatic:
+            Deferred.fromCoroutine(invited.accept(automatic)).addErrback(_not_accepted)
             return
         invitation.ring()
         hand(self.on_invitation, invited)
@@ -318,7 +358,19 @@ def _focus(call: Call) -> str:
     return asserted[0].uri_text if asserted else contacts[0].uri_text
 
 
-def _not_accepted(failure: Failure) -> None:
+def _how_answered(call: Call) -> str:
+    """Return how the callee says that it has answered, "" if it does not (RFC 5373)."""
+    response = call.response
+    if response is None:
+        return ""
+    try:
+        mode = answer_mode(response, True) or answer_mode(response)
+    except PeerError:
+        return ""
+    return "" if mode is None else mode.mode
+
+
+def _not_accepted(failure: Broken) -> None:
     if failure.check(OmaimError):
         _log.info("An invitation was not accepted: {why}", why=failure.getErrorMessage())
     else:

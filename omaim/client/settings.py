@@ -74,8 +74,13 @@ class Settings:
         deferred: bool | None = None,
         history_pager: bool | None = None,
         history_session: bool | None = None,
+        automatic: bool | None = None,
     ) -> None:
         """Say what is to wait for us, and what is to be recorded; ``None`` says nothing new.
+
+        Args:
+            automatic: those whom our policy lets do so may have our devices answer without
+                asking for it each time; see :attr:`omaim.client.Client.auto_answer`.
 
         Raises:
             Failure: a subclass by what the network answered.
@@ -86,6 +91,7 @@ class Settings:
             deferred=said.deferred if deferred is None else deferred,
             history_pager=said.history_pager if history_pager is None else history_pager,
             history_session=said.history_session if history_session is None else history_session,
+            automatic=said.automatic if automatic is None else automatic,
         )
         body = attrs.evolve(self.said, active=None, visible=None)
         self._wishes = await self._say(self._wishes, body, WISHES)

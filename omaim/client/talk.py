@@ -156,6 +156,25 @@ class Talk:
             self._means.inbox.expect(sent)
         return self._post(medium.session, kind, body, sent, not wraps)
 
+    def send_again(self, body: bytes, sent: Sent) -> Deferred[Sent]:
+        """Say what was meant to come with the invitation, and has not.
+
+        Args:
+            body: in its envelope.
+            sent: what is known of it.
+
+        Raises (the Deferred fails with):
+            Failure: a subclass by what came back.
+        """
+        medium = self.medium
+        if medium is None or not medium.open:
+            return fail(Ended(481))
+        if not medium.accepts.takes(CPIM_TYPE):
+            return fail(failure_in_session(415, (*medium.accepts.types, *medium.accepts.wrapped)))
+        if medium.max_size is not None and len(body) > medium.max_size:
+            return fail(failure_in_session(413))
+        return self._post(medium.session, CPIM_TYPE, body, sent, False)
+
     def _wraps(self, content_type: str) -> bool:
         accepts = self._accepts
         return accepts.takes(CPIM_TYPE) and accepts.takes_wrapped(content_type)
@@ -245,6 +264,19 @@ class Talk:
         means.phone.endpoint.later(taken.delivered)
         self._typists.said(found.sender)
         self.arrivals.put(taken.message)
+
+    def take_before(self, found: Received) -> Taken:
+        """Take a message that has come with the invitation; it is for the caller to show it."""
+        self._means.seen.add(name_of(found))
+        taken = Taken(found, found.sent_at, self._report, self._answer)
+        self._means.phone.endpoint.later(taken.delivered)
+        return taken
+
+    def _answer(self, sender: str, text: str, **named: Any) -> Deferred[Sent]:
+        """Answer in this session, or by a MESSAGE where there is none."""
+        if self.open:
+            return self._reply(self._to, sender, text, **named)
+        return self._means.inbox.reply(sender, text, **named)
 
     def _report(self, found: Received, kind: str, status: str) -> Deferred[bool]:
         """Report on a message in this session, or by a MESSAGE when it is over."""

@@ -47,6 +47,7 @@ from omaim.roles.description import CallEnded, CallFailed
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.negotiation import Wish
+from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.identity import ASSERTED
 from omaim.timers import Alarm
 
@@ -62,7 +63,8 @@ class House:
 
     Attributes:
         core: Route value of the core.
-        admit: raises a PeerError if a user of ours does not want to be called by somebody now.
+        admit: raises a PeerError if a user of ours does not want to be called by somebody now;
+            else returns how the call is to be answered, where somebody wants it so.
         ours: whether an address is one of our users.
         secure: whether MSRP is offered over TLS to an address.
         over: told when a conference has ended.
@@ -76,7 +78,7 @@ class House:
     history: Callable[[str], RoomHistory]  # of a new conference
     core: str
     now: Callable[[], float]  # seconds since the epoch
-    admit: Callable[[Leg], object]
+    admit: Callable[[Leg, Sequence[AnswerMode]], Sequence[AnswerMode]]
     ours: Callable[[str], bool]
     secure: Callable[[str], bool]
     roster_changed: Callable[[str], object]
@@ -96,6 +98,7 @@ class Conference:
         group: as whose session it goes on.
         room: decides.
         history: what is recorded, by its participants.
+        answers: how who made it wants those who are called to answer.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Conference:
         self._alarm = Alarm(self._woken)
         self._settling = False
         self._entering = 0
+        self.answers: Sequence[AnswerMode] = ()
         self._farewell = ""  # Reason of the BYEs with which the server stops
         self._told_last: list[Deferred[None]] = []
         self._nameless: set[str] = set()  # who does not want to be named, as address of record
@@ -313,9 +317,10 @@ class Conference:
         try:
             guest = self._guests.pop(uri, None) or Guest(uri)
             hidden = by in self._nameless
+            answers = self.answers
             if house.ours(uri):
                 # The core does not bring our own INVITE back to us.
-                house.admit(Leg(TERMINATING, uri, by, True, hidden, (by,)))
+                answers = house.admit(Leg(TERMINATING, uri, by, True, hidden, (by,)), answers)
             by = "" if hidden else by
             attendance.mutual = self._foreign(uri)
             offer = attendance.offer(house.secure(uri))
@@ -329,6 +334,7 @@ class Conference:
                 self._shown,
                 house.core,
                 house.msrp.ids,
+                answers,
             )
             call = await called(house.inviter, request, offer)
             self._calling.pop(uri, None)

@@ -65,6 +65,11 @@ class Config:
         "home: list messages need no consent; demand: recipients must have agreed",
         check=_one_of("home", "demand"),
     )
+    auto_answer: tuple[str, ...] = setting(
+        (),
+        "addresses of callers who may have devices answer by themselves, if the callee's policy "
+        "does not say who; * for all that are known",
+    )
     list_maximum: int = setting(100, "recipients of one list message")
     exploder: str = setting("exploder", "user part of the list service's address")
     deferred: str = setting("deferred", "user part of the address to fetch messages from")

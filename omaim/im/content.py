@@ -146,7 +146,7 @@ def _replace(part: Part, text: str, depth: int) -> Part:
     if kind == CPIM and depth:
         message = Cpim.parse(part.decoded())
         inner = _replace(message.part, text, depth - 1)
-        return _renewed(part, part.content_type, Cpim(message.headers, inner).to_bytes())
+        return renewed(part, part.content_type, Cpim(message.headers, inner).to_bytes())
     if is_multipart(part.content_type) and depth:
         whole = parse_multipart(part.content_type, part.decoded())
         at = next((at for at, one in enumerate(whole.parts) if _holds_text(one)), -1)
@@ -155,10 +155,10 @@ def _replace(part: Part, text: str, depth: int) -> Part:
         parts = list(whole.parts)
         parts[at] = _replace(parts[at], text, depth - 1)
         content_type, body = Multipart(whole.subtype, parts, whole.params).write()
-        return _renewed(part, content_type, body)
+        return renewed(part, content_type, body)
     params = parse_params(part.content_type)[1]
     params["charset"] = "UTF-8"
-    return _renewed(part, write_params(kind, params), text.encode())
+    return renewed(part, write_params(kind, params), text.encode())
 
 
 def _holds_text(part: Part) -> bool:
@@ -166,7 +166,7 @@ def _holds_text(part: Part) -> bool:
     return kind.startswith("text/") or kind == CPIM or is_multipart(part.content_type)
 
 
-def _renewed(part: Part, content_type: str, body: bytes) -> Part:
+def renewed(part: Part, content_type: str, body: bytes) -> Part:
     """Return the part with other octets and no header that tells of the old ones."""
     fresh = Part(list(part.headers), body)
     for name in _OF_THE_OCTETS:

@@ -54,6 +54,7 @@ class Conversing:
         coupling: of its calls.
         plan: of its media, if they pass here.
         signed: the CPIM From of what the caller says has to be an identity of his.
+        first: the message that came with the invitation; ``None`` without.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Conversing:
         self.coupling: Coupling | None = None
         self.plan: MediaPlan | None = None
         self.signed = False
+        self.first: Mail | None = None
         self._hooks: Hooks | None = None
         self._domain = ""
         self._idle = 0.0
@@ -111,6 +113,7 @@ class Conversing:
                 self._reference = await self._recorder.begin(
                     leg.user, peer, participants, self._subject, now
                 )
+                await self._record_first()
             self._listen(plan, hooks)
             coupling.near.on_offer = lambda offer: self._changed(True, offer)
             coupling.far.on_offer = lambda offer: self._changed(False, offer)
@@ -141,6 +144,24 @@ class Conversing:
         if coupling.over:
             await self._write_end("")
             raise PeerError("the callee has hung up meanwhile", 480)
+
+    async def _record_first(self) -> None:
+        first = self.first
+        if first is not None:
+            content, size = first.content, len(first.content.body)
+            self._messages += 1
+            self._octets += size
+            if size <= LARGEST:
+                await self._recorder.message(
+                    self.leg.user,
+                    self._reference,
+                    self.leg.shown,
+                    self.callee,
+                    content.content_type,
+                    content.body,
+                    first.message_id,
+                    first.sent_at,
+                )
 
     def _listen(self, plan: MediaPlan, hooks: Hooks) -> None:
         listener = plan.listener

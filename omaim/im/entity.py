@@ -25,6 +25,7 @@ from omaim.im.config import Config, rooms_of
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.download import Downloads
+from omaim.im.first_message import FirstMessages
 from omaim.im.focus import Focus
 from omaim.im.group_commands import serve_groups
 from omaim.im.group_file import load_groups
@@ -36,7 +37,7 @@ from omaim.im.lists import Lists
 from omaim.im.own_lists import PACKAGES, OwnLists, Shelf, Told
 from omaim.im.pager import Pager
 from omaim.im.participating import SOFTWARE, Mail, Served
-from omaim.im.policy import KnownSettings, Policy, Settings
+from omaim.im.policy import EVERYBODY, KnownSettings, Policy, Settings
 from omaim.im.reachability import Reachability
 from omaim.im.recording import Recorder
 from omaim.im.registrations import Devices, registered_contacts, registered_identities
@@ -98,7 +99,10 @@ class ImServer(Service):
         self.config = config
         self.endpoint = node.endpoint(name, SOFTWARE)
         self.msrp = node.msrp(name, allowed=Reach(config.msrp_networks, config.msrp_lowest_port))
-        self.settings = KnownSettings()
+        allowed = frozenset(
+            one if one == EVERYBODY else canonical_aor(f"sip:{one}") for one in config.auto_answer
+        )
+        self.settings = KnownSettings(Settings(auto=allowed))
         self._devices = Devices()
         self._node = node
         self._name = name
@@ -242,7 +246,8 @@ class ImServer(Service):
         )
         self.downloads = Downloads(self.msrp, self.agent, self.retrieval, self.history)
         self.groups, self._group_commands = serve_groups(node, self._name, config.domain)
-        self._build_sessions(policy, settings, recorder, journal, sending)
+        firsts = FirstMessages(self.pager, self.deferring, self.delivery, recorder, journal, now)
+        self._build_sessions(policy, settings, firsts, recorder, journal, sending)
         services[self._address(config.exploder)] = lists.expand
         services[address] = self.retrieval.fetch
         services[recorded.address] = self.history.fetch
@@ -254,6 +259,7 @@ class ImServer(Service):
         self,
         policy: Policy,
         settings: PublishedSettings,
+        firsts: FirstMessages,
         recorder: Recorder,
         journal: Journal,
         sending: Sending,
@@ -273,6 +279,7 @@ class ImServer(Service):
             policy,
             settings,
             node.hooks,
+            firsts,
             recorder,
             journal,
             {
@@ -335,7 +342,7 @@ class ImServer(Service):
                 history,
                 f"<{config.core};lr>",
                 node.now,
-                lambda leg: self.sessions.admit(leg),
+                lambda leg, asked: self.sessions.admit(leg, asked),
                 self.serves,
                 secure,
                 changed,

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from omaim.bodies.resource_lists import Entry
 from omaim.errors import OmaimError, PeerError
+from omaim.im.answering import asked_for
 from omaim.im.chatroom import Room
 from omaim.im.conference import Conference, House
 from omaim.im.conference_package import NAME, ConferencePackage
@@ -144,10 +145,12 @@ class Focus:
             guest_of(one, lambda value: self._translated(value, asker)) for one in people or ()
         ]
         guests = [one for one in guests if one.uri not in asker]
+        answers = asked_for(request)
         uri = f"sip:{CONFERENCE}{house.msrp.ids.token(SECRET)}@{self._domain}"
         subject = request.first("Subject") or ""
         group = self._ad_hoc.make(uri, asker[0], [one.uri for one in guests], subject)
         conference = self._open(group, guests, people or ())
+        conference.answers = answers
         await self._admit(conference, invitation, leg)
 
     async def join(self, invitation: Invitation, leg: Leg) -> None:

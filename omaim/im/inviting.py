@@ -27,6 +27,7 @@ from omaim.im.guest_lists import Guest
 from omaim.roles.call import Call
 from omaim.roles.description import CallFailed, Description
 from omaim.roles.inviter import Inviter
+from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request
 
@@ -43,6 +44,7 @@ def invitation_of(
     shown: Sequence[Entry],
     core: str,
     ids: Ids,
+    answers: Sequence[AnswerMode] = (),
 ) -> Request:
     """Return the INVITE with which a conference calls somebody.
 
@@ -52,6 +54,7 @@ def invitation_of(
         by: whose wish it is, canonical; "" of somebody who is not to be named.
         shown: the list that the callee may see of.
         core: Route value of the core.
+        answers: how it is to be answered.
     """
     target = guest.target or guest.uri
     fields = [
@@ -66,6 +69,7 @@ def invitation_of(
         ("Accept-Contact", TAG),
         ("Allow-Events", "conference"),
     ]
+    fields += [one.field for one in answers]
     if by:
         fields.append(("Referred-By", f"<{by}>"))
     if subject:

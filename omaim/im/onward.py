@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
+from omaim.bodies.first_message import is_first_message
 from omaim.bodies.mime import Part
-from omaim.bodies.multipart import Multipart, is_multipart, parse_multipart
+from omaim.bodies.multipart import Multipart, is_multipart, leaves, parse_multipart
 from omaim.bodies.sdp import MEDIA_TYPE as SDP
 from omaim.errors import PeerError
 from omaim.grammar import quote
+from omaim.im.content import renewed
 from omaim.im.coupling import Coupling
 from omaim.im.joining import device_of
 from omaim.im.large import LARGE_TAG
-from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Leg
+from omaim.im.participating import ANONYMOUS, ANONYMOUS_FROM, Leg, Mail
 from omaim.im.policy import Refusal
 from omaim.roles.call import Call
 from omaim.roles.description import Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
+from omaim.sip.answer_mode import HEADERS as ANSWER_MODES
+from omaim.sip.answer_mode import OPTION as ANSWER_MODE
+from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.identity import ASSERTED, SERVED, USER, privacy_of
 from omaim.sip.message import Request, Response
@@ -33,6 +40,7 @@ _HOP_BY_HOP: Final = (
     "Via", "Record-Route", "Contact", "Session-Expires", "Min-SE", "Allow", "Allow-Events",
     "Supported", "Require", "Proxy-Require", "Proxy-Authorization", "Authorization", "Replaces",
     "Recv-Info", "Server", SERVED, "Content-Disposition", "Content-Encoding", "Content-Language",
+    *ANSWER_MODES,
 )  # fmt: skip
 # What may tell who the caller is.
 _TELLING: Final = (
@@ -40,7 +48,27 @@ _TELLING: Final = (
 )  # fmt: skip
 
 
-def onward(inviter: Inviter, invitation: Invitation, leg: Leg, offer: Description) -> Request:
+@attrs.frozen
+class Asked:
+    """An INVITE that may go on.
+
+    Attributes:
+        leg: whose side of it we serve.
+        callee: canonical address.
+        large: it is there for one large message only.
+        first: the message that comes with it; ``None`` without.
+        answers: how it is to be answered.
+    """
+
+    invitation: Invitation
+    leg: Leg
+    callee: str
+    large: bool = False
+    first: Mail | None = None
+    answers: tuple[AnswerMode, ...] = ()
+
+
+def onward(inviter: Inviter, asked: Asked, offer: Description) -> Request:
     """Return the INVITE that invites the callee as the caller invited us.
 
     Args:
@@ -49,6 +77,7 @@ def onward(inviter: Inviter, invitation: Invitation, leg: Leg, offer: Descriptio
     Raises:
         PeerError: what is to be replaced is not the caller's own (403), or not there (481).
     """
+    invitation, leg = asked.invitation, asked.leg
     request, agent = invitation.request, inviter.agent
     ids = agent.ids
     replaced = _replaced(invitation, leg)
@@ -66,8 +95,11 @@ def onward(inviter: Inviter, invitation: Invitation, leg: Leg, offer: Descriptio
     copy.add("Contact", contact_for(inviter, request, leg.hidden))
     if replaced:
         copy.add("Replaces", replaced)
+    copy.add_all(one.field for one in asked.answers)
+    if ANSWER_MODE in request.require:
+        copy.add("Require", ANSWER_MODE)
     if offer.body:
-        content_type, body = _beside(request, offer)
+        content_type, body = _beside(request, offer, asked.first)
         copy.set_body(body, content_type)
     else:
         copy.set_body(b"", "")
@@ -77,8 +109,26 @@ def onward(inviter: Inviter, invitation: Invitation, leg: Leg, offer: Descriptio
     return copy
 
 
-def _beside(request: Request, offer: Description) -> tuple[str, bytes]:
+def offer_in(said: Description) -> Description:
+    """Return the session description in a body without what stands beside it.
+
+    Raises:
+        PeerError: the body cannot be read.
+
+    Spec: RFC 5621 §8.2
+    """
+    if is_multipart(said.content_type):
+        for part in leaves(said.content_type, said.body):
+            if part.media_type == SDP:
+                return Description(part.decoded(), part.content_type)
+    return said
+
+
+def _beside(request: Request, offer: Description, first: Mail | None) -> tuple[str, bytes]:
     """Return the body that has our offer in the place of the caller's, and what stood beside it.
+
+    Args:
+        first: the message among that, of which a feature may have changed the text.
 
     Spec: RFC 5621 §3.1, §8; RFC 5366 §4 (recipient-list-history)
     """
@@ -86,9 +136,13 @@ def _beside(request: Request, offer: Description) -> tuple[str, bytes]:
     if not is_multipart(kind) or is_multipart(offer.content_type):
         return offer.content_type, offer.body
     whole = parse_multipart(kind, request.body)
+    changed = first is not None and first.changed
     own: list[Part] = []
     for part in whole.parts:
-        if part.media_type != SDP:
+        if first is not None and changed and is_first_message(part):
+            own.append(renewed(part, first.content.content_type, first.content.body))
+            changed = False
+        elif part.media_type != SDP:
             own.append(part)
         elif not any(one.media_type == SDP for one in own):
             own.append(Part([("Content-Type", offer.content_type)], offer.body))
@@ -145,8 +199,8 @@ def who_answers(inviter: Inviter, far: Call) -> list[tuple[str, str]]:
     response = far.response
     if response is None:
         return []
-    asserted = [(ASSERTED, value) for value in response.all(ASSERTED)]
-    return [("Contact", contact_for(inviter, response, False)), *asserted]
+    told = [(name, value) for name in (ASSERTED, *ANSWER_MODES) for value in response.all(name)]
+    return [("Contact", contact_for(inviter, response, False)), *told]
 
 
 def contact_for(inviter: Inviter, party: Request | Response, hidden: bool) -> str:

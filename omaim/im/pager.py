@@ -96,8 +96,18 @@ class Pager:
             await self.ask(mail, mail.leg, (mail.recipient,))
             return await self._from_sender(mail)
         except PeerError as error:
-            await self._refused(mail, error)
+            await self.refused(mail, error)
             raise
+
+    async def admit(self, mail: Mail) -> None:
+        """Make sure that a message that comes otherwise than by MESSAGE may go on.
+
+        Raises:
+            PeerError: it may not.
+        """
+        if not self._policy.admit(mail):
+            raise Refusal("the recipient is not available", 480, "")
+        await self.ask(mail, mail.leg, (mail.recipient,))
 
     async def ask(self, mail: Mail, leg: Leg, recipients: tuple[str, ...]) -> None:
         """Let service features decide: they may refuse a message, or change its text.
@@ -133,7 +143,7 @@ class Pager:
         response = await self._sending.pass_on(mail)
         if response.status < 300:
             recipients = (mail.recipient,)
-            facts = [self._accepted(mail, recipients), *self._recorder.sent(mail, recipients)]
+            facts = [self.accepted(mail, recipients), *self._recorder.sent(mail, recipients)]
             await self._journal.append(facts, mail.leg.user)
         return response
 
@@ -141,7 +151,7 @@ class Pager:
         """Serve a message to the server itself: a list, or a wish about deferred messages."""
         served = await service(mail)
         if served.recipients:
-            accepted = self._accepted(mail, served.recipients, LIST)
+            accepted = self.accepted(mail, served.recipients, LIST)
             facts = [accepted, *self._recorder.sent(mail, served.recipients)]
             await self._journal.append(facts, mail.leg.sender)
         return mail.response(served.status)
@@ -158,7 +168,7 @@ class Pager:
                 return await self._answered(mail, response)
         elif not keeps:
             raise PeerError("the recipient is not available", 480)
-        facts = [self._accepted(mail, (mail.leg.user,)), *self._recorder.received(mail)]
+        facts = [self.accepted(mail, (mail.leg.user,)), *self._recorder.received(mail)]
         under_way = errand is not None and errand.response is None
         message = await self._deferring.keep(mail, facts, under_way)
         if message is not None:
@@ -174,7 +184,7 @@ class Pager:
         answer = self._sending.upstream(mail, response)
         if answer.status < 300:
             user = mail.leg.user
-            facts = [self._accepted(mail, (user,)), self._delivered(mail)]
+            facts = [self.accepted(mail, (user,)), self._delivered(mail)]
             await self._journal.append([*facts, *self._recorder.received(mail)], user)
         return answer
 
@@ -199,7 +209,8 @@ class Pager:
 
     # What is said of it
 
-    async def _refused(self, mail: Mail, error: PeerError) -> None:
+    async def refused(self, mail: Mail, error: PeerError) -> None:
+        """Note that a message goes no further, and report it to a sender who wants to know."""
         leg = mail.leg
         self._journal.publish(
             [
@@ -226,7 +237,8 @@ class Pager:
                 self._delivery.post,
             )
 
-    def _accepted(self, mail: Mail, recipients: tuple[str, ...], side: str = "") -> ServiceEvent:
+    def accepted(self, mail: Mail, recipients: tuple[str, ...], side: str = "") -> ServiceEvent:
+        """Return the fact that a message was taken for these recipients."""
         content = mail.content
         return MessageAccepted(
             at=self._now(),

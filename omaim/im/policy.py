@@ -25,6 +25,7 @@ KIND: Final = DELIVERY  # of the report on a message that was not delivered
 
 NOT_ALLOWED: Final = "119 Function not allowed due to the policy of the recipient"
 TOO_LARGE: Final = "133 Size exceeded"
+EVERYBODY: Final = "*"  # in a set of callers: all whom the network knows
 
 
 class Refusal(PeerError):
@@ -53,6 +54,9 @@ class Settings:
     consents: frozenset[str] = frozenset()  # whose list messages are welcome, where that counts
     history_pager: bool = False  # pager and large messages are recorded
     history_session: bool = False  # sessions are recorded
+    auto: frozenset[str] = frozenset()  # whose calls devices may answer by themselves
+    automatic: bool = False  # theirs are answered so without their asking
+    override: frozenset[str] = frozenset()  # who has a right to say how calls are answered
 
 
 class ISettings(Interface):
@@ -66,9 +70,9 @@ class ISettings(Interface):
 class KnownSettings:
     """Settings that somebody has put here; everybody else has the ordinary ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, ordinary: Settings | None = None) -> None:
         self._settings: dict[str, Settings] = {}
-        self._ordinary = Settings()
+        self._ordinary = ordinary or Settings()
 
     def of(self, user: str) -> Settings:
         return self._settings.get(user, self._ordinary)

@@ -11,7 +11,7 @@ Spec: OMA SIMPLE IM 1.0 (session mode, participating functions); RFC 3261; RFC 4
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -19,14 +19,16 @@ from twisted.logger import Logger
 
 from omaim.bodies.message_media import TLS
 from omaim.errors import PeerError, UsageError
+from omaim.im.answering import asked_for, decided
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import OVER, Coupling
+from omaim.im.first_message import AWAY, AWAY_AND_KEPT, FirstMessages, is_kept, may_be_kept
 from omaim.im.guest_lists import OPTION
 from omaim.im.journal import Journal
 from omaim.im.large import LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, offered_lines
-from omaim.im.onward import onward, who_answers
-from omaim.im.participating import TERMINATING, Leg, leg_of
+from omaim.im.onward import Asked, offer_in, onward, who_answers
+from omaim.im.participating import TERMINATING, Leg, Mail, leg_of
 from omaim.im.policy import ISettings, Policy, Refusal, Settings
 from omaim.im.recording import SESSION, Recorder
 from omaim.im.sending import may_wait
@@ -39,13 +41,14 @@ from omaim.roles.description import SDP, Answered, CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.listmail import Refused
+from omaim.sip.answer_mode import OPTION as ANSWER_MODE
+from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.identity import SERVED
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 
 REPLACED: Final = 'SIP;cause=200;text="replaced"'
 STOPPING: Final = 'SIP;cause=503;text="the server stops"'
-AWAY: Final = "the recipient is not available"
 
 # What the caller may learn of why the callee refused.
 _TOLD: Final = ("Warning", "Retry-After", "Reason", "Contact", "Accept", "Unsupported", "Allow")
@@ -61,6 +64,7 @@ class Sessions:
     Args:
         inviter: makes and takes the calls.
         msrp: makes the sessions.
+        firsts: serves the messages that come with invitations.
         services: what serves an INVITE to each address of our own.
         finds: serves other addresses of ours, as rooms have; ``None`` for what is none. It is
             told whether the INVITE is for a service in any case: then it serves nobody.
@@ -86,6 +90,7 @@ class Sessions:
         policy: Policy,
         settings: ISettings,
         hooks: Hooks,
+        firsts: FirstMessages,
         recorder: Recorder,
         journal: Journal,
         services: Mapping[str, Service],
@@ -108,6 +113,7 @@ class Sessions:
         self._policy = policy
         self._settings = settings
         self._hooks = hooks
+        self._firsts = firsts
         self._recorder = recorder
         self._journal = journal
         self._services = services
@@ -119,6 +125,7 @@ class Sessions:
         self._secure_clients = secure_clients
         self._idle = idle
         self._each = each
+        inviter.agent.supported.add(ANSWER_MODE)
         self._beginning: set[Call] = set()  # of callers, until the conversation has begun
         self._load: Counter[tuple[str, str]] = Counter()  # conversations by user and side
 
@@ -134,6 +141,7 @@ class Sessions:
         if service is None:
             service = self._finds(address, not request.has(SERVED))
         leg = leg_of(request, service is not None)
+        first: Mail | None = None
         try:
             if service is not None and leg.side != TERMINATING:
                 await service(invitation, leg)
@@ -142,48 +150,91 @@ class Sessions:
             if OPTION in request.require:
                 invitation.reject(420, [("Unsupported", OPTION)])  # RFC 5366 §5.1
                 return
+            invitation.call.remote = offer_in(invitation.call.remote)
             large = invitation.described and is_large(request, invitation.call.remote)
-            self._welcome(leg)
+            first = None if large else self._firsts.of(request, leg)
+            self._welcome(leg, first)
+            answers = () if large else self._wished(request, leg)
             await self._ask(leg, address, request)
-            if large and leg.side == TERMINATING:
-                await self._now_or_later(invitation, leg, address)
+            if first is not None:
+                await self._firsts.admit(first)
+            asked = Asked(invitation, leg, address, large, first, tuple(answers))
+            if leg.side == TERMINATING:
+                await self._now_or_later(asked)
             else:
-                self._available(leg)
-                await self._connect(invitation, leg, address, large)
+                await self._connect(asked)
         except CallFailed as failed:
+            if first is not None and is_kept(failed.response.all("Warning")):
+                await self._firsts.sent(first)
             _pass_refusal(invitation, failed)
             raise
         except PeerError as error:
+            if first is not None:
+                await self._firsts.refused(first, error)
             self._refused(leg, address, error)
             raise
 
-    async def _now_or_later(self, invitation: Invitation, leg: Leg, address: str) -> None:
-        """Serve a large message to a user of ours: to a device, or for later.
+    async def _now_or_later(self, asked: Asked) -> None:
+        """Invite a user of ours; keep the message that is brought if that cannot be done now.
 
         Spec: OMA SIMPLE IM 1.0 (large message mode, deferred messaging)
         """
+        invitation, leg, first = asked.invitation, asked.leg, asked.first
         settings: Settings = self._settings.of(leg.user)
-        keeps = settings.defers and self.store is not None
         try:
             self._available(leg)
-            await self._connect(invitation, leg, address, True)
+            await self._connect(asked)
         except PeerError as error:
-            if not keeps or invitation.answered or not may_wait(error.status):
+            if not settings.defers or invitation.answered:
                 raise
-            assert self.store is not None
-            await self.store.take(invitation, leg, self._foreign(leg, address)[0])
+            if asked.large and self.store is not None and may_wait(error.status):
+                await self.store.take(invitation, leg, self._foreign(leg, asked.callee)[0])
+            elif first is not None and may_be_kept(error.status):
+                raise await self._firsts.keep(first, error.status) from error
+            else:
+                raise
 
-    def admit(self, leg: Leg) -> None:
+    def _wished(self, request: Request, leg: Leg) -> list[AnswerMode]:
+        """Return how an INVITE is to be answered: as the caller wishes, and as the callee lets it.
+
+        Args:
+            leg: the callee's server decides.
+
+        Raises:
+            PeerError: the callee does not want it so (403), or it cannot be read.
+
+        Spec: RFC 5373
+        """
+        asked = asked_for(request)
+        return self._answers(asked, leg) if leg.side == TERMINATING else asked
+
+    def _answers(self, asked: Sequence[AnswerMode], leg: Leg) -> list[AnswerMode]:
+        answer = decided(asked, leg, self._settings.of(leg.user))
+        return [] if answer is None else [answer]
+
+    def admit(self, leg: Leg, asked: Sequence[AnswerMode]) -> list[AnswerMode]:
         """Make sure that a user of ours wants to be invited by somebody, now.
+
+        Args:
+            asked: how whoever invites wants to be answered.
+
+        Returns: how it is to be answered.
 
         Raises:
             PeerError: 403, or 480.
         """
         self._welcome(leg)
+        answers = self._answers(asked, leg)
         self._available(leg)
+        return answers
 
-    def _welcome(self, leg: Leg) -> None:
+    def _welcome(self, leg: Leg, first: Mail | None = None) -> None:
         """Make sure that the callee wants to be invited by the caller.
+
+        Who is not to learn that he is unwelcome hears what he would if the callee were away.
+
+        Args:
+            first: the message that comes with the invitation.
 
         Raises:
             PeerError: 403, or 480 where the caller is not to learn that.
@@ -191,7 +242,9 @@ class Sessions:
         Spec: OMA SIMPLE IM 1.0 (access policy)
         """
         if leg.side == TERMINATING and not self._policy.welcome(leg):
-            raise Refusal(AWAY, 480)
+            settings: Settings = self._settings.of(leg.user)
+            kept = first is not None and settings.defers
+            raise Refusal(AWAY_AND_KEPT if kept else AWAY, 480, "")
 
     def _available(self, leg: Leg) -> None:
         """Make sure that the callee can be invited now.
@@ -220,42 +273,42 @@ class Sessions:
 
     # Both calls
 
-    async def _connect(self, invitation: Invitation, leg: Leg, callee: str, large: bool) -> None:
+    async def _connect(self, asked: Asked) -> None:
         """Invite the callee as the caller invited us, and bring both together."""
+        invitation, leg = asked.invitation, asked.leg
         if invitation.answered:  # given up while it was asked whether he may
             raise CallFailed(invitation.request.response(487), True)
         if self._each and self._load[leg.user, leg.side] >= self._each:
             raise Refusal("102 Too many sessions of one user", 486)
-        direct = not large and self._is_direct(leg, callee)
+        direct = not asked.large and self._is_direct(leg, asked.callee)
         self._beginning.add(invitation.call)
         self._load[leg.user, leg.side] += 1
         try:
             if invitation.described:
-                await self._with_offer(invitation, leg, callee, direct, large)
+                await self._with_offer(asked, direct)
             else:
-                await self._without_offer(invitation, leg, callee, direct)
+                await self._without_offer(asked, direct)
         finally:
             self._begun(invitation.call, leg)
         replaced = invitation.replaces
         if replaced is not None and isinstance(replaced.context, Coupling):
             replaced.context.end(REPLACED)
 
-    async def _with_offer(
-        self, invitation: Invitation, leg: Leg, callee: str, direct: bool, large: bool
-    ) -> None:
+    async def _with_offer(self, asked: Asked, direct: bool) -> None:
         """The caller's offer goes on, or ours in its place; the callee's answer comes back."""
+        invitation, leg, callee = asked.invitation, asked.leg, asked.callee
         offer = invitation.call.remote
         plan: MediaPlan | None = None
         if not direct:
             secure = self._onward_secure(leg, callee, offer)
             plan = MediaPlan(self._msrp, offer, secure, mutual=self._foreign(leg, callee))
         try:
-            far = await self._invite(invitation, leg, offer if plan is None else plan.offer())
+            far = await self._invite(asked, offer if plan is None else plan.offer())
         except BaseException:
             if plan is not None:
                 plan.close("nobody came")
             raise
-        meeting = self._meeting(invitation, leg, callee, far, large)
+        meeting = self._meeting(asked, far)
         meeting.plan = plan
         try:
             answer = far.remote if plan is None else await plan.answer(far.remote)
@@ -267,13 +320,12 @@ class Sessions:
             meeting.end(_cause(error))
             raise
 
-    async def _without_offer(
-        self, invitation: Invitation, leg: Leg, callee: str, direct: bool
-    ) -> None:
+    async def _without_offer(self, asked: Asked, direct: bool) -> None:
         """The callee makes the offer; the caller's answer, in the ACK, goes on in ours.
 
         Spec: RFC 3261 §13.2.1, §13.2.2.4
         """
+        invitation, leg, callee = asked.invitation, asked.leg, asked.callee
         answered: Deferred[Description] = Deferred()
         offers: list[Description] = []
 
@@ -281,8 +333,8 @@ class Sessions:
             offers.append(offer)
             return answered
 
-        far = await self._invite(invitation, leg, Description(), offered)
-        meeting = self._meeting(invitation, leg, callee, far, False)
+        far = await self._invite(asked, Description(), offered)
+        meeting = self._meeting(asked, far)
         try:
             if not offers:
                 raise PeerError("the callee has made no offer", 488)
@@ -309,21 +361,21 @@ class Sessions:
             meeting.end(_cause(error))
             raise
 
-    def _meeting(
-        self, invitation: Invitation, leg: Leg, callee: str, far: Call, large: bool
-    ) -> Conversing:
+    def _meeting(self, asked: Asked, far: Call) -> Conversing:
         """Return the conversation of two who are about to have one."""
+        invitation = asked.invitation
         conversing = Conversing(
-            leg,
-            callee,
+            asked.leg,
+            asked.callee,
             invitation.request,
             self._recorder,
             self._journal,
             self._now,
             self._over,
             self._inviter.agent,
-            large,
+            asked.large,
         )
+        conversing.first = asked.first
         conversing.signed = self._policy.check_author
         conversing.coupling = Coupling(invitation.call, far, conversing.ended)
         return conversing
@@ -372,8 +424,7 @@ class Sessions:
 
     async def _invite(
         self,
-        invitation: Invitation,
-        leg: Leg,
+        asked: Asked,
         offer: Description,
         on_offer: Callable[[Description], Answered] | None = None,
     ) -> Call:
@@ -382,11 +433,12 @@ class Sessions:
         Raises:
             CallFailed: the callee did not, or the caller has given up.
         """
+        invitation = asked.invitation
         whole = not offer.body or offer == invitation.call.remote
         inviting = Deferred.fromCoroutine(
             self._inviter.invite(
                 "",
-                request=onward(self._inviter, invitation, leg, offer),
+                request=onward(self._inviter, asked, offer),
                 provisional=lambda response: _ring(invitation, response, whole),
                 on_offer=on_offer,
                 redirections=0,

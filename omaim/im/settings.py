@@ -220,6 +220,7 @@ def composed(base: Settings, said: Sequence[ServiceSettings]) -> Settings:
         defers=_latest(base.defers, [one.deferred for one in said]),
         history_pager=_latest(base.history_pager, [one.history_pager for one in said]),
         history_session=_latest(base.history_session, [one.history_session for one in said]),
+        automatic=_latest(base.automatic, [one.automatic for one in said]),
     )
 
 

@@ -199,7 +199,7 @@ class Hall:
             lambda room: RoomHistory(recorder, room, self.clock.callLater),
             "<sip:core;lr>",
             self.clock.seconds,
-            lambda leg: None,
+            lambda leg, asked: asked,
             lambda address: False,
             lambda address: False,
             lambda room: None,
