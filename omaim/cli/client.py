@@ -22,8 +22,14 @@ FOLDER = "downloads"
     metavar="FOLDER",
     help="Where files go that others send and you accept.",
 )
+@click.option(
+    "--auto-answer", is_flag=True, help="Answer by itself what your server says may be answered so."
+)
+@click.option("--auto-join", is_flag=True, help="Go into each room you are invited to.")
 @click.option("--log", default="", metavar="FILE", help="Write what happens inside to a file.")
-def command(identity: str, account: Account, folder: str, log: str) -> None:
+def command(
+    identity: str, account: Account, folder: str, auto_answer: bool, auto_join: bool, log: str
+) -> None:
     """Chat as IDENTITY, which looks like alice@north.example.
 
     \b
@@ -40,6 +46,7 @@ def command(identity: str, account: Account, folder: str, log: str) -> None:
     password = ask_password(identity)
     log_to(log)
     client = Client(identity, password, **account)
+    client.auto_answer, client.auto_join = auto_answer, auto_join
     prompt = Prompt(client, screen_for(reactor), reactor, folder)
     try:
         sys.exit(run(prompt.run))

@@ -39,12 +39,15 @@ _log = Logger()
 class Bot:
     """Answers the messages of a client, those in sessions and rooms too.
 
-    It accepts whatever it is invited to; :meth:`omaim.client.Client.join` brings it into a room.
+    It accepts whatever it is invited to, if it is not told otherwise;
+    :meth:`omaim.client.Client.join` brings it into a room.
 
     Args:
         client: whose messages; it is closed with the bot.
         answer: returns the answer to a message, ``None`` for none; may be a coroutine.
         reads: tell senders that their messages were displayed.
+        accepts: accept every invitation; otherwise only what our server says is to be answered
+            automatically, and rooms.
 
     Attributes:
         received: how many messages have come.
@@ -59,6 +62,7 @@ class Bot:
         answer: Callable[[Message], Answer] | None = None,
         *,
         reads: bool = True,
+        accepts: bool = True,
     ) -> None:
         self.client = client
         self._answer = answer
@@ -69,7 +73,8 @@ class Bot:
         self.refused = 0
         self.stopped: Deferred[None] = Deferred()
         client.on_message(self._received)
-        client.auto_accept = True
+        client.auto_accept = accepts
+        client.auto_answer = client.auto_join = True
         client.on_conversation(lambda conversation: conversation.on_message(self._received))
 
     async def start(self, insist: bool = False) -> None:

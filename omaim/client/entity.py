@@ -52,6 +52,12 @@ class Config:
         "what it answers: echo says it back, sink says nothing, script follows a file",
         check=lambda value: "" if value in MODES else "must be echo, sink or script",
     )
+    accept: str = setting(
+        "all",
+        "which invitations it accepts: all, or those that its server says may be answered "
+        "automatically, and rooms: allowed",
+        check=lambda value: "" if value in ("all", "allowed") else "must be all or allowed",
+    )
     script: str = setting("", "the script file, TOML with [[rule]] match and answer")
 
 
@@ -76,7 +82,7 @@ class BotEntity(Service):
             node=node,
             name=name,
         )
-        self.bot = Bot(client, _answer(config))
+        self.bot = Bot(client, _answer(config), accepts=config.accept == "all")
 
     def ready(self) -> Deferred[None]:
         """Return a Deferred that fires when it is registered, or fails when it is not wanted."""

@@ -47,7 +47,14 @@ class TalkPrompt:
     def commands(self) -> dict[str, Command]:
         """Return what the person can type."""
         return {
-            "talk": Command("/talk NAME [SUBJECT]", "invite somebody to talk", self._talk),
+            "talk": Command(
+                "/talk NAME [SUBJECT] [: TEXT]",
+                "invite somebody to talk; TEXT goes along",
+                self._talk,
+            ),
+            "auto": Command(
+                "/auto on|off", "answer by itself those whom your server lets do so", self._auto
+            ),
             "join": Command("/join ROOM", "come into a room, as /join room.lobby", self._join),
             "leave": Command("/leave", "end the talk, or go out of the room", self._leave),
             "nick": Command("/nick [NAME]", "be called so in this room", self._nick),
@@ -108,10 +115,11 @@ class TalkPrompt:
     # Commands.
 
     async def _talk(self, rest: str) -> None:
-        name, _, subject = rest.partition(" ")
+        name, _, rest = rest.partition(" ")
         if not name:
             self._desk.say("Type /talk and a name, as /talk bob.")
             return
+        subject, first = _parted(rest)
         uri = self._desk.find(name)
         shown = self._desk.note(uri)
         self._desk.say(f"Calling {shown} …")
@@ -120,10 +128,26 @@ class TalkPrompt:
             if status == 180:
                 self._desk.say(f"  It rings at {shown}'s.")
 
-        conversation = await self._desk.client.invite(uri, subject=subject.strip(), ringing=ringing)
+        conversation = await self._desk.client.invite(
+            uri, subject=subject, ringing=ringing, first=first
+        )
+        if conversation.first is not None:
+            self._desk.own(f"{self._desk.moment()} you to {shown}: {first}")
+            self._desk.sent(conversation.first, first)
         self._desk.say(f"{shown} is there. What you type is said; /leave ends it.")
         self._keep(conversation)
         self._go(conversation)
+
+    async def _auto(self, rest: str) -> None:
+        word = rest.strip().lower()
+        if word not in ("on", "off"):
+            self._desk.say("Type /auto on, or /auto off.")
+            return
+        client, wanted = self._desk.client, word == "on"
+        await client.settings.want(automatic=wanted)
+        client.auto_answer = wanted
+        who = "Those whom your server lets do so are" if wanted else "Nobody is"
+        self._desk.say(f"{who} answered without asking you.")
 
     async def _join(self, rest: str) -> None:
         name = rest.strip()
@@ -213,6 +237,8 @@ class TalkPrompt:
             text = f"{who}{doubt} invites you into a room{about}."
         else:
             text = f"{who}{doubt} wants to talk{about}."
+        if invited.first is not None:
+            text += f' "{invited.first.text}"'
         question = Question(text, invited.accept, invited.decline)
         invited.on_cancel(
             lambda: self._questions.gone(question, f"{who} does not wait any longer.")
@@ -327,3 +353,9 @@ class TalkPrompt:
         if not isinstance(room, Group):
             raise UsageError("you are in no room now; /join room.lobby goes into one")
         return room
+
+
+def _parted(rest: str) -> tuple[str, str]:
+    """Return the subject and the first message in what stands behind a name."""
+    subject, _, first = f" {rest}".partition(" :")
+    return subject.strip(), first.strip()

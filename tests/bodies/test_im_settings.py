@@ -25,6 +25,7 @@ settings = builds(
     visible=flags,
     history_session=flags,
     history_pager=flags,
+    automatic=flags,
     service=words,
 )
 
@@ -61,6 +62,12 @@ class SettingsTests(SynchronousTestCase):
         inside = "<vis-settings><vis-status>invisible</vis-status></vis-settings><more/>"
         self.assertEqual(parse_settings(document(inside)), ServiceSettings(visible=False))
 
+    def test_answer_mode(self) -> None:
+        """The answer mode has the words of RFC 4354 §6."""
+        for word, value in (("automatic", True), ("manual", False), ("", True)):
+            inside = f"<am-settings><answer-mode>{word}</answer-mode></am-settings>"
+            self.assertEqual(parse_settings(document(inside)), ServiceSettings(automatic=value))
+
     def test_history(self) -> None:
         """Each mode has an activation of its own, or both are in one."""
         both = "<hist-activation><session-mode/><pager-large-mode>0</pager-large-mode>"
@@ -81,6 +88,7 @@ class SettingsTests(SynchronousTestCase):
             (document("", "settings"), 400),
             (b"<service-settings/>", 400),
             (document("<active>maybe</active>"), 400),
+            (document("<active>automatic</active>"), 400),
             (document("<active/>" * 100), 400),
             (document(f"<service-id>{'x' * (SERVICE + 1)}</service-id>"), 413),
             (document(" " * SIZE), 413),
