@@ -20,7 +20,7 @@ from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
 from omaim.core.config import service_addresses
 from omaim.core.dialogs import Dialogs
-from omaim.core.forwarding import RETRY_AFTER, Forwarder
+from omaim.core.forwarding import Forwarder
 from omaim.core.interconnect import Neighbours
 from omaim.core.job import Job
 from omaim.core.naming import service_route
@@ -55,7 +55,7 @@ from omaim.sip.digest import ALGORITHMS
 from omaim.sip.flow import UDP
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
-from omaim.sip.message import Request, error_response
+from omaim.sip.message import RETRY_AFTER, Request, error_response
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.proxying import OwnAddresses

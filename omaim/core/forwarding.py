@@ -5,7 +5,7 @@ Spec: RFC 3261 §16.6, §16.7; RFC 3325 §5; RFC 7315 §4.5
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -29,8 +29,6 @@ from omaim.sip.preferences import Target
 from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
 from omaim.sip.relaying import DIALOGS, Heard, Leg, Relay, Relaying
 from omaim.sip.uri import SipUri, parse_uri
-
-RETRY_AFTER: Final = "5"  # seconds, told to those whom we have no room for
 
 _log = Logger()
 
@@ -290,8 +288,6 @@ class Forwarder:
         # Nothing is repeated to somebody whose address may be forged (RFC 3261 §26.3.2.4).
         tag = stateless_tag(transaction.key) if job.stranger else self._endpoint.tag_of(transaction)
         response = refusal(job.request, error, tag)
-        if error.status == 503:
-            response.add("Retry-After", RETRY_AFTER)
         if job.stranger:
             self._endpoint.dismiss(transaction, response)
         else:

@@ -106,6 +106,7 @@ class Config:
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
     sessions_each: int = setting(500, "sessions of one user with others at a time; 0 for no limit")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
+    file_maximum: int = setting(0, "octets of a file in a session between two; 0 for no limit")
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")
     conferences: int = setting(10000, "conferences and open rooms at a time")

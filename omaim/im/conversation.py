@@ -18,7 +18,7 @@ from omaim.im.bridge import Side
 from omaim.im.content import Content
 from omaim.im.coupling import Coupling
 from omaim.im.journal import Journal
-from omaim.im.media_plan import MediaPlan
+from omaim.im.media_plan import MediaPlan, check_files
 from omaim.im.participating import TERMINATING, Leg, Mail, as_message
 from omaim.im.policy import Refusal, check_author
 from omaim.im.recording import Recorder
@@ -55,6 +55,7 @@ class Conversing:
         plan: of its media, if they pass here.
         signed: the CPIM From of what the caller says has to be an identity of his.
         first: the message that came with the invitation; ``None`` without.
+        most_file: octets of a file that is added; 0 for no limit.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Conversing:
         self.plan: MediaPlan | None = None
         self.signed = False
         self.first: Mail | None = None
+        self.most_file = 0
         self._hooks: Hooks | None = None
         self._domain = ""
         self._idle = 0.0
@@ -285,6 +287,8 @@ class Conversing:
         assert plan is not None
         call = coupling.near if near else coupling.far
         if offer.body:
+            if self.most_file:
+                check_files(offer, self.most_file)
             return await plan.changed(near, offer, coupling.reinviter(call))
         call.on_answer = lambda answer: self._answered(near, answer)
         return plan.again(near)

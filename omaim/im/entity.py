@@ -295,6 +295,7 @@ class ImServer(Service):
             secure_clients=config.clients_msrp == "tls",
             idle=config.idle,
             each=config.sessions_each,
+            most_file=config.file_maximum,
         )
         inviter.on_invite = self.sessions.invited
         self.sessions.store = LargeStore(
@@ -555,7 +556,7 @@ class ImServer(Service):
             _log.error(
                 "{method} was not taken: {why}", method=transaction.request.method, why=str(error)
             )
-            self.endpoint.reply(transaction, 503)
+            self._refuse(transaction, PeerError("", 503))
         else:
             _log.failure("{method} was not served", failure, method=transaction.request.method)
             self.endpoint.reply(transaction, 500)

@@ -28,7 +28,7 @@ from omaim.im.conference import Conference, House
 from omaim.im.conference_package import NAME, ConferencePackage
 from omaim.im.coupling import Coupling
 from omaim.im.groups import Act, AdHocGroups, Group, IGroups
-from omaim.im.guest_lists import OPTION, Guest, guest_of, listed_in
+from omaim.im.guest_lists import OPTION, Guest, guest_of, listed_in, no_list_here
 from omaim.im.nicknames import Nicknames
 from omaim.im.participating import Leg
 from omaim.im.policy import Refusal
@@ -157,14 +157,12 @@ class Focus:
         """Let somebody into a conference, or open the room of a group.
 
         Raises:
-            PeerError: 404 there is none; 410 it has ended; 403, 486, 488 as the room says.
+            PeerError: 404 there is none; 410 it has ended; 403, 486, 488 as the room says; 420.
 
         Spec: RFC 4579 §5.1; RFC 7701 §5.2
         """
         if OPTION in invitation.request.require:
-            # Only the factory takes lists (RFC 5366 §5.1).
-            invitation.reject(420, [("Unsupported", OPTION)])
-            return
+            raise no_list_here()
         address = canonical_aor(invitation.request.uri)
         conference = self.conferences.get(address)
         if conference is None:

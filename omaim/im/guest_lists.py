@@ -23,6 +23,7 @@ from omaim.bodies.resource_lists import (
 )
 from omaim.errors import PeerError
 from omaim.im.policy import sip_form
+from omaim.roles.listmail import Refused
 from omaim.sip.message import Request
 from omaim.sip.uri import SipUri, parse_uri
 
@@ -45,6 +46,15 @@ class Guest:
     def hidden(self) -> bool:
         """Whether the others on the list are not to know (RFC 5364 §4)."""
         return self.entry is not None and (self.entry.copy == BCC or self.entry.anonymize)
+
+
+def no_list_here() -> PeerError:
+    """Return the refusal of a recipient list for anything but a conference factory.
+
+    Spec: RFC 5366 §5.1
+    """
+    why = "a recipient list is for a conference factory only"
+    return Refused(why, 420, (("Unsupported", OPTION),))
 
 
 def listed_in(request: Request) -> tuple[Entry, ...] | None:

@@ -18,6 +18,7 @@ from omaim.bodies.message_offers import NotAcceptable, read_offer
 from omaim.bodies.sdp import SENDRECV
 from omaim.errors import PeerError
 from omaim.im.bridge import Bridge, Listener, Side
+from omaim.im.policy import TOO_LARGE, Refusal
 from omaim.msrp import CLOSED, SessionUser
 from omaim.net.msrp import MsrpEndpoint
 from omaim.roles.description import Description
@@ -336,6 +337,24 @@ def offered_lines(offer: Description) -> list[MessageMedia]:
     """
     found = read_offer(description_of(offer))
     return [one for one in found if one is not None and one.port]
+
+
+def check_files(offer: Description, most: int) -> None:
+    """Make sure that no file of an offer is too large.
+
+    Args:
+        most: octets.
+
+    Raises:
+        Refusal: one is (403).
+        PeerError: the offer cannot be read.
+
+    Spec: RFC 5547 §6 (size); OMA SIMPLE IM 1.0
+    """
+    for line in offered_lines(offer):
+        transfer = line.transfer
+        if transfer is not None and (transfer.selector.size or 0) > most:
+            raise Refusal(TOO_LARGE)
 
 
 def _unheard(why: str) -> None:

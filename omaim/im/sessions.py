@@ -23,10 +23,10 @@ from omaim.im.answering import asked_for, decided
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import OVER, Coupling
 from omaim.im.first_message import AWAY, AWAY_AND_KEPT, FirstMessages, is_kept, may_be_kept
-from omaim.im.guest_lists import OPTION
+from omaim.im.guest_lists import OPTION, no_list_here
 from omaim.im.journal import Journal
 from omaim.im.large import LargeStore, is_large
-from omaim.im.media_plan import MediaPlan, offered_lines
+from omaim.im.media_plan import MediaPlan, check_files, offered_lines
 from omaim.im.onward import Asked, offer_in, onward, who_answers
 from omaim.im.participating import TERMINATING, Leg, Mail, leg_of
 from omaim.im.policy import ISettings, Policy, Refusal, Settings
@@ -51,7 +51,10 @@ REPLACED: Final = 'SIP;cause=200;text="replaced"'
 STOPPING: Final = 'SIP;cause=503;text="the server stops"'
 
 # What the caller may learn of why the callee refused.
-_TOLD: Final = ("Warning", "Retry-After", "Reason", "Contact", "Accept", "Unsupported", "Allow")
+_TOLD: Final = (
+    "Warning", "Retry-After", "Reason", "Contact", "Accept", "Unsupported", "Allow", "Require",
+    "Permission-Missing",
+)  # fmt: skip
 
 Service = Callable[[Invitation, Leg], Awaitable[object]]
 
@@ -76,6 +79,7 @@ class Sessions:
         idle: seconds without a message after which a conversation ends; 0 for never.
         each: conversations that one user has begun, or was invited to, at a time, those that
             are being begun too; 0 for no limit.
+        most_file: octets of a file that is offered or asked for; 0 for no limit.
 
     Attributes:
         conversations: those that go on.
@@ -103,6 +107,7 @@ class Sessions:
         secure_clients: bool = False,
         idle: float = 300.0,
         each: int = 0,
+        most_file: int = 0,
     ) -> None:
         self.conversations: set[Conversing] = set()
         self.store: LargeStore | None = None
@@ -125,6 +130,7 @@ class Sessions:
         self._secure_clients = secure_clients
         self._idle = idle
         self._each = each
+        self._most_file = most_file
         inviter.agent.supported.add(ANSWER_MODE)
         self._beginning: set[Call] = set()  # of callers, until the conversation has begun
         self._load: Counter[tuple[str, str]] = Counter()  # conversations by user and side
@@ -148,10 +154,11 @@ class Sessions:
                 return
             _check_body(invitation)
             if OPTION in request.require:
-                invitation.reject(420, [("Unsupported", OPTION)])  # RFC 5366 §5.1
-                return
+                raise no_list_here()
             invitation.call.remote = offer_in(invitation.call.remote)
             large = invitation.described and is_large(request, invitation.call.remote)
+            if invitation.described and self._most_file:
+                check_files(invitation.call.remote, self._most_file)
             first = None if large else self._firsts.of(request, leg)
             self._welcome(leg, first)
             answers = () if large else self._wished(request, leg)
@@ -376,6 +383,7 @@ class Sessions:
             asked.large,
         )
         conversing.first = asked.first
+        conversing.most_file = self._most_file
         conversing.signed = self._policy.check_author
         conversing.coupling = Coupling(invitation.call, far, conversing.ended)
         return conversing

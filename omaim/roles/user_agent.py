@@ -24,7 +24,7 @@ from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import NameAddr
 from omaim.sip.locating import Target
-from omaim.sip.message import Request, Response
+from omaim.sip.message import Request, Response, error_response
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
 from omaim.timers import Alarm
@@ -410,7 +410,11 @@ class UserAgent:
         request = incoming.request
         lacking = request.require - self.supported
         if lacking:
-            incoming.reply(420, [("Unsupported", ", ".join(sorted(lacking)))])
+            tags = ", ".join(sorted(lacking))
+            error = PeerError(f"this extension is not known here: {tags}", 420)
+            response = error_response(request, error, incoming.tag)
+            response.add("Unsupported", tags)
+            incoming.respond(response)
             return False
         encoding = (request.first("Content-Encoding") or "identity").strip().lower()
         if encoding != "identity":

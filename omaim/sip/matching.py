@@ -27,7 +27,7 @@ from omaim.sip.hop import (
     server_key,
     stateless_tag,
 )
-from omaim.sip.message import Request, Response
+from omaim.sip.message import RETRY_AFTER, Request, Response
 from omaim.sip.parser import parse_datagram
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
@@ -47,7 +47,6 @@ from omaim.sip.waiting import Lane
 from omaim.timers import NEVER, Deadlines
 
 MAXIMUM: Final = 250_000  # transactions of each side; 30 s of the traffic that one core carries
-RETRY_AFTER: Final = "5"  # seconds, told to who comes when all are in use
 # What a CANCEL may be about. Only an INVITE is cancelled, the others are just there (§9.2).
 _CANCELLED: Final = ("INVITE", "MESSAGE", "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "OPTIONS",
                      "INFO", "UPDATE", "BYE", "REFER", "PRACK")  # fmt: skip

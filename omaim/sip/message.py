@@ -35,6 +35,8 @@ _KEPT: Final = frozenset(["Via", "From", "To", "Call-ID", "CSeq"])  # kept typed
 _MAX_HOPS: Final = 255
 _NO_LENGTH: Final = -1
 
+RETRY_AFTER: Final = "5"  # seconds, told to whom there is no room for now
+
 
 def value_of(line: str) -> str:
     """Return the unfolded value of a raw header line."""
@@ -622,13 +624,15 @@ class Response(Message):
 
 
 def error_response(request: Request, error: PeerError, to_tag: str = "") -> Response:
-    """Return the answer that an error deserves; a Warning tells why.
+    """Return the answer that an error deserves; a Warning tells why, or for 503 a time to wait.
 
     Works for a request that could be read in part only: what it lacks, the response lacks.
 
-    Spec: RFC 3261 §8.2.6, §20.43 (warning 399)
+    Spec: RFC 3261 §8.2.6, §20.43 (warning 399), §21.5.4
     """
     response = request.response(error.status, None, to_tag)
     if error.why and error.status < 500:
         response.add("Warning", "399 omaim " + quote(error.why[:200]))
+    if error.status == 503:
+        response.add("Retry-After", RETRY_AFTER)
     return response

@@ -139,6 +139,12 @@ class Party:
         self.negotiations[call].close("over")
 
 
+def laid_out(core: Any, settings: dict[str, Any]) -> Layout:
+    """Return a network whose IM Servers, and northern core, have these settings."""
+    tables = {"im-north": settings, "im-south": settings} if settings else {}
+    return Layout(settings={**tables, **({"core-north": core} if core else {})})
+
+
 class SessionCase(SynchronousTestCase):
     """Plays scripts on a fresh simulated network of two domains."""
 
@@ -155,9 +161,7 @@ class SessionCase(SynchronousTestCase):
             for name, entity in net.entities.items():
                 self.assertEqual(entity.endpoint.counters["crashed"], 0, name)
 
-        tables = {"im-north": settings, "im-south": settings} if settings else {}
-        layout = Layout(settings={**tables, **({"core-north": core} if core else {})})
-        one = Scenario(self.id(), (), self.id(), checked, layout=layout)
+        one = Scenario(self.id(), (), self.id(), checked, layout=laid_out(core, settings))
         outcome = _stage().play(one)
         if not outcome.passed:
             self.fail(outcome.why)

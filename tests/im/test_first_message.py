@@ -97,7 +97,7 @@ class PassingTests(SessionCase):
         async def judge(question: MayPost) -> Deliver | Refuse:
             asked.append(question)
             if "rude" in question.text:
-                return Refuse("mind your language", 403)
+                return Refuse(403, "mind your language")
             return Deliver("good day")
 
         net.nodes["im-north"].hooks.add(MayPost, "manners", judge)
