@@ -32,6 +32,7 @@ from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
+from omaim.sip.answer_mode import HEADERS as ANSWER_MODES
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import ChargingVector
 from omaim.sip.delivering import Delivery
@@ -131,6 +132,8 @@ class Services:
         bindings = self._registrar.reachable(served.primary, self._now())
         case = TERMINATING if bindings else TERMINATING_UNREGISTERED
         if self._serve(job, served, case, after):
+            if after < 0 and not job.skip:
+                _leave_undecided(job.request)
             self._deliver(job, bindings)
 
     def reach(self, job: Job, served: Served) -> None:
@@ -319,9 +322,23 @@ class Services:
         self._given_up[visit.token] = None
         if not go_on:
             return False
+        if visit.case not in FOR_SENDER:
+            _leave_undecided(visit.job.request)
         self._forwarder.abandon(visit.job)
         self._again(visit.job, visit.served, visit.case, criteria.priority)
         return True
+
+
+def _leave_undecided(request: Request) -> None:
+    """No service of the callee has seen how the caller wants to be answered: no device obeys.
+
+    A device takes what it hears of that for what its own server has decided.
+
+    Spec: RFC 5373 (the callee's side has to authorize it)
+    """
+    if request.method == "INVITE":
+        for name in ANSWER_MODES:
+            request.remove(name)
 
 
 def loose(uri: str) -> str:

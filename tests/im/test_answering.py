@@ -135,6 +135,26 @@ class ServerTests(SessionCase):
 
         self.play(script)
 
+    def test_undecided(self) -> None:
+        """A device hears no wish that its own server has not judged: of who asks for no IM Client,
+        or while the server is down and its core goes on without."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            south = net.entities["im-south"].settings
+            south.put(xenia.aor, Settings(auto=frozenset([alice.aor])))
+            wishes = (("Answer-Mode", "Auto"), ("Priv-Answer-Mode", "Auto"))
+            other = ("Accept-Contact", "*;methods=INVITE")
+            await alice.invite(xenia.aor, headers=(other, *wishes))
+            await net.stop("im-south")
+            await alice.invite(xenia.aor, headers=wishes)
+            self.assertEqual(len(xenia.invitations), 2)
+            for invitation in xenia.invitations:
+                self.assertEqual(invitation.request.all("Answer-Mode"), [])
+                self.assertEqual(invitation.request.all("Priv-Answer-Mode"), [])
+
+        self.play(script, media="direct")
+
     def test_option(self) -> None:
         """Who requires the extension has it required of the device, which refuses if it does not
         know it (RFC 3261 §8.2.2.3)."""
