@@ -110,11 +110,19 @@ class Sessions:
                 self._means, target, wishes, fields, parts=parts, provisional=provisional
             )
 
-        if not first:
-            leg = await inviting(())
-            self._begin(conversation, leg)
-            return conversation
-        opening = Opening(self._means, target, first)
+        if first:
+            await self._open(conversation, Opening(self._means, target, first), inviting)
+        else:
+            self._begin(conversation, await inviting(()))
+        return conversation
+
+    async def _open(
+        self,
+        conversation: Conversation,
+        opening: Opening,
+        inviting: Callable[[Sequence[Part]], Awaitable[Leg]],
+    ) -> None:
+        """Begin a conversation with a message, which comes along or is said first in it."""
         conversation.first = opening.sent
         parts = opening.parts
         try:
@@ -125,14 +133,15 @@ class Sessions:
                     raise
                 parts = []  # it may take the session all the same (RFC 3261 §21.4.13)
                 leg = await inviting(())
+            self._begin(conversation, leg)
+            if not parts:
+                await conversation.talk.send_again(opening.body, opening.sent)
         except Failure as failure:
             opening.failed(failure)
+            if conversation in self.conversations:
+                await conversation.leave()
             raise
-        self._begin(conversation, leg)
-        if not parts:
-            await conversation.talk.send_again(opening.body, opening.sent)
         opening.taken()
-        return conversation
 
     def _begin(self, conversation: Conversation, leg: Leg) -> None:
         conversation.begin(leg)

@@ -117,7 +117,7 @@ class TalkPrompt:
     async def _talk(self, rest: str) -> None:
         name, _, rest = rest.partition(" ")
         if not name:
-            self._desk.say("Type /talk and a name, as /talk bob.")
+            self._desk.say("Type /talk and a name, as /talk bob, or /talk bob Lunch : Hungry?")
             return
         subject, first = _parted(rest)
         uri = self._desk.find(name)
@@ -134,6 +134,8 @@ class TalkPrompt:
         if conversation.first is not None:
             self._desk.own(f"{self._desk.moment()} you to {shown}: {first}")
             self._desk.sent(conversation.first, first)
+            for report in conversation.first.reports:  # it may have come while it rang
+                self._desk.report(report)
         self._desk.say(f"{shown} is there. What you type is said; /leave ends it.")
         self._keep(conversation)
         self._go(conversation)

@@ -9,12 +9,14 @@ from twisted.internet.defer import Deferred
 
 from omaim.client import bot, entity
 from omaim.client.bot import Bot, Script, echo
-from omaim.client.failures import WrongPassword
+from omaim.client.failures import Unreachable, WrongPassword
 from omaim.client.messages import Message
 from omaim.errors import UsageError
+from omaim.im.policy import Settings
 from omaim.node.config import NodeConfig, make_config
 from omaim.node.entity import maker_of
 from omaim.node.node import Node
+from omaim.sip.answer_mode import AUTO, AnswerMode
 from omaim.stores.memory import memory_stores
 from tests.client.support import BOB, CORE, DOMAIN, HomeTests, ServedTests
 
@@ -48,6 +50,18 @@ class AnswerTests(HomeTests):
         self.wait(robot.stop())
         self.successResultOf(robot.stopped)
         self.assertEqual(self.wait(alice.send("bob", "gone?")).status, "pending")
+
+    def test_only_who_may(self) -> None:
+        """It can be told to accept only whom its server lets be answered automatically."""
+        robot = Bot(self.client("bob"), echo, accepts=False)
+        self.wait(robot.start())
+        alice = self.registered("alice")
+        self.assertRaises(Unreachable, self.wait, alice.invite("bob"))
+        self.im.settings.put(BOB, Settings(auto=frozenset([alice.identity])))
+        talk = self.wait(alice.invite("bob", answer=AnswerMode(AUTO), first="in here"))
+        self.settle()
+        self.assertEqual(self.successResultOf(talk.next()).text, "echo: in here")
+        self.wait(robot.stop())
 
     def test_in_sessions(self) -> None:
         """It accepts who wants to talk, and answers there."""

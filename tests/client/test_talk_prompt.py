@@ -10,6 +10,7 @@ from omaim.client import Client
 from omaim.client.conversation import Conversation
 from omaim.client.desk import octets
 from omaim.client.room import Room
+from omaim.im.policy import Settings
 from omaim.testing.network import Link
 from tests.client.support import ALICE, BOB, DOMAIN, HomeTests
 from tests.client.test_prompt import start
@@ -86,6 +87,46 @@ class TalkTests(TalkCase):
         self.wait(his.leave())
         self.settle()
         self.assertIn("The talk with bob is over.", self.shown(before))
+
+    def test_first_message(self) -> None:
+        """What is typed behind a colon goes along; what comes along is shown, and is said again
+        where the talk begins."""
+        shown = self.type("/talk bob Lunch : Hungry?")
+        self.assertRegex("\n".join(shown), r"\n\d\d:\d\d you to bob: Hungry\?\n")
+        self.assertEqual(shown.count("  bob has got: Hungry?"), 1)
+        (his,) = self.begun["bob"]
+        self.assertEqual((his.subject, self.successResultOf(his.next()).text), ("Lunch", "Hungry?"))
+        self.type("/leave")
+        before = len(self.paper.lines)
+        inviting = Deferred.fromCoroutine(self.bob.invite("alice", first="Still?"))
+        self.settle()
+        self.assertIn('bob wants to talk. "Still?" /accept or /decline.', self.shown(before))
+        shown = self.type("/accept")
+        self.assertTrue(any(line.endswith("bob: Still?") for line in shown), shown)
+        self.successResultOf(inviting)
+
+    def test_first_message_to_nobody(self) -> None:
+        """Of who is away the person learns that the message waits."""
+        shown = self.type("/talk carol : Hungry?")
+        self.assertIn("the first message is kept for later", shown[-1])
+        self.assertIn("gets the message when it is back", shown[-1])
+
+    def test_auto(self) -> None:
+        """Those whom the server lets do so are answered without asking, once that is on."""
+        self.im.settings.put(ALICE, Settings(auto=frozenset([BOB])))
+        self.assertEqual(self.type("/auto"), ["Type /auto on, or /auto off."])
+        self.assertIn("answered without asking you", self.type("/auto on")[-1])
+        before = len(self.paper.lines)
+        talk = self.wait(self.bob.invite("alice"))
+        self.settle()
+        self.assertEqual(talk.answered, "Auto")
+        self.assertIn("You talk with bob", self.shown(before))
+        self.type("/leave")
+        self.assertEqual(self.type("/auto off")[-1], "Nobody is answered without asking you.")
+        before = len(self.paper.lines)
+        Deferred.fromCoroutine(self.bob.invite("alice")).addErrback(lambda _: None)
+        self.settle()
+        self.assertIn("bob wants to talk. /accept or /decline.", self.shown(before))
 
     def test_declining(self) -> None:
         """Who declines is left alone; an invitation that is gone is said to be."""
