@@ -18,8 +18,9 @@ from omaim.bodies.message_offers import NotAcceptable, read_offer
 from omaim.bodies.sdp import SENDRECV
 from omaim.errors import PeerError
 from omaim.im.bridge import Bridge, Listener, Side
+from omaim.im.content import Content
 from omaim.im.policy import TOO_LARGE, Refusal
-from omaim.msrp import CLOSED, SessionUser
+from omaim.msrp import CLOSED, Outgoing, SessionUser
 from omaim.net.msrp import MsrpEndpoint
 from omaim.roles.description import Description
 from omaim.roles.negotiation import Negotiation, Wish, description_of
@@ -116,6 +117,25 @@ class MediaPlan:
         answer = await here.answer(self._offer, self._answers(self._offer, near))
         self._bind()
         return answer
+
+    def say(self, content: Content, on_end: Callable[[int], object]) -> bool:
+        """Say something to the callee in the caller's place; tell whether the callee takes such.
+
+        A callee that takes no envelope gets the text inside.
+
+        Args:
+            on_end: told how it ended, as :class:`~omaim.msrp.Outgoing` says it.
+        """
+        for line in self._lines:
+            medium = self._far.media[line.far]
+            if medium is None:
+                continue
+            for one in (content, content.plain()):
+                if one is not None and medium.accepts.takes(one.content_type):
+                    said = Outgoing(one.content_type, one.body, on_end=on_end)
+                    medium.session.send(said)
+                    return True
+        return False
 
     # Later
 

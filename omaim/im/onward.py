@@ -57,6 +57,7 @@ class Asked:
         callee: canonical address.
         large: it is there for one large message only.
         first: the message that comes with it; ``None`` without.
+        apart: that message does not go along: it is said first in the session.
         answers: how it is to be answered.
     """
 
@@ -65,6 +66,7 @@ class Asked:
     callee: str
     large: bool = False
     first: Mail | None = None
+    apart: bool = False
     answers: tuple[AnswerMode, ...] = ()
 
 
@@ -99,7 +101,7 @@ def onward(inviter: Inviter, asked: Asked, offer: Description) -> Request:
     if ANSWER_MODE in request.require:
         copy.add("Require", ANSWER_MODE)
     if offer.body:
-        content_type, body = _beside(request, offer, asked.first)
+        content_type, body = _beside(asked, offer)
         copy.set_body(body, content_type)
     else:
         copy.set_body(b"", "")
@@ -124,29 +126,33 @@ def offer_in(said: Description) -> Description:
     return said
 
 
-def _beside(request: Request, offer: Description, first: Mail | None) -> tuple[str, bytes]:
+def _beside(asked: Asked, offer: Description) -> tuple[str, bytes]:
     """Return the body that has our offer in the place of the caller's, and what stood beside it.
 
-    Args:
-        first: the message among that, of which a feature may have changed the text.
+    A feature may have changed the text of the message among that.
 
     Spec: RFC 5621 §3.1, §8; RFC 5366 §4 (recipient-list-history)
     """
+    request, first = asked.invitation.request, asked.first
     kind = request.first("Content-Type") or ""
     if not is_multipart(kind) or is_multipart(offer.content_type):
         return offer.content_type, offer.body
     whole = parse_multipart(kind, request.body)
-    changed = first is not None and first.changed
     own: list[Part] = []
     for part in whole.parts:
-        if first is not None and changed and is_first_message(part):
-            own.append(renewed(part, first.content.content_type, first.content.body))
-            changed = False
+        if first is not None and is_first_message(part):
+            if first.changed:
+                part = renewed(part, first.content.content_type, first.content.body)
+            if not asked.apart:
+                own.append(part)
+            first = None
         elif part.media_type != SDP:
             own.append(part)
         elif not any(one.media_type == SDP for one in own):
             own.append(Part([("Content-Type", offer.content_type)], offer.body))
     if not any(one.media_type == SDP for one in own):
+        return offer.content_type, offer.body
+    if len(own) == 1:
         return offer.content_type, offer.body
     return Multipart(whole.subtype, own, whole.params).write()
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
@@ -29,7 +30,7 @@ from omaim.im.large import LargeStore, is_large
 from omaim.im.media_plan import MediaPlan, check_files, offered_lines
 from omaim.im.onward import Asked, offer_in, onward, who_answers
 from omaim.im.participating import TERMINATING, Leg, Mail, leg_of
-from omaim.im.policy import ISettings, Policy, Refusal, Settings
+from omaim.im.policy import FAILED, ISettings, Policy, Refusal, Settings
 from omaim.im.recording import SESSION, Recorder
 from omaim.im.sending import may_wait
 from omaim.net.msrp import MsrpEndpoint
@@ -165,7 +166,7 @@ class Sessions:
             await self._ask(leg, address, request)
             if first is not None:
                 await self._firsts.admit(first)
-            asked = Asked(invitation, leg, address, large, first, tuple(answers))
+            asked = Asked(invitation, leg, address, large, first, answers=tuple(answers))
             if leg.side == TERMINATING:
                 await self._now_or_later(asked)
             else:
@@ -310,7 +311,7 @@ class Sessions:
             secure = self._onward_secure(leg, callee, offer)
             plan = MediaPlan(self._msrp, offer, secure, mutual=self._foreign(leg, callee))
         try:
-            far = await self._invite(asked, offer if plan is None else plan.offer())
+            far, asked = await self._invite_somehow(asked, plan)
         except BaseException:
             if plan is not None:
                 plan.close("nobody came")
@@ -320,12 +321,48 @@ class Sessions:
         try:
             answer = far.remote if plan is None else await plan.answer(far.remote)
             await self._begin(meeting)
+            if asked.apart and plan is not None:
+                self._say(asked, plan)
             await invitation.accept(
                 answer.body, answer.content_type, who_answers(self._inviter, far)
             )
         except BaseException as error:
             meeting.end(_cause(error))
             raise
+
+    async def _invite_somehow(self, asked: Asked, plan: MediaPlan | None) -> tuple[Call, Asked]:
+        """Invite the callee; once more without the message of one that takes no such body.
+
+        Where MSRP does not pass here, that is for the caller to do: it alone can say it then.
+
+        Raises:
+            CallFailed: see :meth:`_invite`.
+
+        Spec: RFC 3261 §21.4.13; RFC 5621 §3.3
+        """
+        offer = asked.invitation.call.remote if plan is None else plan.offer()
+        try:
+            return await self._invite(asked, offer), asked
+        except CallFailed as failed:
+            device = asked.leg.side == TERMINATING
+            if failed.status != 415 or asked.first is None or plan is None or not device:
+                raise
+        apart = attrs.evolve(asked, apart=True)
+        return await self._invite(apart, offer), apart
+
+    def _say(self, asked: Asked, plan: MediaPlan) -> None:
+        """Say the message that came with the invitation before anything else is said."""
+        first = asked.first
+        assert first is not None
+
+        def ended(status: int) -> None:
+            if status not in (0, 200):
+                error = Refusal("the recipient does not take it", status, FAILED)
+                telling = Deferred.fromCoroutine(self._firsts.refused(first, error))
+                telling.addErrback(lambda failure: _log.failure("it was not reported", failure))
+
+        if not plan.say(first.content, ended):
+            ended(415)
 
     async def _without_offer(self, asked: Asked, direct: bool) -> None:
         """The callee makes the offer; the caller's answer, in the ACK, goes on in ours.

@@ -17,6 +17,12 @@ from tests.im.support import BOB, XENIA
 
 ROUNDS = 3
 EACH = 60  # messages sent in each life of the server
+BESIDE = (
+    b"--b\r\nContent-Type: application/sdp\r\n\r\n"
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=message 9 TCP/MSRP *\r\na=path:msrp://127.0.0.1:9/x;tcp\r\na=accept-types:text/plain\r\n"
+    b"\r\n--b\r\nContent-Type: text/plain\r\n\r\n%b\r\n--b--\r\n"
+)
 
 
 class CrashTests(LivesTestCase):
@@ -93,6 +99,39 @@ class CrashTests(LivesTestCase):
     async def _register(self) -> None:
         request = self.core.ua.make("REGISTER", self.address, [("Expires", "600")], to=f"<{BOB}>")
         await self.core.ua.request(request)
+
+    async def _invite(self, name: str) -> Response:
+        """Show the server an INVITE to somebody absent, with a message beside the offer."""
+        fields = [
+            ("Route", f"<{self.address};lr>"),
+            ("P-Asserted-Identity", f"<{XENIA}>"),
+            ("P-Served-User", f"<{BOB}>;sescase=term;regstate=unreg"),
+            ("Accept-Contact", "*;+g.oma.sip-im"),
+            ("Content-Type", "multipart/mixed;boundary=b"),
+        ]
+        invite = self.core.ua.make("INVITE", BOB, fields, BESIDE % name.encode())
+        return await self.core.ua.request(invite)
+
+    def test_first_message(self) -> Any:
+        """A message that came with an INVITE is kept when the caller hears so."""
+
+        async def run() -> None:
+            await self._set_up()
+            server = await self.life()
+            response = await self._invite("with it")
+            server.kill()
+            self.assertEqual(response.status, 480)
+            self.assertIn("is kept for later", response.first("Warning") or "")
+            server.wait()
+            await self.life()
+            await self._register()
+            deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+            while not self.confirmed:
+                self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+                await deferLater(reactor, 0.02)
+            self.assertEqual(self.confirmed, ["with it"])
+
+        return Deferred.fromCoroutine(run())
 
     def test_kill(self) -> Any:
         """Nothing acknowledged is lost; no more than the one under way is repeated."""

@@ -336,3 +336,71 @@ class CountingTests(SessionCase):
             self.assertEqual((ended.messages, ended.octets), (2, 9))
 
         self.play(script)
+
+
+class ApartTests(SessionCase):
+    """A device that takes no message beside a session description."""
+
+    def simple(self, xenia: Party) -> None:
+        take = xenia.inviter.on_invite
+        assert take is not None
+
+        def invited(invitation: Any) -> object:
+            if (invitation.request.first("Content-Type") or "").startswith("multipart/"):
+                xenia.invitations.append(invitation)
+                invitation.reject(415, [("Accept", "application/sdp")])
+                return None
+            return take(invitation)
+
+        xenia.inviter.on_invite = invited
+
+    def test_said_first(self) -> None:
+        """It is invited without, and the server says the message before anything else; the caller
+        has nothing to do (RFC 3261 §21.4.13)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            self.simple(xenia)
+            body = message(alice, xenia.aor)
+            await invite(alice, xenia.aor, body)
+            alice.say("and more")
+            await net.sleep(1.0)
+            self.assertEqual(xenia.user.bodies, [body, b"and more"])
+            kinds = [one.request.first("Content-Type") or "" for one in xenia.invitations]
+            self.assertEqual([one.partition("/")[0] for one in kinds], ["multipart", "application"])
+            first, second = (one.request.call_id for one in xenia.invitations)
+            self.assertNotEqual(first, second)
+
+        self.play(script)
+
+    def test_plain(self) -> None:
+        """Who takes no envelope in the session either gets the text; who takes no text has it
+        reported as failed."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            self.simple(xenia)
+            reports: list[Any] = []
+            alice.client.on_report(reports.append)
+            xenia.wish = xenia.wished(accept_types=("text/plain",))
+            await invite(alice, xenia.aor, message(alice, xenia.aor))
+            await net.sleep(2.0)
+            self.assertEqual((xenia.user.bodies, reports), ([b"hello"], []))
+            xenia.user.mode = "none"
+            await invite(alice, xenia.aor, message(alice, xenia.aor, message_id="m2"))
+            await net.sleep(2.0)
+            self.assertEqual([(one.message_id, one.status) for one in reports], [("m2", "failed")])
+
+        self.play(script)
+
+    def test_direct(self) -> None:
+        """Where MSRP does not pass the server the caller hears 415, and may do it itself."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            self.simple(xenia)
+            failed = await refused(invite(alice, xenia.aor, message(alice, xenia.aor)))
+            self.assertEqual(failed.status, 415)
+            self.assertEqual(failed.response.first("Accept"), "application/sdp")
+
+        self.play(script, media="direct")
