@@ -5,6 +5,7 @@ Spec: OMA SIMPLE IM 1.0 (session mode, deferred messaging); RFC 5621 §8
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +21,7 @@ from omaim.im.recording import Recorder
 from omaim.sip.message import Request
 
 AWAY: Final = "the recipient is not available"
+REMEMBERED: Final = 10_000  # messages that were kept, of which a repeat is looked for
 AWAY_AND_KEPT: Final = f"{AWAY}; {KEPT}"
 
 
@@ -45,6 +47,8 @@ class FirstMessages:
         self._recorder = recorder
         self._journal = journal
         self._now = now
+        self._kept: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        pager.is_repeat = self.has_kept
 
     def of(self, request: Request, leg: Leg) -> Mail | None:
         """Return the message in an INVITE, as a MESSAGE would bring it; ``None`` without.
@@ -89,6 +93,7 @@ class FirstMessages:
         user = mail.leg.user
         facts = [self._pager.accepted(mail, (user,)), *self._recorder.received(mail)]
         message = await self._deferring.keep(mail, facts)
+        self._remember(mail)
         if message is not None:
             await self._deferring.report_stored(message)
         if not mail.leg.registered and self._delivery.has_just_arrived(user):
@@ -97,11 +102,24 @@ class FirstMessages:
             self._delivery.failed(user, status)
         return PeerError(AWAY_AND_KEPT, 480)
 
+    def _remember(self, mail: Mail) -> None:
+        self._kept[_name(mail)] = None
+        if len(self._kept) > REMEMBERED:
+            self._kept.popitem(last=False)
+
+    def has_kept(self, mail: Mail) -> bool:
+        """Tell whether a message of this name was kept lately, when it came with an INVITE."""
+        return bool(self._kept) and _name(mail) in self._kept
+
     async def sent(self, mail: Mail) -> None:
         """The callee's server has kept what a user of ours has sent: note that it was accepted."""
         recipients = (mail.recipient,)
         facts = [self._pager.accepted(mail, recipients), *self._recorder.sent(mail, recipients)]
         await self._journal.append(facts, mail.leg.user)
+
+
+def _name(mail: Mail) -> tuple[str, str, str]:
+    return mail.leg.user, mail.leg.sender, mail.message_id
 
 
 def is_kept(warnings: list[str]) -> bool:

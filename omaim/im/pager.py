@@ -42,6 +42,9 @@ class Pager:
     Args:
         services: what serves a MESSAGE to each address of our own.
         now: seconds since the epoch.
+
+    Attributes:
+        is_repeat: whether a message may be one that was kept when it came otherwise.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Pager:
         self._journal = journal
         self._services = services
         self._now = now
+        self.is_repeat: Callable[[Mail], bool] = lambda mail: False
 
     async def receive(self, request: Request, tag: str) -> Response:
         """Pass a message on, explode it, or keep it for later; return the answer.
@@ -160,6 +164,8 @@ class Pager:
         """Serve the recipient: now, or later."""
         choice = self._reachability.choose(mail)
         keeps = self._reachability.keeps(mail)
+        if keeps and choice == NOW and self.is_repeat(mail):
+            choice = BEHIND  # the store knows whether it is
         errand: Errand | None = None
         if choice == NOW:
             errand = await self._sending.deliver(mail, patient=not keeps)
