@@ -66,6 +66,7 @@ class Config:
         check=_one_of("home", "demand"),
     )
     list_maximum: int = setting(100, "recipients of one list message")
+    group_maximum: int = setting(5000, "people who get one message to a group")
     exploder: str = setting("exploder", "user part of the list service's address")
     deferred: str = setting("deferred", "user part of the address to fetch messages from")
     deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")
@@ -101,6 +102,9 @@ class Config:
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
     sessions_each: int = setting(500, "sessions of one user with others at a time; 0 for no limit")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
+    large_copies: int = setting(
+        268435456, "octets of all copies of one large message to a list or a group"
+    )
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")
     conferences: int = setting(10000, "conferences and open rooms at a time")

@@ -9,8 +9,8 @@ Spec: OMA SIMPLE IM 1.0 (large message mode); RFC 4975; RFC 3428 §8
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -24,6 +24,7 @@ from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.media_plan import offered_lines
 from omaim.im.participating import CARRIED, Leg, Mail, as_message, copied
+from omaim.im.policy import TOO_LARGE, Refusal
 from omaim.im.recording import Recorder
 from omaim.msrp import Incoming, Outgoing, Session, SessionUser
 from omaim.net.msrp import MsrpEndpoint
@@ -43,6 +44,10 @@ RINGING: Final = 20.0  # seconds in which a device has to take a message, which 
 PATIENCE: Final = 300.0  # seconds in which something has to come of a message that is taken
 STOP: Final = 413
 
+Taken = Callable[[], object]  # the sender hears that the message is taken
+# Stores a message, then calls the second.
+Keep = Callable[[Content, Taken], Coroutine[Any, Any, None]]
+
 _NOTHING: Final = 'SIP;cause=408;text="no message came"'
 _LOST: Final = 'SIP;cause=503;text="the MSRP connection is lost"'
 
@@ -61,7 +66,7 @@ def is_large(request: Request, offer: Description) -> bool:
 
 
 class LargeStore:
-    """Takes large messages for those who cannot have them now.
+    """Takes large messages: for those who cannot have them now, and those for many.
 
     Args:
         most: octets of a message.
@@ -96,11 +101,31 @@ class LargeStore:
             mutual: the server of another domain has to prove who it is (IM-8).
 
         Raises:
-            PeerError: the session cannot be used (488).
+            PeerError: the session cannot be used (488), or what comes is too large (403).
 
         Spec: OMA SIMPLE IM 1.0 (deferred messaging, terminating participating function)
         """
+
+        async def keep(content: Content, taken: Taken) -> None:
+            await self._keep(invitation.request, leg, content, taken)
+
+        await self.receive(invitation, keep, mutual, self._most)
+
+    async def receive(
+        self, invitation: Invitation, keep: Keep, mutual: bool, most: int = 0
+    ) -> None:
+        """Accept the session, and have what comes kept by somebody.
+
+        Args:
+            keep: gets each message when it is whole.
+            mutual: as :meth:`take` has it.
+            most: octets of a message; the usual number for 0.
+
+        Raises: as :meth:`take`.
+        """
         offer = invitation.call.remote
+        most = min(most or self._most, self._most)
+        refuse_size(offer, most)
         negotiation = Negotiation(self._msrp)
         call, agent = invitation.call, self._agent
         alarm = Alarm(lambda now: over(_NOTHING))
@@ -116,10 +141,10 @@ class LargeStore:
             agent.arm(alarm)
 
         user = SessionUser(
-            lambda session, incoming: self._begins(invitation.request, leg, incoming, heard),
+            lambda session, incoming: _begins(incoming, keep, most, heard),
             on_closed=lambda session, why: over(_LOST),
         )
-        wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY, mutual=mutual)
+        wish = Wish(user, ("*",), max_size=most, direction=RECVONLY, mutual=mutual)
         wishes = [None if one is None else wish for one in negotiation.read_offer(offer)]
         answer = await negotiation.answer(offer, _first(wishes))
         call.on_bye = over
@@ -132,33 +157,7 @@ class LargeStore:
             over("")
             raise
 
-    def _begins(
-        self, invite: Request, leg: Leg, incoming: Incoming, heard: Callable[[], object]
-    ) -> None:
-        """Take a message piece by piece: as long as something comes, the sender is there."""
-        incoming.hold()
-        pieces: list[bytes] = []
-        size = 0
-
-        def data(offset: int, octets: bytes) -> None:
-            nonlocal size
-            heard()
-            pieces.append(octets)
-            size += len(octets)
-            if size > self._most:
-                pieces.clear()
-                incoming.refuse(STOP)
-
-        def ended(complete: bool) -> None:
-            if complete:
-                content = Content(incoming.content_type, b"".join(pieces))
-                keeping = Deferred.fromCoroutine(self._keep(invite, leg, incoming, content))
-                keeping.addErrback(_not_kept, incoming)
-            pieces.clear()
-
-        incoming.stream(data, ended)
-
-    async def _keep(self, invite: Request, leg: Leg, incoming: Incoming, content: Content) -> None:
+    async def _keep(self, invite: Request, leg: Leg, content: Content, taken: Taken) -> None:
         """Store a message; only then its sender hears that it was taken."""
         mail = Mail(as_message(invite, content), leg, "", self._now())
         accepted = MessageAccepted(
@@ -183,10 +182,47 @@ class LargeStore:
             mail.sent_at,
             invite.first("Subject") or "",
         )
-        incoming.release(200)
+        taken()
         if message is not None:
             await self._deferring.report_stored(message)
             self._delivery.kick(leg.user)
+
+
+def refuse_size(offer: Description, most: int) -> None:
+    """Make sure that what an offer announces is not larger than may be sent.
+
+    Raises:
+        Refusal: 403, it is.
+    """
+    for line in offered_lines(offer):
+        selector = None if line.transfer is None else line.transfer.selector
+        if selector is not None and (selector.size or 0) > most:
+            raise Refusal(TOO_LARGE)
+
+
+def _begins(incoming: Incoming, keep: Keep, most: int, heard: Callable[[], object]) -> None:
+    """Take a message piece by piece: as long as something comes, the sender is there."""
+    incoming.hold()
+    pieces: list[bytes] = []
+    size = 0
+
+    def data(offset: int, octets: bytes) -> None:
+        nonlocal size
+        heard()
+        pieces.append(octets)
+        size += len(octets)
+        if size > most:
+            pieces.clear()
+            incoming.refuse(STOP)
+
+    def ended(complete: bool) -> None:
+        if complete:
+            content = Content(incoming.content_type, b"".join(pieces))
+            keeping = Deferred.fromCoroutine(keep(content, lambda: incoming.release(200)))
+            keeping.addErrback(_not_kept, incoming)
+        pieces.clear()
+
+    incoming.stream(data, ended)
 
 
 def _not_kept(failure: Failure, incoming: Incoming) -> None:
