@@ -289,7 +289,7 @@ class ImServer(Service):
             self._lists,
             self._group_mail,
             config.large_copies,
-            lambda sender: config.peers_msrp == "tls" and not self.serves(sender),
+            self._foreign,
             node.now,
         )
         self.sessions = Sessions(
@@ -318,7 +318,7 @@ class ImServer(Service):
         )
         inviter.on_invite = self.sessions.invited
         self.sessions.store = store
-        sending.large = LargeSending(inviter, self.msrp, config.clients_msrp == "tls").post
+        sending.large = LargeSending(inviter, self.msrp, self._secure, self._foreign).post
 
     def _build_focus(self, inviter: Inviter, recorder: Recorder, journal: Journal) -> None:
         config, node, agent = self.config, self._node, self.agent
@@ -328,9 +328,6 @@ class ImServer(Service):
 
         def changed(room: str) -> int:
             return self.notifier.changed(CONFERENCE, room)
-
-        def secure(address: str) -> bool:
-            return (config.clients_msrp if self.serves(address) else config.peers_msrp) == "tls"
 
         focus = self.focus = Focus(
             config.domain.lower(),
@@ -355,7 +352,7 @@ class ImServer(Service):
                 node.now,
                 lambda leg: self.sessions.admit(leg),
                 self.serves,
-                secure,
+                self._secure,
                 changed,
                 focus.over,
             )
@@ -370,6 +367,15 @@ class ImServer(Service):
         """Return what serves a MESSAGE to a group, ``None`` if it is to somebody else."""
         found = self.focus.finds(address, service)
         return None if found is None else self._group_mail.expand
+
+    def _secure(self, address: str) -> bool:
+        """Tell whether MSRP to an address goes over TLS."""
+        config = self.config
+        return (config.clients_msrp if self.serves(address) else config.peers_msrp) == "tls"
+
+    def _foreign(self, address: str) -> bool:
+        """Tell whether the server of another domain has to prove who it is (IM-8)."""
+        return self.config.peers_msrp == "tls" and not self.serves(address)
 
     def _names_of(self, user: str) -> tuple[str, ...]:
         """Return all addresses of a user that are known here."""

@@ -37,6 +37,7 @@ from omaim.roles.negotiation import Negotiation, Wish
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
+from omaim.sip.uri import canonical_aor
 from omaim.timers import NEVER, Alarm
 
 LARGE_TAG: Final = "+g.oma.sip-im.large-message"
@@ -247,20 +248,36 @@ class LargeSending:
     """Delivers stored messages in sessions of their own.
 
     Args:
-        secure: offer MSRP over TLS.
+        secure: tells whether MSRP to an address is offered over TLS.
+        mutual: tells whether it is behind the server of another domain, which has to prove who
+            it is (IM-8).
     """
 
-    def __init__(self, inviter: Inviter, msrp: MsrpEndpoint, secure: bool) -> None:
+    def __init__(
+        self,
+        inviter: Inviter,
+        msrp: MsrpEndpoint,
+        secure: Callable[[str], bool],
+        mutual: Callable[[str], bool],
+    ) -> None:
         self._inviter = inviter
         self._msrp = msrp
         self._secure = secure
+        self._mutual = mutual
 
     async def post(self, request: Request, content: Content) -> Response:
         """Deliver what a MESSAGE would have delivered; return the response that it deserves."""
         sent: Deferred[int] = Deferred()
         user = SessionUser(_unwanted, on_closed=lambda session, why: _once(sent, 481))
         negotiation = Negotiation(self._msrp)
-        wish = Wish(user, (content.media_type or "*",), direction=SENDONLY, secure=self._secure)
+        address = canonical_aor(request.uri)
+        wish = Wish(
+            user,
+            (content.media_type or "*",),
+            direction=SENDONLY,
+            secure=self._secure(address),
+            mutual=self._mutual(address),
+        )
         offer = negotiation.offer([wish])
         call: Call | None = None
         try:

@@ -27,6 +27,7 @@ from omaim.roles.listmail import (
     check_consent,
     copies,
     is_list_mail,
+    key_of,
     read,
 )
 from omaim.sip.message import Request
@@ -75,12 +76,15 @@ class Lists:
         if leg.sender == ANONYMOUS:
             raise Refusal("a list message needs a sender")
         if OPTION_OF_INVITE not in request.require:
-            raise ExtensionRequired(OPTION_OF_INVITE)
+            needed = (("Require", OPTION_OF_INVITE),)
+            raise Refused(f"support for {OPTION_OF_INVITE} is required", 421, needed)
         people = listed_in(request)
         if not people:
             raise Refused("the recipient list is missing, or empty", 400)
         if len(people) > self.most:
             raise Refused(f"the recipient list has more than {self.most} entries", 413)
+        for one in people:
+            key_of(one.uri)
         self._check_consent(people, leg)
         return people
 

@@ -123,7 +123,7 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
     # Counted with its doubles: to find these costs more than to send.
     if sum(1 for one in lists for _ in entries(one)) > most:
         raise Refused(f"the recipient list has more than {most} entries", 413)
-    people = recipients(lists, _key, _equal)
+    people = recipients(lists, key_of, _equal)
     if not people:
         raise Refused("the recipient list is empty", 400)
     if not parts:
@@ -230,7 +230,12 @@ def copies_of(
         yield _copy(request, one, common, content, ids)
 
 
-def _key(uri: str) -> str:
+def key_of(uri: str) -> str:
+    """Return the same text for all URIs that may mean one recipient.
+
+    Raises:
+        Refused: 400, no message can go there.
+    """
     parsed = parse_uri(uri)
     if parsed.scheme not in _SCHEMES:
         raise Refused(f"a MESSAGE cannot go to a {parsed.scheme[:20]} URI", 400)
