@@ -324,7 +324,9 @@ class GroupTests(SessionCase):
         async def script(net: ScenarioNetwork) -> None:
             alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
             await define(net, alice.aor)
-            self.assertEqual((await refused(begin(alice, "sip:room.none@north.example"))).status, 404)
+            self.assertEqual(
+                (await refused(begin(alice, "sip:room.none@north.example"))).status, 404
+            )
             answer = (await refused(begin(xenia, TEA))).response
             self.assertEqual(answer.status, 403)
             self.assertIn("119 Function not allowed", answer.first("Warning") or "")
