@@ -282,6 +282,7 @@ class ImServer(Service):
             config.large_maximum,
             self.agent,
             node.now,
+            config.sessions_each,
         )
         self._many = LargeToMany(
             store,

@@ -43,6 +43,7 @@ from omaim.timers import NEVER, Alarm
 LARGE_TAG: Final = "+g.oma.sip-im.large-message"
 RINGING: Final = 20.0  # seconds in which a device has to take a message, which nobody picks up
 PATIENCE: Final = 300.0  # seconds in which something has to come of a message that is taken
+GATHERED: Final = 268_435_456  # octets that are held until they are stored
 STOP: Final = 413
 
 Taken = Callable[[], object]  # the sender hears that the message is taken
@@ -73,6 +74,8 @@ class LargeStore:
         most: octets of a message.
         agent: has the clock.
         now: seconds since the epoch.
+        each: messages that one sender may be sending at a time; 0 for no limit.
+        gathered: octets of all messages that are coming in or being stored.
     """
 
     def __init__(
@@ -85,7 +88,13 @@ class LargeStore:
         most: int,
         agent: UserAgent,
         now: Callable[[], float],
+        each: int = 0,
+        gathered: int = GATHERED,
     ) -> None:
+        self._each = each
+        self._gathered = gathered
+        self._held = 0
+        self._open: dict[str, set[Call]] = {}  # sessions by sender
         self._agent = agent
         self._msrp = msrp
         self._deferring = deferring
@@ -110,20 +119,23 @@ class LargeStore:
         async def keep(content: Content, taken: Taken) -> None:
             await self._keep(invitation.request, leg, content, taken)
 
-        await self.receive(invitation, keep, mutual, self._most)
+        await self.receive(invitation, leg.sender, keep, mutual)
 
     async def receive(
-        self, invitation: Invitation, keep: Keep, mutual: bool, most: int = 0
+        self, invitation: Invitation, sender: str, keep: Keep, mutual: bool, most: int = 0
     ) -> None:
         """Accept the session, and have what comes kept by somebody.
 
         Args:
+            sender: canonical address of who sends it.
             keep: gets each message when it is whole.
             mutual: as :meth:`take` has it.
             most: octets of a message; the usual number for 0.
 
-        Raises: as :meth:`take`.
+        Raises: as :meth:`take`; 486 the sender is sending too many.
         """
+        if self._each and len(self._open.get(sender, ())) >= self._each:
+            raise Refusal("102 Too many sessions of one user", 486)
         offer = invitation.call.remote
         most = min(most or self._most, self._most)
         refuse_size(offer, most)
@@ -136,13 +148,14 @@ class LargeStore:
             alarm.deadline = NEVER
             negotiation.close("the sender is done")
             hang_up(call, reason)
+            self._over(sender, call)
 
         def heard() -> None:
             alarm.deadline = agent.now() + PATIENCE
             agent.arm(alarm)
 
         user = SessionUser(
-            lambda session, incoming: _begins(incoming, keep, most, heard),
+            lambda session, incoming: self._begins(incoming, keep, most, heard),
             on_closed=lambda session, why: over(_LOST),
         )
         wish = Wish(user, ("*",), max_size=most, direction=RECVONLY, mutual=mutual)
@@ -151,12 +164,57 @@ class LargeStore:
         call.on_bye = over
         call.on_offer = negotiation.confirm
         call.on_refer = declined
+        self._open.setdefault(sender, set()).add(call)
         heard()
         try:
             await invitation.accept(answer.body, answer.content_type)
         except BaseException:
             over("")
             raise
+
+    def _over(self, sender: str, call: Call) -> None:
+        calls = self._open.get(sender, set())
+        calls.discard(call)
+        if not calls:
+            self._open.pop(sender, None)
+
+    def _begins(
+        self, incoming: Incoming, keep: Keep, most: int, heard: Callable[[], object]
+    ) -> None:
+        """Take a message piece by piece: as long as something comes, the sender is there."""
+        incoming.hold()
+        pieces: list[bytes] = []
+        size = 0
+
+        def data(offset: int, octets: bytes) -> None:
+            nonlocal size
+            heard()
+            pieces.append(octets)
+            size += len(octets)
+            self._held += len(octets)
+            if size > most:
+                free()
+                incoming.refuse(STOP)
+            elif self._held > self._gathered:
+                free()
+                incoming.refuse(STOP, "too much is coming in")
+
+        def ended(complete: bool) -> None:
+            if not complete:
+                free()
+                return
+            content = Content(incoming.content_type, b"".join(pieces))
+            pieces.clear()
+            keeping = Deferred.fromCoroutine(keep(content, lambda: incoming.release(200)))
+            keeping.addErrback(_not_kept, incoming).addBoth(free)
+
+        def free(result: object = None) -> None:
+            nonlocal size
+            pieces.clear()
+            self._held -= size
+            size = 0
+
+        incoming.stream(data, ended)
 
     async def _keep(self, invite: Request, leg: Leg, content: Content, taken: Taken) -> None:
         """Store a message; only then its sender hears that it was taken."""
@@ -199,31 +257,6 @@ def refuse_size(offer: Description, most: int) -> None:
         selector = None if line.transfer is None else line.transfer.selector
         if selector is not None and (selector.size or 0) > most:
             raise Refusal(TOO_LARGE)
-
-
-def _begins(incoming: Incoming, keep: Keep, most: int, heard: Callable[[], object]) -> None:
-    """Take a message piece by piece: as long as something comes, the sender is there."""
-    incoming.hold()
-    pieces: list[bytes] = []
-    size = 0
-
-    def data(offset: int, octets: bytes) -> None:
-        nonlocal size
-        heard()
-        pieces.append(octets)
-        size += len(octets)
-        if size > most:
-            pieces.clear()
-            incoming.refuse(STOP)
-
-    def ended(complete: bool) -> None:
-        if complete:
-            content = Content(incoming.content_type, b"".join(pieces))
-            keeping = Deferred.fromCoroutine(keep(content, lambda: incoming.release(200)))
-            keeping.addErrback(_not_kept, incoming)
-        pieces.clear()
-
-    incoming.stream(data, ended)
 
 
 def _not_kept(failure: Failure, incoming: Incoming) -> None:

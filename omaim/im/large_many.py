@@ -99,7 +99,7 @@ class LargeToMany:
             return await expand(mail)
 
         most = max(1, self.octets // max(1, copies))
-        await self.store.receive(invitation, keep, self.mutual(leg.sender), most)
+        await self.store.receive(invitation, leg.sender, keep, self.mutual(leg.sender), most)
 
 
 def _announces(invitation: Invitation) -> bool:

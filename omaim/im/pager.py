@@ -155,7 +155,7 @@ class Pager:
             Unavailable: a store cannot answer, so that nothing may be promised.
         """
         served = await service(mail)
-        if served.recipients:
+        if served.recipients or served.named:
             to = served.recipients if served.named is None else served.named
             facts: list[ServiceEvent] = [self._accepted(mail, served.recipients, LIST)]
             sender = mail.leg.sender

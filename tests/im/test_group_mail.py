@@ -146,8 +146,11 @@ class MembersTests(GroupTestCase):
     def test_nobody_else(self) -> None:
         """A group of the sender alone takes the message, for nobody."""
         self.define(TEA, ALICE)
+        self.im.settings.put(ALICE, Settings(history_pager=True))
         self.assertEqual(self.write().status, 202)
         self.assertEqual(self.core.seen, [])
+        self.clock.advance(20)
+        self.assertEqual(len(self.successResultOf(self.stores.history.search(ALICE))), 1)
 
     def test_changed(self) -> None:
         """Who is a member counts as the document says when the message comes."""
@@ -186,6 +189,11 @@ class RefusalTests(GroupTestCase):
         self.assertEqual(self.write(gone).status, 404)
         self.im.focus._remember(gone)
         self.assertEqual(self.write(gone).status, 410)
+        here: Any = self.im.focus.conferences
+        here[gone] = None
+        self.addCleanup(here.clear)
+        self.assertEqual(self.write(gone).status, 403, "it goes on: say it there")
+        here.clear()
 
     def test_anonymous(self) -> None:
         """Without a name one writes where the group allows it; nobody vouched for may not."""

@@ -183,6 +183,28 @@ class ListTests(SessionCase):
 
         self.play(script, large_maximum=5000, large_copies=8000)
 
+    def test_too_many(self) -> None:
+        """One sender may be sending so many at a time; what is held together is bounded (413)."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, bob = await Party.come(net, "alice"), Entry(net.person("bob").aor)
+            store = net.entities["im-north"].sessions.store
+            for _ in range(2):
+                await begin(alice, EXPLODER, bob)
+            answer = (await refused(begin(alice, EXPLODER, bob))).response
+            self.assertEqual(answer.status, 486)
+            self.assertIn('"102 Too many', answer.first("Warning") or "")
+            self.assertEqual(await finish(alice), 200)
+            await net.sleep(1.0)
+            self.assertEqual(await send(alice, EXPLODER, bob), 200)
+            store._gathered = 1000
+            self.assertEqual(await send(alice, EXPLODER, bob), 413)
+            self.assertEqual(await send(alice, EXPLODER, bob, body="small"), 200)
+            await net.sleep(600.0)
+            self.assertEqual((store._open, store._held), ({}, 0), "nothing is left over")
+
+        self.play(script, sessions_each=2)
+
     def test_consent(self) -> None:
         """Where consent is demanded, a list without it is refused: 470 (RFC 5360 §5.9)."""
 
