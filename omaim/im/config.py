@@ -103,7 +103,7 @@ class Config:
     sessions_each: int = setting(500, "sessions of one user with others at a time; 0 for no limit")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
     large_copies: int = setting(
-        134217728, "octets of all copies of one large message to a list or a group"
+        268435456, "octets of all copies of one large message to a list or a group"
     )
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")

@@ -81,7 +81,7 @@ class GroupMail:
         """Take charge of a copy of a large message for each member; see :meth:`expand`."""
         return await self._serve(mail, large=True)
 
-    async def check(self, address: str, leg: Leg) -> Audience:
+    async def readers(self, address: str, leg: Leg) -> Audience:
         """Return who would get a message to a group.
 
         Args:
@@ -108,7 +108,7 @@ class GroupMail:
         copied = self._copies(mail, group.uri, reached, name, disclosed)
         await self.explosion.take(mail, copied, name=name, large=large)
         for closed in reached.closed if disclosed else ():
-            await self._report_closed(mail, closed)
+            await self._report_closed(mail, closed, name)
         return Served(202, people, (group.uri,))
 
     # Who
@@ -137,13 +137,14 @@ class GroupMail:
     def _copies(
         self, mail: Mail, outer: str, reached: Audience, name: str, disclosed: bool
     ) -> Iterator[Copy]:
-        contents: dict[str, list[Part]] = {}
+        group, parts = "", [Part([], b"")]
 
         def parts_for(one: Entry) -> list[Part]:
-            group = reached.people[one.uri]
-            if group not in contents:
-                contents[group] = _addressed(mail, outer, group, name, disclosed)
-            return contents[group]
+            nonlocal group, parts
+            if reached.people[one.uri] != group:
+                group = reached.people[one.uri]
+                parts = _addressed(mail, outer, group, name, disclosed)
+            return parts
 
         # Those of one group come one after the other: their content is made once.
         people = sorted(reached.people, key=lambda one: reached.people[one])
@@ -154,11 +155,17 @@ class GroupMail:
 
     # Reports
 
-    async def _report_closed(self, mail: Mail, group: str) -> None:
+    async def _report_closed(self, mail: Mail, group: str, name: str) -> None:
+        """Tell the sender of a message that a group inside did not get it."""
         explosion = self.explosion
-        charging = mail.request.first(VECTOR) or ""
         await explosion.reports.send(
-            mail.content, FORBIDDEN, mail.leg.sender, group, charging, explosion.delivery.post
+            mail.content,
+            FORBIDDEN,
+            mail.leg.sender,
+            group,
+            mail.request.first(VECTOR) or "",
+            explosion.delivery.post,
+            _digest(f"{FORBIDDEN} {name} {group}"),
         )
 
     async def _pass_report(self, mail: Mail, group: Group) -> None:
@@ -212,7 +219,11 @@ class GroupMail:
 
 def _name(mail: Mail) -> str:
     """Return the Message-ID of a message that has none: the same when it is repeated."""
-    return sha256(mail.message_id.encode()).hexdigest()[:24]
+    return _digest(mail.message_id)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:24]
 
 
 def _addressed(mail: Mail, outer: str, group: str, name: str, disclosed: bool) -> list[Part]:

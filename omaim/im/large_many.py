@@ -73,7 +73,7 @@ class LargeToMany:
             # Only services that say so take lists (RFC 5366 §5.1).
             invitation.reject(420, [("Unsupported", OPTION)])
             return
-        reached = await self.groups.check(canonical_aor(invitation.request.uri), leg)
+        reached = await self.groups.readers(canonical_aor(invitation.request.uri), leg)
         await self._take(invitation, leg, len(reached.people), self.groups.expand_large)
 
     def or_session(
