@@ -90,7 +90,11 @@ class LargeToMany:
     async def _take(self, invitation: Invitation, leg: Leg, copies: int, expand: Service) -> None:
         async def keep(content: Content, taken: Taken) -> None:
             mail = Mail(as_message(invitation.request, content), leg, "", self.now())
-            await self.pager.serve(mail, serve, large=True)
+            try:
+                await self.pager.serve(mail, serve, large=True)
+            except PeerError as error:
+                await self.pager.refused(mail, error)
+                raise
             taken()
 
         async def serve(mail: Mail) -> Served:

@@ -103,7 +103,7 @@ class Pager:
             await self.ask(mail, mail.leg, (mail.recipient,))
             return await self._from_sender(mail)
         except PeerError as error:
-            await self._refused(mail, error)
+            await self.refused(mail, error)
             raise
 
     async def ask(self, mail: Mail, leg: Leg, recipients: tuple[str, ...]) -> None:
@@ -228,7 +228,8 @@ class Pager:
 
     # What is said of it
 
-    async def _refused(self, mail: Mail, error: PeerError) -> None:
+    async def refused(self, mail: Mail, error: PeerError) -> None:
+        """Tell whoever listens, and the sender if he wants that, what was refused."""
         leg = mail.leg
         self._journal.publish(
             [

@@ -18,7 +18,7 @@ from omaim.client import Client
 from omaim.errors import Unavailable
 from omaim.im.groups import GLOBAL
 from omaim.im.policy import Settings
-from omaim.node.events import MessageAccepted
+from omaim.node.events import MessageAccepted, MessageRefused
 from omaim.node.hooks import Deliver, Refuse
 from omaim.node.questions import MayPost
 from omaim.roles.negotiation import Negotiation
@@ -275,7 +275,10 @@ class ListTests(SessionCase):
             known = net.entities["im-north"].settings
             for one in (alice.aor, bob):
                 known.put(one, Settings(history_pager=True))
+            told: list[Any] = []
+            net.nodes["im-north"].taps.add(MessageRefused, told.append)
             self.assertEqual(await send(alice, EXPLODER, Entry(bob), body="bad"), 403)
+            self.assertEqual([(one.status, one.why) for one in told], [(403, "no")])
             self.assertEqual(await send(alice, EXPLODER, Entry(bob)), 200)
             self.assertEqual(
                 [(one.side, one.recipients) for one in asked[1:]],
