@@ -66,7 +66,7 @@ class Config:
         check=_one_of("home", "demand"),
     )
     list_maximum: int = setting(100, "recipients of one list message")
-    group_maximum: int = setting(5000, "people who get one message to a group")
+    group_maximum: int = setting(1000, "people who get one message to a group")
     exploder: str = setting("exploder", "user part of the list service's address")
     deferred: str = setting("deferred", "user part of the address to fetch messages from")
     deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")

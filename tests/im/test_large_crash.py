@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -25,6 +25,8 @@ from omaim.stores.opening import open_stores
 from tests.im.lives import LivesTestCase
 from tests.im.support import ALICE, EXPLODER, cpim
 from tests.msrp.support import User
+
+reactor: Any = _reactor
 
 ROUNDS = 5
 STEP = 0.006  # seconds by which each life is longer than the one before
@@ -133,9 +135,9 @@ class LargeListCrashTests(LivesTestCase):
             "REGISTER", self.address, [("Expires", "600")], to=f"<{PEOPLE[0]}>"
         )
         await self.core.ua.request(request)
-        deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+        deadline = reactor.seconds() + 30
         while len(self._got()) < len(self.confirmed):
-            self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+            self.assertLess(reactor.seconds(), deadline)
             await deferLater(reactor, 0.02)
         self.assertLessEqual(set(self.confirmed), set(self._got()))
 

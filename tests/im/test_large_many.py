@@ -393,6 +393,7 @@ async def hide(net: ScenarioNetwork) -> None:
     """Let nobody see who is in the group."""
     store = net.nodes["im-north"].stores.documents
     document = await store.get(GLOBAL + TEA)
+    assert document is not None
     body = document.body.replace(b"allow-conference-state>true", b"allow-conference-state>false")
     assert body != document.body
     await store.put(attrs.evolve(document, etag="hidden", body=body), document.etag)
