@@ -22,6 +22,7 @@ from omaim.client.composing import (
     TEXT,
     Content,
     write_cpim,
+    write_list,
     write_list_body,
 )
 from omaim.client.deferred import Mailbox
@@ -39,7 +40,7 @@ from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
 from omaim.client.seen import Seen
-from omaim.client.sessions import Sessions
+from omaim.client.sessions import LIST_OPTION, Sessions
 from omaim.client.settings import Settings
 from omaim.client.taken import name_of
 from omaim.errors import PeerError, UsageError
@@ -61,7 +62,7 @@ from omaim.roles.watcher import Watcher
 from omaim.sip.answering import Answerer
 from omaim.sip.client_registration import Granted
 from omaim.sip.flow import Flow
-from omaim.sip.uri import SipUri, parse_uri
+from omaim.sip.uri import SipUri, canonical_aor, parse_uri
 
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
 METHODS: Final = "INVITE, ACK, BYE, CANCEL, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, UPDATE"
@@ -201,7 +202,13 @@ class Client(Meeting):
         reporter = Reporter(self._outbox, Address("", self.identity), self._ids, self.now)
         seen = Seen()
         self.inbox = Inbox(
-            accept, self._trusts, reporter.report, self._reply, self.endpoint.later, seen
+            accept,
+            self._trusts,
+            self._is_own,
+            reporter.report,
+            self._reply,
+            self.endpoint.later,
+            seen,
         )
         self.inbox.serve(self.address("history"), self.history.take)
         self.on_state: Callable[[State], object] | None = None
@@ -342,7 +349,7 @@ class Client(Meeting):
 
     async def send(
         self,
-        to: str,
+        to: str | Sequence[str],
         text: str | bytes,
         *,
         content_type: str = TEXT,
@@ -352,7 +359,7 @@ class Client(Meeting):
         validity: int | None = None,
         large: bool | None = None,
     ) -> Sent:
-        """Send a message to one recipient.
+        """Send a message: to somebody, to a group by its address, or to several people.
 
         What is too large for a MESSAGE goes as a large message, in a session of its own;
         its reader sees no difference. Others wait until earlier messages to the same
@@ -360,7 +367,8 @@ class Client(Meeting):
         without subject and reports.
 
         Args:
-            to: a SIP or tel URI, or "bob@south.example", or "bob" of our own domain.
+            to: a SIP or tel URI, or "bob@south.example", or "bob" of our own domain; or several
+                of these, as :meth:`send_list` has them.
             text: the content.
             content_type: of it.
             subject: shown above it.
@@ -381,6 +389,17 @@ class Client(Meeting):
 
         Spec: RFC 3428 §4, §7, §8; RFC 5438 §7.1
         """
+        if not isinstance(to, str):
+            return await self.send_list(
+                to,
+                text,
+                content_type=content_type,
+                subject=subject,
+                reports=reports,
+                plain=plain,
+                validity=validity,
+                large=large,
+            )
         target = self.address(to)
         body = text.encode() if isinstance(text, str) else text
         message_id = "" if plain or not reports else self._ids.token(20)
@@ -390,7 +409,7 @@ class Client(Meeting):
         if large is False:
             self._outbox.check(target, content, "let it go as a large message")
         elif large or not self._outbox.fits(target, content):
-            return await self._deliver_large(target, content, message_id)
+            return await self._deliver_large(target, (target,), content, message_id)
         try:
             return await self._deliver(target, (target,), content, message_id, validity)
         except WrongFormat as failure:
@@ -402,17 +421,19 @@ class Client(Meeting):
     async def send_list(
         self,
         to: Sequence[str],
-        text: str,
+        text: str | bytes,
         *,
         cc: Sequence[str] = (),
         bcc: Sequence[str] = (),
         via: str = "",
+        content_type: str = TEXT,
         subject: str = "",
         reports: Sequence[str] = ALL_REPORTS,
         plain: bool = False,
         validity: int | None = None,
+        large: bool | None = None,
     ) -> Sent:
-        """Send one message to several recipients at once.
+        """Send one message to several recipients at once, as a large one if it does not fit.
 
         Args:
             to, cc: recipients that all see.
@@ -421,7 +442,7 @@ class Client(Meeting):
 
         The rest is as in :meth:`send`; the status is "pending" until reports come.
 
-        Spec: RFC 5365 §4, §6; RFC 5364
+        Spec: RFC 5365 §4, §6; RFC 5366 §4; RFC 5364
         """
         groups = [[self.address(one) for one in group] for group in (to, cc, bcc)]
         people = tuple(uri for group in groups for uri in group)
@@ -429,13 +450,19 @@ class Client(Meeting):
             raise UsageError("a list message needs at least one recipient")
         service = self.address(via or "exploder")
         message_id = "" if plain or not reports else self._ids.token(20)
-        content = Content(text.encode(), TEXT, subject)
+        body = text.encode() if isinstance(text, str) else text
+        content = Content(body, content_type, subject)
         if not plain:
             content = self._wrapped(content, [service], message_id, reports)
-        self._outbox.check(service, content, "a large message goes to one recipient at a time")
-        kind, body = write_list_body(content.content_type, content.body, *groups)
+        listed = write_list(*groups)
+        if large is False:
+            self._outbox.check(service, content, "let it go as a large message")
+        elif large or not self._outbox.fits(service, content):
+            headers, parts = [("Require", LIST_OPTION)], [listed]
+            return await self._deliver_large(service, people, content, message_id, headers, parts)
+        content = write_list_body(content, listed)
         return await self._deliver(
-            service, people, Content(body, kind), message_id, validity, [("Require", OPTION)]
+            service, people, content, message_id, validity, [("Require", OPTION)]
         )
 
     def address(self, text: str) -> str:
@@ -476,12 +503,20 @@ class Client(Meeting):
             sent.status = PENDING if response.status != 200 else DELIVERED
         return sent
 
-    async def _deliver_large(self, target: str, content: Content, message_id: str) -> Sent:
-        sent = Sent(self._clock, (target,), message_id)
+    async def _deliver_large(
+        self,
+        target: str,
+        to: tuple[str, ...],
+        content: Content,
+        message_id: str,
+        headers: Sequence[tuple[str, str]] = (),
+        parts: Sequence[Part] = (),
+    ) -> Sent:
+        sent = Sent(self._clock, to, message_id)
         if message_id:
             self.inbox.expect(sent)
         try:
-            await self.sessions.large.send(target, content)
+            await self.sessions.large.send(target, content, headers, parts)
         except Failure:
             self.inbox.forget(sent)
             raise
@@ -517,6 +552,9 @@ class Client(Meeting):
     def on_waiting(self, act: Callable[[tuple[Waiting, ...]], object]) -> None:
         """Tell ``act`` what waits at the server, when the server says so by itself."""
         self.inbox.on_waiting = act
+
+    def _is_own(self, aor: str) -> bool:
+        return aor in {canonical_aor(one) for one in (self.identity, *self.granted.associated)}
 
     def _trusts(self, incoming: Incoming) -> bool:
         return self._access.is_server(incoming.flow)

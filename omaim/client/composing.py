@@ -68,30 +68,33 @@ def write_cpim(
     return message
 
 
-def write_list_body(
-    content_type: str, body: bytes, to: Sequence[str], cc: Sequence[str], bcc: Sequence[str]
-) -> tuple[str, bytes]:
-    """Return media type and octets of a message to a list.
+def write_list_body(content: Content, listed: Part) -> Content:
+    """Return a message to a list, with the list that :func:`write_list` made.
 
-    Who is named twice gets it once, and as visibly as the first time.
+    Spec: RFC 5365 §6
+    """
+    kind, body = Multipart(
+        "mixed", [Part([("Content-Type", content.content_type)], content.body), listed]
+    ).write()
+    return Content(body, kind)
 
-    Spec: RFC 5365 §6; RFC 5364 §4
+
+def write_list(to: Sequence[str], cc: Sequence[str], bcc: Sequence[str]) -> Part:
+    """Return a list of recipients.
+
+    Who is named twice gets the message once, and as visibly as the first time.
+
+    Spec: RFC 5365 §6; RFC 5366 §4; RFC 5364 §4
     """
     people: dict[str, str] = {}
     for kind, uris in ((TO, to), (CC, cc), (BCC, bcc)):
         for uri in uris:
             people.setdefault(uri, kind)
     entries = tuple(Entry(uri, copy=kind) for uri, kind in people.items())
-    return Multipart(
-        "mixed",
-        [
-            Part([("Content-Type", content_type)], body),
-            Part(
-                [("Content-Type", MEDIA_TYPE), ("Content-Disposition", RECIPIENT_LIST)],
-                write_lists([ResourceList(items=entries)]),
-            ),
-        ],
-    ).write()
+    return Part(
+        [("Content-Type", MEDIA_TYPE), ("Content-Disposition", RECIPIENT_LIST)],
+        write_lists([ResourceList(items=entries)]),
+    )
 
 
 __all__ = [
@@ -101,5 +104,6 @@ __all__ = [
     "TEXT",
     "Content",
     "write_cpim",
+    "write_list",
     "write_list_body",
 ]

@@ -18,6 +18,7 @@ from omaim.sip.uri import canonical_aor
 QUOTED: Final = 24  # characters of a message that a line about it repeats
 REMEMBERED: Final = 1_000  # messages of ours that a report can still name
 UNREAD: Final = 1_000  # messages that wait for a sign of life at the terminal
+ROOM: Final = "room."  # how the addresses of groups begin that a server serves without being told
 BAR: Final = 10  # characters of a bar
 NAME: Final = 14  # characters of a name beside it
 
@@ -41,6 +42,7 @@ class Desk:
 
     Attributes:
         people: everybody who was seen, by the name shown.
+        groups: addresses of groups from which something came.
     """
 
     def __init__(self, client: Client, screen: Screen, clock: Any) -> None:
@@ -48,6 +50,7 @@ class Desk:
         self.screen = screen
         self.clock = clock
         self.people: dict[str, str] = {}
+        self.groups: set[str] = set()
         self._texts: dict[str, str] = {}  # Message-ID -> beginning of the text
         self._unread: list[Message] = []
         self._prompt = ""
@@ -78,7 +81,11 @@ class Desk:
             remark: stands behind the name.
         """
         who = self.note(message.sender)
-        if where and message.name:
+        if message.group:
+            where = self.note(message.group)
+            if len(self.groups) < REMEMBERED:
+                self.groups.add(message.group)
+        elif where and message.name:
             who = message.name
         others = [self.short(uri) for uri in message.others if not self.is_own(uri)]
         also = f" (also to {', '.join(others)})" if others else ""
@@ -186,6 +193,11 @@ class Desk:
     def names(self, uris: Sequence[str]) -> str:
         """Return addresses as people write them."""
         return ", ".join(self.note(uri) for uri in uris)
+
+    def is_group(self, uri: str) -> bool:
+        """Tell whether an address is that of a group: something came from it, or it looks so."""
+        address = canonical_aor(uri)
+        return address in self.groups or address.partition(":")[2].startswith(ROOM)
 
     def is_own(self, uri: str) -> bool:
         """Tell whether an address is ours."""

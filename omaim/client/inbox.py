@@ -19,7 +19,7 @@ from omaim.client.handing import hand
 from omaim.client.messages import Message, Report, Sent, Typing
 from omaim.client.reading import NotTaken, Received, read, sent_at
 from omaim.client.seen import Name, Seen
-from omaim.client.taken import Taken, name_of
+from omaim.client.taken import Taken, group_of, name_of
 from omaim.errors import PeerError
 from omaim.roles.incoming import Incoming
 from omaim.sip.message import Request, Response
@@ -34,6 +34,7 @@ class Inbox:
     Args:
         accept: media types that are taken.
         trusts: tells whether what a request asserts is to be believed.
+        is_own: tells whether a canonical address is our user's.
         report: sends a report if it was asked for; gets the message, kind and status.
         reply: sends a message; for :meth:`omaim.client.messages.Message.reply`.
         later: calls a function in the next turn.
@@ -51,6 +52,7 @@ class Inbox:
         self,
         accept: tuple[str, ...],
         trusts: Callable[[Incoming], bool],
+        is_own: Callable[[str], bool],
         report: Callable[[Received, str, str], Deferred[bool]],
         reply: Callable[..., Deferred[Sent]],
         later: Callable[..., object],
@@ -58,6 +60,7 @@ class Inbox:
     ) -> None:
         self._accept = accept
         self._trusts = trusts
+        self._is_own = is_own
         self._report = report
         self.reply = reply
         self._later = later
@@ -162,7 +165,8 @@ class Inbox:
             return True
         if self._arrivals.full:
             return False
-        taken = Taken(found, moment, self._report, self.reply)
+        group = group_of(found, self._is_own)
+        taken = Taken(found, moment, self._report, self.reply, group)
         self._seen.add(name)
         # After the answer to the message itself, which goes out when the caller returns.
         self._later(taken.delivered)

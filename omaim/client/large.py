@@ -14,6 +14,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from omaim.bodies.mime import Part
 from omaim.bodies.sdp import RECVONLY, SENDONLY
 from omaim.client.composing import Content
 from omaim.client.failures import failure_in_session
@@ -52,7 +53,11 @@ class LargeMode:
     # Sending.
 
     async def send(
-        self, target: str, content: Content, headers: Sequence[tuple[str, str]] = ()
+        self,
+        target: str,
+        content: Content,
+        headers: Sequence[tuple[str, str]] = (),
+        parts: Sequence[Part] = (),
     ) -> None:
         """Send a message; return when the recipient, or a server for it, has taken all of it.
 
@@ -60,6 +65,7 @@ class LargeMode:
             target: URI.
             content: the message, in its envelope if it has one.
             headers: more header fields of the INVITE.
+            parts: of its body, beside the offer: a recipient list.
 
         Raises:
             TooLarge, WrongFormat: the recipient does not take it.
@@ -70,7 +76,9 @@ class LargeMode:
         ended: Deferred[int] = Deferred()
         user = SessionUser(_unwanted, on_closed=lambda session, why: _once(ended, 481))
         wish = Wish(user, talk_types(self._means.accept), direction=SENDONLY)
-        leg = await Leg.invite(self._means, target, [wish], headers, feature=LARGE_FEATURE)
+        leg = await Leg.invite(
+            self._means, target, [wish], headers, feature=LARGE_FEATURE, parts=parts
+        )
         try:
             medium = leg.media[0]
             if medium is None:

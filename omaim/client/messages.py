@@ -146,6 +146,7 @@ class Message:
         subject: "" if none.
         sent_at: seconds since the epoch, 0.0 when the message does not say.
         message_id: what reports call it, "" when the sender wants none.
+        group: address of the group that it was sent to, "" if it was sent to us.
     """
 
     sender: str
@@ -159,6 +160,7 @@ class Message:
     subject: str = ""
     sent_at: float = 0.0
     message_id: str = ""
+    group: str = ""
     _read: Callable[[], Deferred[bool]] = attrs.field(
         default=lambda: succeed(False), repr=False, eq=False
     )
@@ -176,8 +178,12 @@ class Message:
         return self._read()
 
     def reply(self, text: str, **named: Any) -> Deferred[Sent]:
-        """Answer the sender; takes what :meth:`omaim.client.Client.send` takes."""
+        """Answer the sender alone; takes what :meth:`omaim.client.Client.send` takes."""
         return self._reply(self.sender, text, **named)
+
+    def reply_all(self, text: str, **named: Any) -> Deferred[Sent]:
+        """Answer the group that it was sent to, or else the sender; see :meth:`reply`."""
+        return self._reply(self.group or self.sender, text, **named)
 
 
 @attrs.frozen

@@ -286,14 +286,19 @@ class Prompt:
 
     def _sent(self, sent: Sent, text: str, whom: str) -> None:
         self._desk.sent(sent, text)
-        if sent.status == PENDING and len(sent.to) == 1:
+        if len(sent.to) != 1 or sent.status != PENDING:
+            return
+        if self._desk.is_group(sent.to[0]):
+            self._say(f"  The server has taken it for everybody in {whom}.")
+        else:
             self._say(f"  {whom} is not there now; the message is kept for later.")
 
     def _message(self, message: Message) -> None:
         who = self._desk.hear(message)
         if not self._to and self._talks.current is None:
-            self._choose(message.sender)
-            self._say(f"  What you type now goes to {who}; /to changes that.")
+            self._choose(message.group or message.sender)
+            whom = self._desk.short(message.group) if message.group else who
+            self._say(f"  What you type now goes to {whom}; /to changes that.")
 
     def _typing(self, typing: Typing) -> None:
         if typing.active:

@@ -6,6 +6,7 @@ Spec: RFC 5438 §7.2
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -16,6 +17,8 @@ from omaim.client.reading import Received
 from omaim.client.seen import Name
 from omaim.errors import PeerError
 from omaim.sip.uri import canonical_aor
+
+_SCHEMES: Final = ("sip", "sips")
 
 Report = Callable[[Received, str, str], Deferred[bool]]  # message, kind, status -> was it told
 
@@ -28,6 +31,7 @@ class Taken:
         moment: when it was sent, seconds since the epoch.
         report: sends a report if it was asked for.
         reply: answers; for :meth:`omaim.client.messages.Message.reply`.
+        group: that it was sent to, "" for none.
 
     Attributes:
         message: for its reader.
@@ -39,6 +43,7 @@ class Taken:
         moment: float,
         report: Report,
         reply: Callable[..., Deferred[Sent]],
+        group: str = "",
     ) -> None:
         self._found = found
         self._report = report
@@ -57,6 +62,7 @@ class Taken:
             subject=envelope.subject() if envelope is not None else "",
             sent_at=moment,
             message_id=envelope.message_id if envelope is not None else "",
+            group=group,
             read=self._read,
             reply=reply,
         )
@@ -87,6 +93,25 @@ def name_of(found: Received) -> Name | None:
         return canonical_aor(found.sender), envelope.message_id
     except PeerError:
         return found.sender, envelope.message_id
+
+
+def group_of(found: Received, is_own: Callable[[str], bool]) -> str:
+    """Return the address of the group that a message was sent to; "" if it was for us.
+
+    A group's server leaves the envelope addressed to the group. Of a list message nobody but
+    its reader is named there, or else the list of the others is beside it.
+
+    Args:
+        is_own: tells whether a canonical address is our user's.
+    """
+    to = [] if found.envelope is None or found.others else found.envelope.to
+    if len(to) != 1 or to[0].uri.partition(":")[0].lower() not in _SCHEMES:
+        return ""
+    try:
+        address = canonical_aor(to[0].uri)
+    except PeerError:
+        return ""
+    return "" if is_own(address) else address
 
 
 def _recipients(envelope: Cpim | None) -> tuple[str, ...]:

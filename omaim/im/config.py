@@ -71,6 +71,7 @@ class Config:
         "does not say who; * for all that are known",
     )
     list_maximum: int = setting(100, "recipients of one list message")
+    group_maximum: int = setting(1000, "people who get one message to a group")
     exploder: str = setting("exploder", "user part of the list service's address")
     deferred: str = setting("deferred", "user part of the address to fetch messages from")
     deferred_delete: str = setting("deferred-delete", "user part of the address to delete at")
@@ -106,6 +107,9 @@ class Config:
     session_maximum: int = setting(20000, "sessions and participants of rooms at a time")
     sessions_each: int = setting(500, "sessions of one user with others at a time; 0 for no limit")
     large_maximum: int = setting(10485760, "octets of a large message that is kept for later")
+    large_copies: int = setting(
+        268435456, "octets of all copies of one large message to a list or a group"
+    )
     file_maximum: int = setting(0, "octets of a file in a session between two; 0 for no limit")
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
     factory: str = setting("conference", "user part of the address that makes conferences")

@@ -25,14 +25,18 @@ from omaim.im.config import Config, rooms_of
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.download import Downloads
+from omaim.im.explosion import Explosion
 from omaim.im.first_message import FirstMessages
 from omaim.im.focus import Focus
+from omaim.im.focus import Service as Enter
 from omaim.im.group_commands import serve_groups
 from omaim.im.group_file import load_groups
+from omaim.im.group_mail import GroupMail
 from omaim.im.guest_lists import OPTION
 from omaim.im.history import History, Search
 from omaim.im.journal import Journal
 from omaim.im.large import LargeSending, LargeStore
+from omaim.im.large_many import LargeToMany
 from omaim.im.lists import Lists
 from omaim.im.own_lists import PACKAGES, OwnLists, Shelf, Told
 from omaim.im.pager import Pager
@@ -195,20 +199,14 @@ class ImServer(Service):
             recorder,
             journal,
             services,
+            self._finds_group,
             now,
         )
-        lists = Lists(
-            config.domain,
-            policy,
-            self.deferring,
-            self.delivery,
-            reports,
-            recorder,
-            ids,
-            self.pager.ask,
-            self.serves,
-            config.list_maximum,
-            config.consent,
+        explosion = Explosion(
+            policy, self.deferring, self.delivery, reports, recorder, self.pager.ask, self.serves
+        )
+        lists = self._lists = Lists(
+            config.domain, explosion, ids, config.list_maximum, config.consent
         )
         address = self._address(config.deferred)
         self.agent = UserAgent(endpoint, address)
@@ -246,6 +244,15 @@ class ImServer(Service):
         )
         self.downloads = Downloads(self.msrp, self.agent, self.retrieval, self.history)
         self.groups, self._group_commands = serve_groups(node, self._name, config.domain)
+        self._group_mail = GroupMail(
+            config.domain.lower(),
+            self.groups,
+            lambda address: self.focus.lacks(address),
+            explosion,
+            ids,
+            self._names_of,
+            config.group_maximum,
+        )
         firsts = FirstMessages(self.pager, self.deferring, self.delivery, recorder, journal, now)
         self._build_sessions(policy, settings, firsts, recorder, journal, sending)
         services[self._address(config.exploder)] = lists.expand
@@ -272,6 +279,26 @@ class ImServer(Service):
             most_calls=2 * config.session_maximum,
         )
         self._build_focus(inviter, recorder, journal)
+        store = LargeStore(
+            self.msrp,
+            self.deferring,
+            self.delivery,
+            recorder,
+            self._name,
+            config.large_maximum,
+            self.agent,
+            node.now,
+            config.sessions_each,
+        )
+        self._many = LargeToMany(
+            store,
+            self.pager,
+            self._lists,
+            self._group_mail,
+            config.large_copies,
+            self._foreign,
+            node.now,
+        )
         self.sessions = Sessions(
             config.domain,
             inviter,
@@ -286,8 +313,9 @@ class ImServer(Service):
                 self._address(config.factory): self.focus.create,
                 self._address(config.deferred): self.downloads.deferred,
                 self._address(config.history): self.downloads.history,
+                self._address(config.exploder): self._many.to_list,
             },
-            self.focus.finds,
+            self._finds_room,
             self.serves,
             node.now,
             direct=self._goes_direct,
@@ -298,17 +326,8 @@ class ImServer(Service):
             most_file=config.file_maximum,
         )
         inviter.on_invite = self.sessions.invited
-        self.sessions.store = LargeStore(
-            self.msrp,
-            self.deferring,
-            self.delivery,
-            recorder,
-            self._name,
-            config.large_maximum,
-            self.agent,
-            node.now,
-        )
-        sending.large = LargeSending(inviter, self.msrp, config.clients_msrp == "tls").post
+        self.sessions.store = store
+        sending.large = LargeSending(inviter, self.msrp, self._secure, self._foreign).post
 
     def _build_focus(self, inviter: Inviter, recorder: Recorder, journal: Journal) -> None:
         config, node, agent = self.config, self._node, self.agent
@@ -318,9 +337,6 @@ class ImServer(Service):
 
         def changed(room: str) -> int:
             return self.notifier.changed(CONFERENCE, room)
-
-        def secure(address: str) -> bool:
-            return (config.clients_msrp if self.serves(address) else config.peers_msrp) == "tls"
 
         focus = self.focus = Focus(
             config.domain.lower(),
@@ -345,11 +361,36 @@ class ImServer(Service):
                 node.now,
                 lambda leg, asked: self.sessions.admit(leg, asked),
                 self.serves,
-                secure,
+                self._secure,
                 changed,
                 focus.over,
             )
         )
+
+    def _finds_room(self, address: str, service: bool) -> Enter | None:
+        """Return what serves an INVITE to a conference or a group, ``None`` if it is neither."""
+        join = self.focus.finds(address, service)
+        return None if join is None else self._many.or_session(join)
+
+    def _finds_group(self, address: str, service: bool) -> pager.Service | None:
+        """Return what serves a MESSAGE to a group, ``None`` if it is to somebody else."""
+        found = self.focus.finds(address, service)
+        return None if found is None else self._group_mail.expand
+
+    def _secure(self, address: str) -> bool:
+        """Tell whether MSRP to an address goes over TLS."""
+        config = self.config
+        return (config.clients_msrp if self.serves(address) else config.peers_msrp) == "tls"
+
+    def _foreign(self, address: str) -> bool:
+        """Tell whether the server of another domain has to prove who it is (IM-8)."""
+        return self.config.peers_msrp == "tls" and not self.serves(address)
+
+    def _names_of(self, user: str) -> tuple[str, ...]:
+        """Return all addresses of a user that are known here."""
+        subscriber = self._node.stores.users.peek_by_identity(user)
+        known = () if subscriber is None else tuple(one.uri for one in subscriber.identities)
+        return (*self._devices.names(user), *known)
 
     def _address(self, user: str) -> str:
         return f"sip:{user}@{self.config.domain}"
@@ -535,6 +576,8 @@ class ImServer(Service):
         users, contacts = registered_identities(request), registered_contacts(request)
         here = request.expires != 0
         self.endpoint.reply(transaction, 200)
+        if here:
+            self._devices.name(users)
         for user in users:
             if here:
                 self.retrieval.registered(user, self._devices.note(user, contacts))

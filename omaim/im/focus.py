@@ -125,6 +125,15 @@ class Focus:
             return self.join
         return None
 
+    def lacks(self, address: str) -> PeerError:
+        """Return why no message can be sent to an address, which is of no group that is defined.
+
+        Returns: 403 a conference that was made on demand; 410 it has ended; 404 there is none.
+        """
+        if address in self.conferences:
+            return Refusal("119 Function not allowed: say it in the session of this conference")
+        return self._unknown(address)
+
     async def create(self, invitation: Invitation, leg: Leg) -> None:
         """Make a conference for who asks the factory, and call those on its list.
 

@@ -7,7 +7,7 @@
     name = "Lobby"
     everybody = true                            # others than members may come in
     members = ["alice@north.example"]
-    owners = ["bob@north.example"]              # may expel, and start it
+    owners = ["bob@north.example"]              # may expel, and start it; no members by that
     kind = "chat"                               # or "pre-defined": its members are called
     subject = "Anything"
     most = 50                                   # participants at a time; 0 for no limit

@@ -229,6 +229,19 @@ class DocumentGroups:
                 found.append(self._in[path][uri])
         return found
 
+    def knows(self, uri: str) -> bool:
+        """Tell whether a canonical URI was that of a group when last looked; never waits."""
+        return uri in self._paths
+
+    async def recall(self, age: float) -> None:
+        """Look at all documents, unless that was done in the last ``age`` seconds.
+
+        Raises:
+            Unavailable: the store cannot answer.
+        """
+        if self._now() - self._looked_at >= age:
+            await self.refresh()
+
     async def refresh(self) -> None:
         """Look at all documents; whoever watches a group that has changed is told.
 

@@ -9,8 +9,8 @@ Spec: OMA SIMPLE IM 1.0 (large message mode); RFC 4975; RFC 3428 §8
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -24,6 +24,7 @@ from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
 from omaim.im.media_plan import offered_lines
 from omaim.im.participating import CARRIED, Leg, Mail, as_message, copied
+from omaim.im.policy import TOO_LARGE, Refusal
 from omaim.im.recording import Recorder
 from omaim.msrp import Incoming, Outgoing, Session, SessionUser
 from omaim.net.msrp import MsrpEndpoint
@@ -36,12 +37,18 @@ from omaim.roles.negotiation import Negotiation, Wish
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.headers import NameAddr
 from omaim.sip.message import Request, Response
+from omaim.sip.uri import canonical_aor
 from omaim.timers import NEVER, Alarm
 
 LARGE_TAG: Final = "+g.oma.sip-im.large-message"
 RINGING: Final = 20.0  # seconds in which a device has to take a message, which nobody picks up
 PATIENCE: Final = 300.0  # seconds in which something has to come of a message that is taken
+GATHERED: Final = 268_435_456  # octets that are held until they are stored
 STOP: Final = 413
+
+Taken = Callable[[], object]  # the sender hears that the message is taken
+# Stores a message, then calls the second.
+Keep = Callable[[Content, Taken], Coroutine[Any, Any, None]]
 
 _NOTHING: Final = 'SIP;cause=408;text="no message came"'
 _LOST: Final = 'SIP;cause=503;text="the MSRP connection is lost"'
@@ -61,12 +68,14 @@ def is_large(request: Request, offer: Description) -> bool:
 
 
 class LargeStore:
-    """Takes large messages for those who cannot have them now.
+    """Takes large messages: for those who cannot have them now, and those for many.
 
     Args:
         most: octets of a message.
         agent: has the clock.
         now: seconds since the epoch.
+        each: messages that one sender may be sending at a time; 0 for no limit.
+        gathered: octets of all messages that are coming in or being stored.
     """
 
     def __init__(
@@ -79,7 +88,13 @@ class LargeStore:
         most: int,
         agent: UserAgent,
         now: Callable[[], float],
+        each: int = 0,
+        gathered: int = GATHERED,
     ) -> None:
+        self._each = each
+        self._gathered = gathered
+        self._held = 0
+        self._open: dict[str, set[Call]] = {}  # sessions by sender
         self._agent = agent
         self._msrp = msrp
         self._deferring = deferring
@@ -96,11 +111,34 @@ class LargeStore:
             mutual: the server of another domain has to prove who it is (IM-8).
 
         Raises:
-            PeerError: the session cannot be used (488).
+            PeerError: the session cannot be used (488), or what comes is too large (403).
 
         Spec: OMA SIMPLE IM 1.0 (deferred messaging, terminating participating function)
         """
+
+        async def keep(content: Content, taken: Taken) -> None:
+            await self._keep(invitation.request, leg, content, taken)
+
+        await self.receive(invitation, leg.sender, keep, mutual)
+
+    async def receive(
+        self, invitation: Invitation, sender: str, keep: Keep, mutual: bool, most: int = 0
+    ) -> None:
+        """Accept the session, and have what comes kept by somebody.
+
+        Args:
+            sender: canonical address of who sends it.
+            keep: gets each message when it is whole.
+            mutual: as :meth:`take` has it.
+            most: octets of a message; the usual number for 0.
+
+        Raises: as :meth:`take`; 486 the sender is sending too many.
+        """
+        if self._each and len(self._open.get(sender, ())) >= self._each:
+            raise Refusal("102 Too many sessions of one user", 486)
         offer = invitation.call.remote
+        most = min(most or self._most, self._most)
+        refuse_size(offer, most)
         negotiation = Negotiation(self._msrp)
         call, agent = invitation.call, self._agent
         alarm = Alarm(lambda now: over(_NOTHING))
@@ -110,21 +148,23 @@ class LargeStore:
             alarm.deadline = NEVER
             negotiation.close("the sender is done")
             hang_up(call, reason)
+            self._over(sender, call)
 
         def heard() -> None:
             alarm.deadline = agent.now() + PATIENCE
             agent.arm(alarm)
 
         user = SessionUser(
-            lambda session, incoming: self._begins(invitation.request, leg, incoming, heard),
+            lambda session, incoming: self._begins(incoming, keep, most, heard),
             on_closed=lambda session, why: over(_LOST),
         )
-        wish = Wish(user, ("*",), max_size=self._most, direction=RECVONLY, mutual=mutual)
+        wish = Wish(user, ("*",), max_size=most, direction=RECVONLY, mutual=mutual)
         wishes = [None if one is None else wish for one in negotiation.read_offer(offer)]
         answer = await negotiation.answer(offer, _first(wishes))
         call.on_bye = over
         call.on_offer = negotiation.confirm
         call.on_refer = declined
+        self._open.setdefault(sender, set()).add(call)
         heard()
         try:
             await invitation.accept(answer.body, answer.content_type)
@@ -132,8 +172,14 @@ class LargeStore:
             over("")
             raise
 
+    def _over(self, sender: str, call: Call) -> None:
+        calls = self._open.get(sender, set())
+        calls.discard(call)
+        if not calls:
+            self._open.pop(sender, None)
+
     def _begins(
-        self, invite: Request, leg: Leg, incoming: Incoming, heard: Callable[[], object]
+        self, incoming: Incoming, keep: Keep, most: int, heard: Callable[[], object]
     ) -> None:
         """Take a message piece by piece: as long as something comes, the sender is there."""
         incoming.hold()
@@ -145,20 +191,32 @@ class LargeStore:
             heard()
             pieces.append(octets)
             size += len(octets)
-            if size > self._most:
-                pieces.clear()
+            self._held += len(octets)
+            if size > most:
+                free()
                 incoming.refuse(STOP)
+            elif self._held > self._gathered:
+                free()
+                incoming.refuse(STOP, "too much is coming in")
 
         def ended(complete: bool) -> None:
-            if complete:
-                content = Content(incoming.content_type, b"".join(pieces))
-                keeping = Deferred.fromCoroutine(self._keep(invite, leg, incoming, content))
-                keeping.addErrback(_not_kept, incoming)
+            if not complete:
+                free()
+                return
+            content = Content(incoming.content_type, b"".join(pieces))
             pieces.clear()
+            keeping = Deferred.fromCoroutine(keep(content, lambda: incoming.release(200)))
+            keeping.addErrback(_not_kept, incoming).addBoth(free)
+
+        def free(result: object = None) -> None:
+            nonlocal size
+            pieces.clear()
+            self._held -= size
+            size = 0
 
         incoming.stream(data, ended)
 
-    async def _keep(self, invite: Request, leg: Leg, incoming: Incoming, content: Content) -> None:
+    async def _keep(self, invite: Request, leg: Leg, content: Content, taken: Taken) -> None:
         """Store a message; only then its sender hears that it was taken."""
         mail = Mail(as_message(invite, content), leg, "", self._now())
         accepted = MessageAccepted(
@@ -183,10 +241,22 @@ class LargeStore:
             mail.sent_at,
             invite.first("Subject") or "",
         )
-        incoming.release(200)
+        taken()
         if message is not None:
             await self._deferring.report_stored(message)
             self._delivery.kick(leg.user)
+
+
+def refuse_size(offer: Description, most: int) -> None:
+    """Make sure that what an offer announces is not larger than may be sent.
+
+    Raises:
+        Refusal: 403, it is.
+    """
+    for line in offered_lines(offer):
+        selector = None if line.transfer is None else line.transfer.selector
+        if selector is not None and (selector.size or 0) > most:
+            raise Refusal(TOO_LARGE)
 
 
 def _not_kept(failure: Failure, incoming: Incoming) -> None:
@@ -211,20 +281,36 @@ class LargeSending:
     """Delivers stored messages in sessions of their own.
 
     Args:
-        secure: offer MSRP over TLS.
+        secure: tells whether MSRP to an address is offered over TLS.
+        mutual: tells whether it is behind the server of another domain, which has to prove who
+            it is (IM-8).
     """
 
-    def __init__(self, inviter: Inviter, msrp: MsrpEndpoint, secure: bool) -> None:
+    def __init__(
+        self,
+        inviter: Inviter,
+        msrp: MsrpEndpoint,
+        secure: Callable[[str], bool],
+        mutual: Callable[[str], bool],
+    ) -> None:
         self._inviter = inviter
         self._msrp = msrp
         self._secure = secure
+        self._mutual = mutual
 
     async def post(self, request: Request, content: Content) -> Response:
         """Deliver what a MESSAGE would have delivered; return the response that it deserves."""
         sent: Deferred[int] = Deferred()
         user = SessionUser(_unwanted, on_closed=lambda session, why: _once(sent, 481))
         negotiation = Negotiation(self._msrp)
-        wish = Wish(user, (content.media_type or "*",), direction=SENDONLY, secure=self._secure)
+        address = canonical_aor(request.uri)
+        wish = Wish(
+            user,
+            (content.media_type or "*",),
+            direction=SENDONLY,
+            secure=self._secure(address),
+            mutual=self._mutual(address),
+        )
         offer = negotiation.offer([wish])
         call: Call | None = None
         try:

@@ -26,7 +26,7 @@ from omaim.im.sending import Errand, Sending, may_wait
 from omaim.node.events import MessageAccepted, MessageDelivered, MessageRefused, ServiceEvent
 from omaim.node.hooks import Deliver, Hooks, Refuse
 from omaim.node.questions import MayPost
-from omaim.sip.identity import VECTOR
+from omaim.sip.identity import SERVED, VECTOR
 from omaim.sip.message import Request, Response
 from omaim.sip.uri import canonical_aor
 from omaim.stores.records import DeferredMessage
@@ -41,6 +41,8 @@ class Pager:
 
     Args:
         services: what serves a MESSAGE to each address of our own.
+        finds: serves other addresses of ours, as groups have; ``None`` for what is none. It is
+            told whether the MESSAGE is for a service in any case: then it serves nobody.
         now: seconds since the epoch.
 
     Attributes:
@@ -60,6 +62,7 @@ class Pager:
         recorder: Recorder,
         journal: Journal,
         services: Mapping[str, Service],
+        finds: Callable[[str, bool], Service | None],
         now: Callable[[], float],
     ) -> None:
         self._domain = domain
@@ -73,6 +76,7 @@ class Pager:
         self._recorder = recorder
         self._journal = journal
         self._services = services
+        self._finds = finds
         self._now = now
         self.is_repeat: Callable[[Mail], bool] = lambda mail: False
 
@@ -87,7 +91,10 @@ class Pager:
             PeerError: it is answered with that.
             Unavailable: a store cannot answer, so that nothing may be promised.
         """
-        service = self._services.get(canonical_aor(request.uri))
+        address = canonical_aor(request.uri)
+        service = self._services.get(address)
+        if service is None:
+            service = self._finds(address, not request.has(SERVED))
         mail = Mail(request, leg_of(request, service is not None), tag, self._now())
         try:
             if not self._policy.admit(mail):
@@ -96,7 +103,7 @@ class Pager:
                 await self.ask(mail, mail.leg, (mail.leg.user,))
                 return await self._to_recipient(mail)
             if service is not None:
-                return await self._to_service(mail, service)
+                return mail.response((await self.serve(mail, service)).status)
             await self.ask(mail, mail.leg, (mail.recipient,))
             return await self._from_sender(mail)
         except PeerError as error:
@@ -151,14 +158,36 @@ class Pager:
             await self._journal.append(facts, mail.leg.user)
         return response
 
-    async def _to_service(self, mail: Mail, service: Service) -> Response:
-        """Serve a message to the server itself: a list, or a wish about deferred messages."""
+    async def serve(self, mail: Mail, service: Service, large: bool = False) -> Served:
+        """Serve a message to the server itself: to many, or a wish about deferred messages.
+
+        Args:
+            large: it came as a large message.
+
+        Raises:
+            PeerError: the service does not want it.
+            Unavailable: a store cannot answer, so that nothing may be promised.
+        """
         served = await service(mail)
-        if served.recipients:
-            accepted = self.accepted(mail, served.recipients, LIST)
-            facts = [accepted, *self._recorder.sent(mail, served.recipients)]
-            await self._journal.append(facts, mail.leg.sender)
-        return mail.response(served.status)
+        if served.recipients or served.named:
+            to = served.recipients if served.named is None else served.named
+            facts: list[ServiceEvent] = [self.accepted(mail, served.recipients, LIST)]
+            sender = mail.leg.sender
+            if large:
+                await self._recorder.keep(
+                    sender,
+                    mail.recipient,
+                    sender,
+                    to,
+                    mail.content,
+                    mail.message_id,
+                    mail.sent_at,
+                    mail.request.first("Subject") or "",
+                )
+            else:
+                facts += self._recorder.sent(mail, to)
+            await self._journal.append(facts, sender)
+        return served
 
     async def _to_recipient(self, mail: Mail) -> Response:
         """Serve the recipient: now, or later."""

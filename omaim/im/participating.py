@@ -149,6 +149,7 @@ class Served:
 
     status: int  # to answer
     recipients: tuple[str, ...] = ()  # for whom it has taken charge of a copy
+    named: tuple[str, ...] | None = None  # to whom it went by the sender's history, if to others
 
 
 def address_of(box: str) -> str:

@@ -110,17 +110,22 @@ class Recorder:
         return self._message(mail, mail.content, owner, leg.sender, peer, recipients)
 
     def received(
-        self, mail: Mail, leg: Leg | None = None, content: Content | None = None
+        self,
+        mail: Mail,
+        leg: Leg | None = None,
+        content: Content | None = None,
+        group: str = "",
     ) -> tuple[MessageRecorded, ...]:
         """Return what has to be committed when a message to a user of ours is accepted.
 
         Args:
             leg: the recipient's, if not that of ``mail``.
             content: of the recipient's copy, if not that of ``mail``.
+            group: to which it was sent, "" if to the user alone.
         """
         leg = leg or mail.leg
-        owner, sender = leg.user, leg.shown
-        return self._message(mail, content or mail.content, owner, sender, sender, (owner,))
+        owner, sender, to = leg.user, leg.shown, group or leg.user
+        return self._message(mail, content or mail.content, owner, sender, sender, (to,))
 
     def _message(
         self,

@@ -5,6 +5,7 @@ Spec: 3GPP TS 24.229 §5.4.1.7, §5.7.1.1; RFC 7315 §4.1 (P-Associated-URI)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from omaim.bodies.multipart import is_multipart, leaves
@@ -19,10 +20,11 @@ USERS: Final = 50_000  # whose devices are remembered
 
 
 class Devices:
-    """The devices of the users who registered last."""
+    """The devices, and the names, of the users who registered last."""
 
     def __init__(self) -> None:
         self._known: dict[str, frozenset[int]] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
 
     def note(self, user: str, contacts: frozenset[str]) -> bool:
         """Note where a user is registered; tell whether one of these places is new.
@@ -38,9 +40,25 @@ class Devices:
         now = self._known[user] = frozenset(map(hash, contacts))
         return not now <= before
 
+    def name(self, users: Sequence[str]) -> None:
+        """Note which addresses were registered together: they are one user's."""
+        if len(users) < 2:
+            return
+        same = tuple(users)
+        for user in same:
+            self._names.pop(user, None)
+            if len(self._names) >= USERS:
+                del self._names[next(iter(self._names))]
+            self._names[user] = same
+
+    def names(self, user: str) -> tuple[str, ...]:
+        """Return all addresses of a user that are known, the given one at least."""
+        return self._names.get(user, (user,))
+
     def forget(self, user: str) -> None:
         """A user is registered nowhere."""
         self._known.pop(user, None)
+        self._names.pop(user, None)
 
 
 def registered_contacts(request: Request) -> frozenset[str]:

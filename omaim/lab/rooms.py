@@ -21,7 +21,7 @@ everybody = true
 address = "{BOARD}"
 name = "Board"
 owners = ["alice@north.example"]
-members = ["bob@north.example", "xenia@south.example"]
+members = ["alice@north.example", "bob@north.example", "xenia@south.example"]
 """
 
 

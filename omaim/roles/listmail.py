@@ -8,7 +8,7 @@ Spec: RFC 5365 §7; RFC 5363; RFC 5364; RFC 5360 (consent); RFC 5438 §8 (the CP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -123,7 +123,7 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
     # Counted with its doubles: to find these costs more than to send.
     if sum(1 for one in lists for _ in entries(one)) > most:
         raise Refused(f"the recipient list has more than {most} entries", 413)
-    people = recipients(lists, _key, _equal)
+    people = recipients(lists, key_of, _equal)
     if not people:
         raise Refused("the recipient list is empty", 400)
     if not parts:
@@ -162,23 +162,80 @@ def explode(
     """
     mail = read(request, understood, most)
     if consents is not None:
-        missing = [one.uri for one in mail.people if not consents(canonical_aor(one.uri))]
-        if missing:
-            named = ", ".join(f"<{uri}>" for uri in missing)
-            raise Refused("recipients did not consent", 470, (("Permission-Missing", named),))
-    common = _common_headers(request, realm)
+        check_consent(mail.people, consents)
+    return list(copies(request, mail, ids, realm=realm, readdress=readdress))
+
+
+def check_consent(people: Iterable[Entry], consents: Callable[[str], bool]) -> None:
+    """Make sure that all recipients agreed to get list messages of the sender.
+
+    Raises:
+        Refused: 470 with Permission-Missing, somebody did not.
+
+    Spec: RFC 5360 §5.9
+    """
+    missing = [one.uri for one in people if not consents(canonical_aor(one.uri))]
+    if missing:
+        named = ", ".join(f"<{uri}>" for uri in missing)
+        raise Refused("recipients did not consent", 470, (("Permission-Missing", named),))
+
+
+def copies(
+    request: Request, mail: ListMail, ids: Ids, *, realm: str = "", readdress: bool = True
+) -> Iterator[Request]:
+    """Yield the MESSAGE for each recipient, one at a time: all together may be large.
+
+    Args:
+        request: what the copies have their headers of.
+        mail: what is sent, and to whom.
+        ids, realm, readdress: as :func:`explode` has them.
+
+    Raises:
+        PeerError: something in the message is broken (400).
+
+    Spec: RFC 5365 §7.2, §7.3
+    """
     shown = history(mail.people)
     last = [_history_part(shown)] if shown.items else []
-    alike = not (readdress and any(part.media_type == cpim.MEDIA_TYPE for part in mail.parts))
-    content = _content([*mail.parts, *last]) if alike else None
-    copies: list[Request] = []
-    for one in mail.people:
-        own = content or _content([*(_readdressed(part, one) for part in mail.parts), *last])
-        copies.append(_copy(request, one, common, own, ids))
-    return copies
+    alike = [*mail.parts, *last]
+    own = readdress and any(part.media_type == cpim.MEDIA_TYPE for part in mail.parts)
+
+    def parts_for(one: Entry) -> list[Part]:
+        return [*(_readdressed(part, one) for part in mail.parts), *last] if own else alike
+
+    return copies_of(request, mail.people, parts_for, ids, realm)
 
 
-def _key(uri: str) -> str:
+def copies_of(
+    request: Request,
+    people: Iterable[Entry],
+    parts_for: Callable[[Entry], list[Part]],
+    ids: Ids,
+    realm: str = "",
+) -> Iterator[Request]:
+    """Yield the MESSAGE for each of several people, whose content somebody else determines.
+
+    Args:
+        parts_for: returns what a copy holds; the same list for those who get the same.
+
+    Spec: RFC 5365 §7.2
+    """
+    common = _common_headers(request, realm)
+    parts: list[Part] = []
+    content: tuple[list[tuple[str, str]], bytes] = [], b""
+    for one in people:
+        wanted = parts_for(one)
+        if wanted is not parts:
+            parts, content = wanted, _content(wanted)
+        yield _copy(request, one, common, content, ids)
+
+
+def key_of(uri: str) -> str:
+    """Return the same text for all URIs that may mean one recipient.
+
+    Raises:
+        Refused: 400, no message can go there.
+    """
     parsed = parse_uri(uri)
     if parsed.scheme not in _SCHEMES:
         raise Refused(f"a MESSAGE cannot go to a {parsed.scheme[:20]} URI", 400)
@@ -296,5 +353,10 @@ def _readdressed(part: Part, one: Entry) -> Part:
     if message.wanted and old and message.first("Original-To", IMDN) is None:
         message.add("Original-To", str(old[0]), IMDN)
     message.replace("To", str(Address(one.name, _target(one.uri))))
+    return with_message(part, message)
+
+
+def with_message(part: Part, message: Cpim) -> Part:
+    """Return a part with another CPIM message in it."""
     headers = [pair for pair in part.headers if pair[0].lower() != "content-transfer-encoding"]
     return Part(headers, message.to_bytes())

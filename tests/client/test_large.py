@@ -6,11 +6,12 @@ from twisted.internet.defer import Deferred
 
 from omaim.client import arrivals
 from omaim.client import large as large_module
-from omaim.client.failures import TooLarge, Unreachable, WrongFormat
+from omaim.client.failures import NotFound, Refused, TooLarge, Unreachable, WrongFormat
 from omaim.sip.message import Request
 from omaim.testing.network import Link
-from tests.client.support import ALICE, HomeTests, PairTests
+from tests.client.support import ALICE, BOB, DOMAIN, HomeTests, PairTests
 
+CAROL = f"sip:carol@{DOMAIN}"
 TEXT = "A long story. " * 1000
 
 
@@ -129,3 +130,72 @@ class ThroughServerTests(HomeTests):
         self.assertEqual(self.successResultOf(bob.inbox.next()).text, TEXT)
         self.settle(5.0)
         self.assertEqual(sent.status, "delivered")
+
+
+class ManyTests(HomeTests):
+    def test_list_by_size(self) -> None:
+        """What does not fit goes to a list as a large message: to who is there and who is not."""
+        alice, bob = self.registered("alice"), self.registered("bob")
+        sent = self.wait(alice.send(["bob", "carol", "bob"], TEXT, subject="Story"))
+        self.assertEqual(sent.status, "pending")
+        self.settle(5.0)
+        message = self.successResultOf(bob.inbox.next())
+        self.assertEqual((message.text, message.subject, message.sender), (TEXT, "Story", ALICE))
+        self.assertEqual((message.group, set(message.others)), ("", {BOB, CAROL}))
+        carol = self.registered("carol")
+        self.settle(5.0)
+        self.assertEqual(self.successResultOf(carol.inbox.next()).text, TEXT)
+        self.settle(5.0)
+        self.assertEqual({one.recipient for one in sent.reports}, {BOB, CAROL})
+        for one in (alice, bob, carol):
+            self.assertEqual(one.sessions._means.legs, set())
+            self.assertNoResult(one.inbox.next().addErrback(lambda _: None))
+
+    def test_small_list(self) -> None:
+        """A message to several people that fits goes as a MESSAGE, blind copies unseen."""
+        alice, bob = self.registered("alice"), self.registered("bob")
+        self.wait(alice.send(["bob"], "short"))
+        self.settle(5.0)
+        self.assertEqual(self.successResultOf(bob.inbox.next()).text, "short")
+        self.wait(alice.send_list([], TEXT, bcc=["bob", "carol"]))
+        self.settle(5.0)
+        message = self.successResultOf(bob.inbox.next())
+        self.assertEqual((message.text, message.others), (TEXT, ()))
+
+    def test_never_large(self) -> None:
+        """A list message that must not go as a large one is not sent when it does not fit."""
+        with self.assertRaises(TooLarge):
+            self.wait(self.registered("alice").send(["bob"], TEXT, large=False))
+
+    def test_group_by_size(self) -> None:
+        """A group gets messages of any size; its members see which group, and answer to it."""
+        tea = f"sip:room.tea@{DOMAIN}"
+        self.group(tea, f"{ALICE} {BOB} {CAROL}")
+        alice, bob, carol = [self.registered(one) for one in ("alice", "bob", "carol")]
+        for text in ("short", TEXT):
+            sent = self.wait(alice.send("room.tea", text))
+            self.settle(5.0)
+            self.assertNotEqual(sent.status, "failed")
+            for one in (bob, carol):
+                message = self.successResultOf(one.inbox.next())
+                self.assertEqual((message.text, message.sender), (text, ALICE))
+                self.assertEqual((message.group, message.to), (tea, (tea,)))
+            self.assertEqual({one.recipient for one in sent.reports}, {BOB, CAROL})
+        self.wait(message.reply_all("to all"))
+        self.settle(5.0)
+        for one in (alice, bob):
+            self.assertEqual(self.successResultOf(one.inbox.next()).group, tea)
+        self.wait(message.reply("to you"))
+        self.settle(5.0)
+        answer = self.successResultOf(alice.inbox.next())
+        self.assertEqual((answer.text, answer.group), ("to you", ""))
+
+    def test_refused(self) -> None:
+        """Who may not write to a group learns why, in either mode."""
+        self.group(f"sip:room.tea@{DOMAIN}", BOB)
+        alice = self.registered("alice")
+        for text in ("short", TEXT):
+            with self.assertRaisesRegex(Refused, "119 Function not allowed"):
+                self.wait(alice.send("room.tea", text))
+            with self.assertRaises(NotFound):
+                self.wait(alice.send("room.none", text))

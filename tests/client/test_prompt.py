@@ -12,7 +12,7 @@ from omaim.client import Client
 from omaim.client.line_editor import Completer
 from omaim.client.prompt import Prompt
 from omaim.client.terminal import nothing
-from tests.client.support import BOB, CORE, ClientTests, HomeTests, ServedTests
+from tests.client.support import ALICE, BOB, CORE, DOMAIN, ClientTests, HomeTests, ServedTests
 
 
 class Paper:
@@ -139,6 +139,20 @@ class PromptTests(HomeTests):
         self.settle()
         self.assertTrue(any("carol (also to bob): fine" in one for one in self.paper.lines))
         self.assertIn("/list bob,carol", self.type("/list bob")[0])
+
+    def test_group(self) -> None:
+        """What is for a group says so, and is answered to the group."""
+        bob = self.registered("bob")
+        self.group(f"sip:room.tea@{DOMAIN}", f"{ALICE} {BOB}")
+        self.wait(bob.send("room.tea", "tea is ready"))
+        self.settle()
+        self.assertTrue(any("room.tea bob: tea is ready" in one for one in self.paper.lines))
+        self.assertEqual(
+            self.paper.lines[-1], "  What you type now goes to room.tea; /to changes that."
+        )
+        shown = self.type("coming")
+        self.assertEqual(shown[1], "  The server has taken it for everybody in room.tea.")
+        self.assertEqual(self.successResultOf(bob.inbox.next()).group, f"sip:room.tea@{DOMAIN}")
 
     def test_unknown(self) -> None:
         """Failures are sentences that say what to do."""

@@ -62,6 +62,28 @@ async def reports_of_a_list(net: ScenarioNetwork) -> None:
     await net.until(lambda: delivered() == 2, "zoe's report")
 
 
+@scenario(shows=("IMS-07/list", "IMS-04/large"))
+async def large_to_a_list(net: ScenarioNetwork) -> None:
+    """What does not fit into a MESSAGE goes to a list as a large message, also to who is away."""
+    alice, bob, xenia = [await net.online(name) for name in ("alice", "bob", "xenia")]
+    story = "A long story. " * 1000
+    people = [bob.identity, xenia.identity, bob.identity, "sip:zoe@south.example"]
+    sent = await alice.send(people, story, subject="Story")
+    for one in (bob, xenia):
+        message = await net.message(one)
+        same((message.text, message.sender), (story, alice.identity), f"{one} reads")
+        same(message.subject, "Story", "the subject")
+    zoe = await net.online("zoe")
+    same((await net.message(zoe)).text, story, "what zoe reads")
+
+    def delivered() -> set[str]:
+        return {one.recipient for one in sent.reports if one.kind == DELIVERY}
+
+    await net.until(lambda: len(delivered()) == 3, "three reports")
+    for one in (bob, xenia, zoe):
+        await net.nothing(one, 0.3)
+
+
 @scenario(shows=("IMS-07/list",))
 async def list_of_a_plain_phone(net: ScenarioNetwork) -> None:
     """A list body from any user agent is expanded; without the option tag it is not."""
