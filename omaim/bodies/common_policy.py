@@ -225,7 +225,7 @@ def _condition(element: Element) -> Condition:
     if tag == _tag("sphere"):
         return Sphere(tuple(element.get("value", "").split()))
     if tag == _tag("validity"):
-        return _validity(element)
+        return read_validity(element)
     if tag == _EXTERNAL_LIST:
         entries = children(element, _ENTRY)
         return ExternalList(tuple(one.get("anc", "").strip() for one in entries))
@@ -262,7 +262,14 @@ def _needed_id(element: Element) -> str:
     return id
 
 
-def _validity(element: Element) -> Validity:
+def read_validity(element: Element) -> Validity:
+    """Return the periods that an element holds, wherever it stands.
+
+    Raises:
+        PeerError: they are not from and until in turn, or one is no moment (400).
+
+    Spec: RFC 4745 §7.4
+    """
     times = []
     for place, one in enumerate(element):
         if str(one.tag) != _tag("until" if place % 2 else "from"):
@@ -312,10 +319,7 @@ def _write_condition(parent: Element, condition: Condition) -> None:
     elif isinstance(condition, Sphere):
         add(parent, _tag("sphere"), "", [("value", " ".join(condition.values))])
     elif isinstance(condition, Validity):
-        validity = add(parent, _tag("validity"))
-        for start, end in condition.periods:
-            add(validity, _tag("from"), write_moment(start, 6 if start % 1 else 0))
-            add(validity, _tag("until"), write_moment(end, 6 if end % 1 else 0))
+        write_validity(add(parent, _tag("validity")), condition)
     elif isinstance(condition, ExternalList):
         holder = add(parent, _EXTERNAL_LIST)
         for anchor in condition.anchors:
@@ -324,6 +328,13 @@ def _write_condition(parent: Element, condition: Condition) -> None:
         element = add(parent, condition.tag, condition.text)
         for tag in condition.inside:
             add(element, tag)
+
+
+def write_validity(element: Element, validity: Validity) -> None:
+    """Put periods into an element, wherever that stands."""
+    for start, end in validity.periods:
+        add(element, _tag("from"), write_moment(start, 6 if start % 1 else 0))
+        add(element, _tag("until"), write_moment(end, 6 if end % 1 else 0))
 
 
 def evaluate(

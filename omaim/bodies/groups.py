@@ -3,11 +3,14 @@
 Spec: OMA-TS-XDM_Shared_Group V1.1 (list-service); namespace urn:oma:xml:poc:list-service
 
 Differs: elements of other specifications behind the rules are overlooked, but for subject,
-searchable and supported-services.
+searchable, supported-services and session-active-policy. What the last one holds is in no
+published schema: read are ``duration``, in seconds or as xs:duration, and ``validity``, with
+``from`` and ``until`` as in RFC 4745 §7.4; what else stands in it is overlooked.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -21,14 +24,17 @@ from omaim.bodies.common_policy import (
     Kind,
     Other,
     Rule,
+    Validity,
     evaluate,
     identity_key,
     read_rules,
+    read_validity,
     write_rules,
+    write_validity,
 )
 from omaim.bodies.common_policy import NAMESPACE as POLICY
 from omaim.bodies.resource_lists import NAMESPACE as LISTS
-from omaim.bodies.resource_lists import Entry
+from omaim.bodies.resource_lists import NESTING, Entry
 from omaim.bodies.xml import (
     BadXml,
     Element,
@@ -50,7 +56,9 @@ NAMESPACE: Final = "urn:oma:xml:poc:list-service"
 AUID: Final = "org.openmobilealliance.groups"
 
 MEMBERS: Final = 5000  # of one group
+ELSEWHERE: Final = 100  # members and lists of one group that stand elsewhere
 GROUPS: Final = 100  # of one document
+PERIODS: Final = 100  # of the times at which one group may have a session
 SIZE: Final = 2_097_152  # octets of a document
 
 MESSAGE_SESSION: Final = "message-session"  # media of supported-services
@@ -74,6 +82,10 @@ _ACTIONS: Final[Mapping[str, Kind]] = dict.fromkeys(
 )
 
 _ORDER: Final = ("display-name", "list", "invite-members", "max-participant-count", "ruleset")
+_DURATION: Final = re.compile(
+    r"P(?:([0-9]{1,6})D)?(?:T(?=[0-9])(?:([0-9]{1,6})H)?(?:([0-9]{1,6})M)?(?:([0-9]{1,9})(?:\.[0-9]+)?S)?)?"
+)
+_SECONDS: Final = (86_400, 3600, 60, 1)
 _LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
@@ -108,6 +120,17 @@ class Service:
 
 
 @attrs.frozen
+class ActivePolicy:
+    """When a group may have a session.
+
+    Spec: OMA-TS-XDM_Shared_Group V2.0 (session-active-policy)
+    """
+
+    duration: int = 0  # seconds from its start to its end; 0 without a limit
+    periods: tuple[tuple[float, float], ...] = ()  # from, and until without it; none: always
+
+
+@attrs.frozen
 class GroupDocument:
     """One group: a ``list-service``.
 
@@ -119,17 +142,19 @@ class GroupDocument:
     lang: str = ""  # of the name
     members: tuple[Entry, ...] = ()
     externals: tuple[str, ...] = ()  # URIs of lists whose entries are members, too
+    entry_refs: tuple[str, ...] = ()  # of single entries that are; relative to the XCAP root
     invite_members: bool = False  # true: a pre-defined group; false: a chat room
     max_participants: int | None = None
     rules: tuple[Rule, ...] = ()
     subject: str = ""
     searchable: bool | None = None
     services: tuple[Service, ...] = ()  # none said: all
+    active: ActivePolicy | None = None
 
     def has_member(self, identities: Collection[str]) -> bool:
         """Tell whether a user is named in the document itself, by any of their URIs.
 
-        See ``externals`` for lists that stand elsewhere.
+        See ``externals`` and ``entry_refs`` for what stands elsewhere.
         """
         keys = {identity_key(one) for one in identities}
         return any(identity_key(one.uri) in keys for one in self.members)
@@ -198,25 +223,28 @@ def parse_groups(data: bytes) -> tuple[GroupDocument, ...]:
 def _group(element: Element) -> GroupDocument:
     _check_order(element)
     name = child(element, _tag("display-name"))
-    members, externals = _members(child(element, _tag("list")))
+    members = _members(child(element, _tag("list")))
     invite = child(element, _tag("invite-members"))
     count = child(element, _tag("max-participant-count"))
     ruleset = child(element, f"{{{POLICY}}}ruleset")
     subject = child(element, _extension("subject"))
     searchable = child(element, _extension("searchable"))
     services = child(element, _extension("supported-services"))
+    active = child(element, _extension("session-active-policy"))
     return GroupDocument(
         uri=_needed(element, "uri"),
         display_name="" if name is None else text_of(name),
         lang="" if name is None else name.get(_LANG) or "",
-        members=members,
-        externals=externals,
+        members=tuple(members.entries),
+        externals=tuple(members.externals),
+        entry_refs=tuple(members.entry_refs),
         invite_members=invite is not None and boolean(text_of(invite)),
         max_participants=None if count is None else whole(text_of(count)),
         rules=() if ruleset is None else read_rules(ruleset),
         subject="" if subject is None else text_of(subject),
         searchable=None if searchable is None else boolean(text_of(searchable) or "true"),
         services=() if services is None else tuple(_service(one) for one in services),
+        active=None if active is None else _active(active),
     )
 
 
@@ -240,37 +268,95 @@ def _check_order(element: Element) -> None:
         last = place
 
 
-def _members(element: Element | None) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    members: list[Entry] = []
-    externals: list[str] = []
-    for one in () if element is None else element:
+@attrs.define
+class _Members:
+    """What the list of a group holds, and the lists inside it."""
+
+    entries: list[Entry] = attrs.field(factory=list)
+    externals: list[str] = attrs.field(factory=list)
+    entry_refs: list[str] = attrs.field(factory=list)
+
+
+def _members(element: Element | None) -> _Members:
+    found = _Members()
+    if element is not None:
+        _read_members(element, found, NESTING)
+    if len(found.entries) > MEMBERS:
+        raise BadGroup(f"more than {MEMBERS} members", 413)
+    if len(found.externals) + len(found.entry_refs) > ELSEWHERE:
+        raise BadGroup(f"more than {ELSEWHERE} members and lists that stand elsewhere", 413)
+    return found
+
+
+def _read_members(element: Element, found: _Members, depth: int) -> None:
+    if depth <= 0:
+        raise BadGroup(f"lists nest deeper than {NESTING}")
+    here = _Members()
+    for one in element:
         if namespace_of(one) not in (NAMESPACE, LISTS):
             continue
         if local_name(one) == "entry":
-            name = child(one, f"{{{LISTS}}}display-name")
-            if name is None:
-                name = child(one, _tag("display-name"))
-            members.append(
-                Entry(
-                    _needed(one, "uri"),
-                    "" if name is None else text_of(name),
-                    "" if name is None else name.get(_LANG) or "",
-                )
-            )
+            here.entries.append(_entry(one))
         elif local_name(one) == "external":
-            externals.append(_needed(one, "anchor"))
-    if len(members) > MEMBERS:
-        raise BadGroup(f"more than {MEMBERS} members", 413)
-    for values in ([one.uri for one in members], externals):
+            here.externals.append(_needed(one, "anchor"))
+        elif local_name(one) == "entry-ref":
+            here.entry_refs.append(_needed(one, "ref"))
+    for values in ([one.uri for one in here.entries], here.externals, here.entry_refs):
         if len(set(values)) != len(values):
             raise BadGroup("a member stands twice in one list")
-    return tuple(members), tuple(externals)
+    found.entries += here.entries
+    for one in element:
+        if namespace_of(one) in (NAMESPACE, LISTS) and local_name(one) == "list":
+            _read_members(one, found, depth - 1)
+    found.externals += [one for one in here.externals if one not in found.externals]
+    found.entry_refs += [one for one in here.entry_refs if one not in found.entry_refs]
+
+
+def _entry(element: Element) -> Entry:
+    name = child(element, f"{{{LISTS}}}display-name")
+    if name is None:
+        name = child(element, _tag("display-name"))
+    return Entry(
+        _needed(element, "uri"),
+        "" if name is None else text_of(name),
+        "" if name is None else name.get(_LANG) or "",
+    )
 
 
 def _service(element: Element) -> Service:
     media = child(element, _extension("group-media"))
     names = () if media is None else tuple(local_name(one) for one in media)
     return Service(element.get("enabler", "").strip(), names)
+
+
+def _active(element: Element) -> ActivePolicy:
+    duration, periods = 0, ()
+    for one in element:
+        name = local_name(one)
+        if name == "duration":
+            duration = _seconds(text_of(one))
+        elif name == "validity":
+            periods = read_validity(one).periods
+            if len(periods) > PERIODS:
+                raise BadGroup(f"more than {PERIODS} periods in which a session may go on", 413)
+            if not periods:
+                raise BadGroup("a group whose sessions may go on at no time")
+    return ActivePolicy(duration, periods)
+
+
+def _seconds(text: str) -> int:
+    """Return how long a duration is (XML Schema Part 2 §3.2.6, without years and months)."""
+    if text.isascii() and text.isdigit():
+        return whole(text)
+    found = _DURATION.fullmatch(text)
+    seconds = 0
+    if found is not None:
+        seconds = sum(
+            int(one or 0) * each for one, each in zip(found.groups(), _SECONDS, strict=True)
+        )
+    if not seconds:
+        raise BadGroup(f"{text[:40]!r} is no duration of a session")
+    return seconds
 
 
 def _needed(element: Element, name: str) -> str:
@@ -293,7 +379,7 @@ def _write_group(element: Element, group: GroupDocument) -> None:
     if group.display_name:
         lang = [(_LANG, group.lang)] if group.lang else []
         add(element, _tag("display-name"), group.display_name, lang)
-    if group.members or group.externals:
+    if group.members or group.externals or group.entry_refs:
         holder = add(element, _tag("list"))
         for one in group.members:
             entry = add(holder, _tag("entry"), "", [("uri", one.uri)])
@@ -302,6 +388,8 @@ def _write_group(element: Element, group: GroupDocument) -> None:
                 add(entry, f"{{{LISTS}}}display-name", one.name, lang)
         for anchor in group.externals:
             add(holder, _tag("external"), "", [("anchor", anchor)])
+        for ref in group.entry_refs:
+            add(holder, _tag("entry-ref"), "", [("ref", ref)])
     add(element, _tag("invite-members"), str(group.invite_members).lower())
     if group.max_participants is not None:
         add(element, _tag("max-participant-count"), str(group.max_participants))
@@ -318,6 +406,12 @@ def _write_group(element: Element, group: GroupDocument) -> None:
         add(element, _extension("subject"), group.subject)
     if group.searchable is not None:
         add(element, _extension("searchable"), str(group.searchable).lower())
+    if group.active is not None:
+        active = add(element, _extension("session-active-policy"))
+        if group.active.duration:
+            add(active, _extension("duration"), str(group.active.duration))
+        if group.active.periods:
+            write_validity(add(active, f"{{{POLICY}}}validity"), Validity(group.active.periods))
 
 
 def _tag(name: str) -> str:

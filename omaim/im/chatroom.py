@@ -15,7 +15,10 @@ Spec: RFC 7701; RFC 4353; RFC 4579 §5; OMA SIMPLE IM 1.0 (controlling function)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Final
+
+import attrs
 
 from omaim.bodies.conference_info import (
     BOOTED,
@@ -41,12 +44,14 @@ from omaim.im.replay import Replay
 from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, Output, RosterChanged
 from omaim.im.room_people import Applicant, Member, OpenCopies, Person
 from omaim.im.room_rules import (
+    CLOSED_NOW,
     GUEST,
     NOT_A_MEMBER,
     PREDEFINED,
     Rights,
     RightsOf,
     Rules,
+    closes_at,
     combined,
     refuse_if_full,
 )
@@ -128,6 +133,7 @@ class Room:
         self._barred: set[str] = set()
         self._lingering: dict[str, float] = {}  # roster entries to strike off, and when
         self._started_at: float | None = None
+        self._closes_at = inf
         self._spoken_at = 0.0
         self._out: list[Output] = []
         self._told = 0  # the roster change of which watchers were told last
@@ -166,6 +172,8 @@ class Room:
         if self._lingering:
             times.append(next(iter(self._lingering.values())))
         if self._started_at is not None:
+            if self._closes_at < inf:
+                times.append(self._closes_at)
             if self.rules.duration:
                 times.append(self._started_at + self.rules.duration)
             if self.rules.idle:
@@ -192,24 +200,28 @@ class Room:
         started = self._started_at
         if started is None:
             return
-        if self.rules.duration and now >= started + self.rules.duration:
+        over = self.rules.duration and now >= started + self.rules.duration
+        if over or now >= self._closes_at:
             self.end("the time is over", now)
         elif self.rules.idle and now >= self._spoken_at + self.rules.idle:
             self.end("nobody has said anything for a while", now)
 
     # Coming and going
 
-    def check(self, applicant: Applicant) -> Rights:
+    def check(self, applicant: Applicant, now: float) -> Rights:
         """Return what somebody may do who wants to come in now.
 
         Raises:
-            Refusal: it may not: 410 the room has ended; 403 not allowed; 486 full.
+            Refusal: it may not: 410 the room has ended; 403 not allowed, or not now; 486 full.
             PeerError: its session cannot be in a room (488).
 
-        Spec: RFC 7701 §5.2; OMA SIMPLE IM 1.0 (restricted groups, maximum of participants)
+        Spec: RFC 7701 §5.2; OMA SIMPLE IM 1.0 (restricted groups, maximum of participants,
+        session-active-policy)
         """
         if self.is_over:
             raise Refusal("the conference has ended", 410)
+        if closes_at(self.rules, now) is None:
+            raise Refusal(CLOSED_NOW)
         uris, hidden = applicant.identities, applicant.hidden
         if not self._barred.isdisjoint(uris):
             raise Refusal(NOT_A_MEMBER)
@@ -240,7 +252,7 @@ class Room:
         Raises:
             PeerError: see :meth:`check`; nothing has changed.
         """
-        rights = self.check(applicant)
+        rights = self.check(applicant, now)
         person = self._assembly.person(applicant)
         older = None if person is None else _again(person, applicant)
         if person is None:
@@ -278,6 +290,7 @@ class Room:
 
     def _start(self, first: Person, now: float) -> None:
         self._started_at = self._spoken_at = now
+        self._closes_at = closes_at(self.rules, now) or now
         self.initiator = self.initiator or first.aor
         self._fact(
             RoomStarted(
@@ -544,9 +557,15 @@ class Room:
         member.offers = offers
         self._assembly.forget_offers()
 
-    def reconsider(self, rights_of: RightsOf, now: float) -> None:
-        """The group's definition has changed: who may not be here any more has to go."""
+    def reconsider(self, rights_of: RightsOf, now: float, rules: Rules | None = None) -> None:
+        """The group's definition has changed: who may not be here any more has to go.
+
+        Args:
+            rules: how many may be here and when, if that has changed; the rest stays.
+        """
         self._rights_of = rights_of
+        if rules is not None:
+            self._limit(rules, now)
         for person in list(self._assembly.persons):
             if self.is_over:
                 break
@@ -555,6 +574,14 @@ class Room:
                 self._put_out(person, "you may not be in this room any more", now)
             else:
                 person.rights = rights
+
+    def _limit(self, rules: Rules, now: float) -> None:
+        self.rules = attrs.evolve(
+            self.rules, most=rules.most, duration=rules.duration, periods=rules.periods
+        )
+        if self._started_at is not None:
+            self._closes_at = closes_at(self.rules, now) or now
+            self.wake(now)
 
     # What is said
 

@@ -450,13 +450,17 @@ class Conference:
         self.end(why)
         return DeferredList(self._told_last)
 
-    def regroup(self, group: Group | None) -> None:
-        """The definition of its group has changed; ``None``: there is none any more."""
+    def regroup(self, group: Group | None, rules: Rules | None = None) -> None:
+        """The definition of its group has changed; ``None``: there is none any more.
+
+        Args:
+            rules: those of its room now.
+        """
         if group is None or not group.sessions:
             self.end("there is no such group any more")
         else:
             self.group = group
-            self.room.reconsider(group.rights, self.house.now())
+            self.room.reconsider(group.rights, self.house.now(), rules)
             self.settle()
 
     # What is said

@@ -261,7 +261,7 @@ class Focus:
     async def _look(self, conference: Conference) -> None:
         group: Group | None = await self._groups.get(conference.uri)
         if self.conferences.get(conference.uri) is conference:
-            conference.regroup(group)
+            conference.regroup(group, None if group is None else group.rules(self._ordinary))
 
     def _not_looked(self, failure: Failure, uri: str) -> None:
         if failure.check(OmaimError):

@@ -17,6 +17,7 @@ from omaim.bodies.groups import (
     MESSAGE_SESSION,
     NAMESPACE,
     PAGER_MODE,
+    ActivePolicy,
     GroupDocument,
     parse_groups,
     write_groups,
@@ -52,6 +53,7 @@ def read_groups(data: bytes, now: Callable[[], float]) -> list[Group]:
 
 def _group(document: GroupDocument, now: Callable[[], float]) -> Group:
     members = dict.fromkeys(_members(document))
+    active = document.active or ActivePolicy()
     return Group(
         uri=sip_form(document.uri),
         rights=_rights_of(document, frozenset(members), now),
@@ -62,6 +64,8 @@ def _group(document: GroupDocument, now: Callable[[], float]) -> Group:
         most=document.max_participants or 0,
         sessions=document.supports(MESSAGE_SESSION),
         pager=document.supports(PAGER_MODE),
+        duration=float(active.duration),
+        periods=active.periods,
     )
 
 

@@ -55,12 +55,22 @@ class Group:
     most: int = 0  # participants at a time, 0 without a limit
     sessions: bool = True  # messages may be exchanged in sessions (supported-services)
     pager: bool = True  # and in pager mode
+    duration: float = 0.0  # seconds of a session, 0 without a limit
+    periods: tuple[tuple[float, float], ...] = ()  # when it may have one; none: always
 
     def rules(self, ordinary: Rules) -> Rules:
         """Return the rules of the group's room; what it does not say is as ordinary."""
         least = 2 if self.kind == AD_HOC else 1
         most = min((one for one in (self.most, ordinary.most) if one), default=0)
-        return attrs.evolve(ordinary, kind=self.kind, least=least, most=most)
+        duration = min((one for one in (self.duration, ordinary.duration) if one), default=0.0)
+        return attrs.evolve(
+            ordinary,
+            kind=self.kind,
+            least=least,
+            most=most,
+            duration=duration,
+            periods=self.periods,
+        )
 
 
 class IGroups(Interface):

@@ -57,7 +57,7 @@ class RoomAsking:
         Raises:
             PeerError: the rules or a feature do not let it in.
         """
-        room.check(applicant)
+        room.check(applicant, self._now())
         if not self._hooks.wanted(MayJoin):
             return
         opinion = await self._hooks.ask(

@@ -6,6 +6,7 @@ Spec: RFC 7701 §4.1 (conference policy); OMA SIMPLE IM 1.0 (group sessions)
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, Literal
 
 import attrs
@@ -22,6 +23,7 @@ PAUSE: Final = "pause"  # who speaks waits for who is slow
 DROP: Final = "drop"  # who is slow has to go
 
 TOO_MANY: Final = "102 Too many participants"
+CLOSED_NOW: Final = "119 Function not allowed: this group has no session at this time"
 NOT_A_MEMBER: Final = "119 Function not allowed due to the policy of the group"
 
 
@@ -73,6 +75,7 @@ class Rules:
     ends_with_initiator: bool = False
     ends_with_key: bool = True  # with the last key participant
     duration: float = 0.0
+    periods: tuple[tuple[float, float], ...] = ()  # when it may go on, from and until; none: always
     idle: float = 0.0  # without a message
 
     nicknames: bool = True
@@ -97,6 +100,20 @@ class Rules:
     replay: int = 0  # messages that who comes late gets to see
     linger: float = 30.0  # that the roster shows who has left as disconnected
     notices: bool = True  # the room itself says when somebody has to go, and why
+
+
+def closes_at(rules: Rules, now: float) -> float | None:
+    """Return when the time at which a room may go on is over.
+
+    Returns: seconds since the epoch, infinity without an end; ``None`` if it is no such time.
+    """
+    if not rules.periods:
+        return inf
+    end = None
+    for start, until in sorted(rules.periods):
+        if start <= now < until or (end is not None and start <= end < until):
+            end = until if end is None else max(end, until)
+    return end
 
 
 def refuse_if_full(rules: Rules, present: int) -> None:

@@ -25,6 +25,8 @@ from omaim.bodies.groups import (
     MEMBERS,
     MESSAGE_SESSION,
     NAMESPACE,
+    PERIODS,
+    ActivePolicy,
     GroupDocument,
     Rights,
     Service,
@@ -117,6 +119,7 @@ groups = st.builds(
         tuple
     ),
     externals=st.lists(some, max_size=2, unique=True).map(tuple),
+    entry_refs=st.lists(some, max_size=2, unique=True).map(tuple),
     invite_members=st.booleans(),
     max_participants=st.none() | st.integers(0, 99999),
     rules=rules,
@@ -126,6 +129,12 @@ groups = st.builds(
         st.builds(Service, texts, st.lists(st.sampled_from([MESSAGE_SESSION, "audio"])).map(tuple)),
         max_size=2,
     ).map(tuple),
+    active=st.none()
+    | st.builds(
+        ActivePolicy,
+        st.integers(0, 10**6),
+        st.lists(st.tuples(st.integers(0, 10**9).map(float), st.just(2e9)), max_size=2).map(tuple),
+    ),
 )
 
 
@@ -162,12 +171,14 @@ class DocumentTests(SynchronousTestCase):
                 "en",
                 (Entry(ALICE, "Alice"), Entry(BOB, "Bob")),
                 ("http://xcap.example.com/resource-lists/users/sip:a/index",),
+                (),
                 True,
                 10,
                 (),
                 "Chess",
                 None,
                 (Service("urn:oma:im", (MESSAGE_SESSION,)),),
+                ActivePolicy(60),
             ),
         )
         self.assertEqual([one.id for one in found.rules], ["a7c", "a7d", "a7e"])
@@ -199,6 +210,50 @@ class DocumentTests(SynchronousTestCase):
             EXAMPLE.replace(b"</group>", b"") + EXAMPLE[EXAMPLE.index(b"<list-service") :],
         ):
             self.assertRaises(PeerError, parse_groups, data)
+
+    def test_active_policy(self) -> None:
+        """How long a session lasts is written in seconds or as a duration, and when there may be
+        one as in RFC 4745 §7.4; what else the element holds is overlooked."""
+        times = "<cp:from>1970-01-01T00:01:00Z</cp:from><cp:until>1970-01-01T00:02:00Z</cp:until>"
+        for text, seconds, periods in (
+            ("<oxe:duration>90</oxe:duration>", 90, ()),
+            ("<oxe:duration>PT1H30M</oxe:duration>", 5400, ()),
+            ("<oxe:duration>P1DT5.5S</oxe:duration><oxe:more/>", 86405, ()),
+            (f"<cp:validity>{times}</cp:validity>", 0, ((60.0, 120.0),)),
+            ("", 0, ()),
+        ):
+            wrapped = f"<oxe:session-active-policy>{text}</oxe:session-active-policy>"
+            [found] = parse_groups(group(wrapped))
+            self.assertEqual(found.active, ActivePolicy(seconds, periods))
+        for text in (
+            "<oxe:duration>soon</oxe:duration>",
+            "<oxe:duration>-5</oxe:duration>",
+            "<oxe:duration>P</oxe:duration>",
+            "<oxe:duration>P1M</oxe:duration>",
+            "<oxe:duration>PT</oxe:duration>",
+            "<cp:validity/>",
+            "<cp:validity><cp:from>1970-01-01T00:01:00Z</cp:from></cp:validity>",
+            f"<cp:validity>{times * (PERIODS + 1)}</cp:validity>",
+        ):
+            wrapped = f"<oxe:session-active-policy>{text}</oxe:session-active-policy>"
+            self.assertRaises(PeerError, parse_groups, group(wrapped))
+
+    def test_members_elsewhere(self) -> None:
+        """Lists inside the list, single entries and whole lists elsewhere are read, each at its
+        place (RFC 4826 §3.1)."""
+        rl = "xmlns='urn:ietf:params:xml:ns:resource-lists'"
+        inside = (
+            f"<entry uri='sip:a'/><list {rl}><entry uri='sip:b'/><external anchor='http://x/a'/>"
+            "<list><entry uri='sip:a'/><entry-ref ref='resource-lists/b'/></list></list>"
+            "<entry-ref ref='resource-lists/c'/><external anchor='http://x/d'/>"
+        )
+        [found] = parse_groups(group(f"<list>{inside}</list>"))
+        self.assertEqual([one.uri for one in found.members], ["sip:a", "sip:b", "sip:a"])
+        self.assertEqual(found.externals, ("http://x/a", "http://x/d"))
+        self.assertEqual(found.entry_refs, ("resource-lists/b", "resource-lists/c"))
+        deep = "<list>" * 12 + "</list>" * 12
+        for text in (deep, "<entry-ref/>", "<entry-ref ref='a'/><entry-ref ref='a'/>"):
+            self.assertRaises(PeerError, parse_groups, group(f"<list>{text}</list>"))
 
     def test_too_many(self) -> None:
         many = "".join(f"<entry uri='sip:{n}@b'/>" for n in range(MEMBERS + 1))

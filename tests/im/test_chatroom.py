@@ -260,6 +260,37 @@ class LeaveTests(Rooms):
         hall.room.wake(1060.0)
         self.assertTrue(hall.room.is_over)
 
+    def test_periods(self) -> None:
+        """A group has its sessions at the times of its policy only: nobody comes in before, and
+        all have to go at the end (OMA: session-active-policy)."""
+        hall = Hall(
+            attrs.evolve(QUIET, periods=((1000.0, 1050.0), (1040.0, 1060.0), (2000.0, 9e9)))
+        )
+        hall.now = 999.0
+        self.refused(hall, ALICE, 403)
+        self.assertEqual(hall.room.count, 0)
+        hall.now = 1010.0
+        alice = hall.join(ALICE)
+        self.assertEqual(hall.room.deadline, 1060.0)
+        hall.room.wake(1059.0)
+        self.assertFalse(hall.room.is_over)
+        hall.room.wake(1060.0)
+        hall.look()
+        self.assertEqual((hall.ended(), hall.dropped()), ("the time is over", [alice]))
+
+    def test_limits_change(self) -> None:
+        """A policy that changes is in force at once (OMA: session-active-policy)."""
+        hall = Hall(QUIET)
+        hall.join(ALICE)
+        rules = attrs.evolve(QUIET, duration=60.0, most=1)
+        hall.room.reconsider(lambda uris, hidden: ALL, hall.now, rules)
+        self.assertEqual(hall.room.deadline, 1060.0)
+        self.refused(hall, BOB, 486)
+        rules = attrs.evolve(QUIET, periods=((2000.0, 3000.0),))
+        hall.room.reconsider(lambda uris, hidden: ALL, hall.now, rules)
+        hall.look()
+        self.assertEqual(hall.ended(), "the time is over")
+
     def test_idle(self) -> None:
         """A room in which nobody says anything ends; typing is not saying."""
         hall = Hall(attrs.evolve(QUIET, idle=60.0))
