@@ -330,7 +330,8 @@ def _service(element: Element) -> Service:
 
 
 def _active(element: Element) -> ActivePolicy:
-    duration, periods = 0, ()
+    duration = 0
+    periods: tuple[tuple[float, float], ...] = ()
     for one in element:
         name = local_name(one)
         if name == "duration":

@@ -15,8 +15,9 @@ from omaim.grammar import quote
 from omaim.im.coupling import hang_up
 from omaim.im.offers import Offers
 from omaim.im.posting import OK, OVER, TOO_LARGE, Post
-from omaim.im.room_people import Member
-from omaim.msrp import OPEN, Incoming, Session, SessionUser
+from omaim.im.room_people import Link, Member
+from omaim.msrp import OPEN, Incoming, Outgoing, Session, SessionUser
+from omaim.msrp.outgoing import Outbox
 from omaim.roles.call import Call
 from omaim.roles.description import Description
 from omaim.roles.negotiation import Medium, Negotiation, Wish, description_of
@@ -55,6 +56,10 @@ class Attendance:
         self._leaving = False
         self._paused = False
         self._reason = ""
+        self._ending = False  # all is said, and it was asked whether that has arrived
+        self._hung_up = False
+        self._gone: Deferred[None] = Deferred()  # fires when the device knows that it is out
+        self._left: Outbox | None = None  # what the session leaves behind when it is lost
         self._alarm = Alarm(self._woken)
         self.user = SessionUser(
             self._says,
@@ -128,7 +133,10 @@ class Attendance:
         return medium
 
     def _use(self, medium: Medium) -> None:
-        self._session = medium.session
+        session = self._session = medium.session
+        if self._left is None:
+            self._left = self.conference.unsent.heir()
+        session.heir = self._left
 
     # The call
 
@@ -150,9 +158,7 @@ class Attendance:
             return self._negotiation.again()
         offers = self.read_offer(offer)
         offers.check()
-        before = self.session
         answer = await self.answer(offer)
-        conference.moved(self, before)
         conference.room.offer(member, offers)
         if self.session.state != OPEN:
             self._wake_in(CONNECT)
@@ -169,32 +175,65 @@ class Attendance:
         self._leaving = True
         self.close()
 
-    def drop(self, why: str) -> None:
-        """The room has put it out: what was written to it goes first, then it is told by BYE."""
+    def drop(self, why: str, reason: str = "", patience: float = LAST_WORDS) -> Deferred[None]:
+        """The room has put it out: what was written to it goes first, then it is told by BYE.
+
+        Its session is there until it has answered that: what it still says is refused, and
+        nothing of it finds no session.
+
+        Args:
+            why: for people.
+            reason: the Reason of the BYE, if it is another.
+            patience: seconds that it may take to get what was written to it.
+
+        Returns: what fires when the device knows.
+        """
         if self._leaving:
-            return
+            return succeed(None)
         self._leaving = True
-        self._reason = f"SIP;cause=200;text={quote(why)}" if why else ""
+        self._reason = reason or (f"SIP;cause=200;text={quote(why)}" if why else "")
+        self._wake_in(patience)
+        if self._session is not None:
+            self._session.heir = None
+            self._paused = False
+            self._session.resume()  # its answers have to be read
+        self._say_last()
+        return self._gone
+
+    def _say_last(self) -> None:
+        """Hang up when all that was written to it has arrived.
+
+        A request that says nothing comes behind it; who answers that has got the rest.
+
+        Spec: RFC 4975 §7.1
+        """
         session = self._session
-        if session is None or session.state != OPEN or not session.pending:
+        if session is None or session.state != OPEN:
             self._hang_up()
-        else:
-            self._wake_in(LAST_WORDS)
+        elif not self._ending and not session.pending:
+            self._ending = True
+            session.send(Outgoing(on_end=lambda status: self._hang_up()))
 
-    def end(self, reason: str) -> Deferred[None]:
-        """End the call at once; return what fires when the device knows."""
+    def _hang_up(self) -> None:
+        if self._hung_up:
+            return
+        self._hung_up = True
         self._leaving = True
-        self._reason = reason
-        return self._hang_up()
+        self._alarm.deadline = NEVER
+        call = self.call
+        ending = succeed(None) if call is None else hang_up(call, self._reason)
+        ending.addBoth(self._told)
 
-    def _hang_up(self) -> Deferred[None]:
+    def _told(self, result: object) -> None:
         self.close()
-        return succeed(None) if self.call is None else hang_up(self.call, self._reason)
+        self._gone.callback(None)
 
     def close(self) -> None:
         """The session is over."""
         self._leaving = True
         self._alarm.deadline = NEVER
+        if self._session is not None:
+            self._session.heir = None
         self._negotiation.close("the device has left")
         if self.call is not None:
             self.call.on_bye = self.call.on_offer = None
@@ -210,6 +249,11 @@ class Attendance:
         """Read on, in the next turn: what is read speaks to the room."""
         self._paused = False
         self.conference.house.inviter.agent.endpoint.later(self._read_on)
+
+    def take_over(self, older: Link) -> None:
+        """Send what waits for an older session of the device."""
+        if isinstance(older, Attendance) and older._session is not None:
+            self.session.outbox.take_over(older._session.outbox)
 
     def _read_on(self) -> None:
         if not self._paused:
@@ -233,7 +277,7 @@ class Attendance:
         if session is not self._session:
             return
         if self._leaving:
-            self._hang_up()
+            self._say_last()
         elif self.member is not None:
             self.conference.pressure(self.member, 0)
 
@@ -243,6 +287,8 @@ class Attendance:
             return
         self._reason = 'SIP;cause=503;text="the MSRP connection is lost"'
         self.conference.left(self, failed=True)
+        if self.member is not None and self._left is not None:
+            self.conference.unsent.keep(self.member, self._left, self.conference.house.now())
         self._hang_up()
 
     def _wake_in(self, seconds: float) -> None:

@@ -247,7 +247,8 @@ class Room:
     def join(self, applicant: Applicant, now: float) -> Member:
         """Let a device come in, and show it what it has missed.
 
-        A device that is in already has come back: its older session is dropped.
+        A device that is in already has come back: its older session is dropped, and what that
+        had not got goes to this one.
 
         Raises:
             PeerError: see :meth:`check`; nothing has changed.
@@ -259,7 +260,9 @@ class Room:
             person = self._assembly.add_person(applicant, rights)
         member = self._assembly.add_member(person, applicant, now)
         if older is not None:
+            self._floor.succeed(older, member)
             self._take_out(older, DEPARTED, now, "the device has come back", drop=True)
+            self.replay.left(person.aor, person.hidden, member.device)
             member.said = older.said
         self._arrived(member, now)
         return member
@@ -707,7 +710,9 @@ class Room:
 
 
 def _again(person: Person, applicant: Applicant) -> Member | None:
-    """Return the session that the same device has already."""
+    """Return the session of a person whose place this one takes: that of the same device."""
+    if applicant.instead in person.members:
+        return applicant.instead
     if not applicant.device:
         return None
     return next((one for one in person.members if one.device == applicant.device), None)

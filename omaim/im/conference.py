@@ -40,6 +40,7 @@ from omaim.im.room_journal import RoomJournal
 from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.room_people import Applicant, Copies, Member
 from omaim.im.room_rules import Rules
+from omaim.im.unsent import Unsent
 from omaim.msrp import Incoming, Session, SessionUser
 from omaim.net.msrp import MsrpEndpoint
 from omaim.roles.call import Call
@@ -53,6 +54,9 @@ from omaim.timers import Alarm
 
 BUSY_AT: Final = (486, 600)  # statuses of somebody who is there and does not come
 GONE: Final = 413  # what cannot be kept as it has to be is not accepted
+
+_STOPPING: Final = 1.0  # seconds that a device may take to hear that the server stops
+_LOST: Final = 4  # times what waits for one session, is kept for those whose connection is lost
 
 _log = Logger()
 
@@ -99,6 +103,7 @@ class Conference:
         room: decides.
         history: what is recorded, by its participants.
         answers: how who made it wants those who are called to answer.
+        unsent: what was not sent to devices whose connection is lost.
     """
 
     def __init__(
@@ -128,7 +133,7 @@ class Conference:
         self._guests = dict(guests or {})
         self._shown = tuple(shown)
         self._attendances: dict[Member, Attendance] = {}
-        self._members: dict[Session, Member] = {}
+        self.unsent = Unsent(house.msrp.means, _LOST * rules.queue)
         self._calling: dict[str, Deferred[None]] = {}
         self._told: dict[str, list[Callable[[int], object]]] = {}
         self._alarm = Alarm(self._woken)
@@ -173,6 +178,7 @@ class Conference:
             secure=secure,
             mutual=mutual,
             chatroom=tuple(tokens),
+            carry=True,
         )
 
     def _foreign(self, address: str) -> bool:
@@ -193,13 +199,17 @@ class Conference:
         replaced = self._replaced(invitation, leg)
         self._entering += 1
         try:
-            await self._admit(invitation, leg)
+            await self._admit(invitation, leg, replaced)
         finally:
             self._entering -= 1
-        if replaced is not None:
-            self._hand_over(replaced)
+        if replaced is not None and replaced.member in self._attendances:
+            # It has come under another name, and leaves its place rather than handing it over.
+            self.left(replaced)
+            replaced.drop("", 'SIP;cause=200;text="replaced"')
 
-    async def _admit(self, invitation: Invitation, leg: Leg) -> None:
+    async def _admit(
+        self, invitation: Invitation, leg: Leg, replaced: Attendance | None = None
+    ) -> None:
         attendance = Attendance(self, None)
         headers = [
             ("Contact", self.contact),
@@ -211,6 +221,7 @@ class Conference:
                 call = invitation.call
                 offers = attendance.read_offer(call.remote)
                 applicant = applicant_of(invitation.request, leg, attendance, offers)
+                applicant = attrs.evolve(applicant, instead=_member_of(replaced))
                 await self._ask(applicant)
                 # Who offers it in clear is a device on its own, and no server that could prove
                 # what it is: its domain lets it come so, and we let it in.
@@ -221,6 +232,7 @@ class Conference:
                 await invitation.accept(answer.body, answer.content_type, headers)
             else:
                 applicant = applicant_of(invitation.request, leg, attendance, Offers())
+                applicant = attrs.evolve(applicant, instead=_member_of(replaced))
                 await self._ask(applicant)
                 attendance.mutual = self._foreign(applicant.identities[0])
                 offer = attendance.offer(self.house.secure(applicant.identities[0]))
@@ -252,19 +264,27 @@ class Conference:
         try:
             if call.over or (invitation is not None and invitation.answered):
                 raise CallFailed(call.request.response(487), cancelled=True)
-            member = self.room.join(applicant, self.house.now())
+            now = self.house.now()
+            self.room.check(applicant, now)
+            self._take_up(attendance, applicant)
+            member = self.room.join(applicant, now)
         except BaseException:
             self.history.leave(owner)
             self.settle()
             raise
         self._attendances[member] = attendance
-        self._members[attendance.session] = member
         if applicant.hidden:
             self._nameless.add(owner)
         attendance.entered(member, call)
         self.history.joined(member.person.shown)
         self._answered(applicant.identities, 200)
         self.settle()
+
+    def _take_up(self, attendance: Attendance, applicant: Applicant) -> None:
+        """Give a device that was lost what it had not got: before anything else is said to it."""
+        left = self.unsent.take(applicant.identities[0], applicant.hidden, applicant.device)
+        if left is not None:
+            attendance.session.outbox.take_over(left)
 
     async def _enter_with_answer(
         self, attendance: Attendance, applicant: Applicant, call: Call
@@ -295,10 +315,6 @@ class Conference:
         if old.member.person.aor not in leg.identities:
             raise PeerError("this dialog is not yours to replace", 403)
         return old
-
-    def _hand_over(self, replaced: Attendance) -> None:
-        self.left(replaced)
-        replaced.end('SIP;cause=200;text="replaced"')
 
     # Who is called
 
@@ -427,16 +443,9 @@ class Conference:
             self._forget(member)
             self.settle()
 
-    def moved(self, attendance: Attendance, before: Session) -> None:
-        """A device has another session than before."""
-        member = self._members.pop(before, None)
-        if member is not None:
-            self._members[attendance.session] = member
-
     def _forget(self, member: Member) -> None:
         attendance = self._attendances.pop(member, None)
         if attendance is not None:
-            self._members.pop(attendance.session, None)
             self.history.leave(member.person.aor)
 
     def end(self, why: str) -> None:
@@ -468,12 +477,10 @@ class Conference:
     def _open_copies(self, members: Sequence[Member], size: int) -> Copies:
         return RoomCopies(self.house.msrp.means, members, size, _session_of, self._strained)
 
-    def _strained(self, session: Session) -> None:
-        burden = session.burden
+    def _strained(self, member: Member) -> None:
+        burden = _session_of(member).burden
         if burden >= self.room.rules.mark:
-            member = self._members.get(session)
-            if member is not None:
-                self.room.pressure(member, burden, self.house.now())
+            self.room.pressure(member, burden, self.house.now())
 
     def pressure(self, member: Member, octets: int) -> None:
         """So many octets wait for a session now."""
@@ -536,7 +543,7 @@ class Conference:
             attendance = self._attendances.get(output.member)
             self._forget(output.member)
             if attendance is not None and self._farewell:
-                self._told_last.append(attendance.end(self._farewell))
+                self._told_last.append(attendance.drop("", self._farewell, _STOPPING))
             elif attendance is not None:
                 attendance.drop(output.why)
         elif isinstance(output, Ended):
@@ -550,18 +557,25 @@ class Conference:
             for tell in told:
                 tell(487)
         self._told.clear()
+        self.unsent.close()
         self.house.over(self)
 
     def _arm(self) -> None:
-        deadline = self.room.deadline
+        deadlines = [self.room.deadline, self.unsent.deadline]
+        deadline = min((one for one in deadlines if one is not None), default=None)
         if deadline is not None:
             agent = self.house.inviter.agent
             self._alarm.deadline = agent.now() + max(0.0, deadline - self.house.now())
             agent.arm(self._alarm)
 
     def _woken(self, now: float) -> None:
+        self.unsent.wake(self.house.now())
         self.room.wake(self.house.now())
         self.settle()
+
+
+def _member_of(attendance: Attendance | None) -> Member | None:
+    return None if attendance is None else attendance.member
 
 
 def _session_of(member: Member) -> Session:

@@ -249,6 +249,12 @@ class RoomFloor:
             post.drop(member)
         self.relieved(member)
 
+    def succeed(self, older: Member, member: Member) -> None:
+        """A session takes the place of another: what that one has not got yet goes to it."""
+        member.link.take_over(older.link)
+        for post in self._posts:
+            post.succeed(older, member)
+
     def pressure(self, member: Member, octets: int, now: float) -> None:
         """So many octets wait for a session: those who speak to it wait, or it has to go.
 

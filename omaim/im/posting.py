@@ -287,6 +287,12 @@ class Post:
         if self._out is not None and self.state != OVER:
             self._out.drop(member)
 
+    def succeed(self, older: Member, member: Member) -> None:
+        """A session has taken the place of another: what is left of it goes there."""
+        if self._out is not None and self.state != OVER and older in self._targets:
+            self._targets[self._targets.index(older)] = member
+            self._out.succeed(older, member)
+
     def goes_to(self, member: Member) -> bool:
         """Tell whether octets of it are on their way to a session."""
         return self.state == FLOWING and member in self._targets

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from omaim.bodies.cpim import MEDIA_TYPE
 from omaim.im.room_people import Member
-from omaim.msrp import Session, Shared
+from omaim.msrp import Outgoing, Session, Shared
 from omaim.msrp.means import Means
 from omaim.msrp.outgoing import PIECE
 
@@ -25,10 +25,10 @@ class RoomCopies:
         members: who gets it.
         size: octets of the whole, -1 when nobody knows.
         session_of: the MSRP session of a member.
-        strained: told of a session for which octets wait.
+        strained: told of a member for whose session octets wait.
     """
 
-    __slots__ = ("_means", "_members", "_session_of", "_shared", "_size", "_strained")
+    __slots__ = ("_copies", "_means", "_members", "_session_of", "_shared", "_size", "_strained")
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class RoomCopies:
         members: Sequence[Member],
         size: int,
         session_of: Callable[[Member], Session],
-        strained: Callable[[Session], object],
+        strained: Callable[[Member], object],
     ) -> None:
         self._means = means
         self._members = members
@@ -44,6 +44,7 @@ class RoomCopies:
         self._session_of = session_of
         self._strained = strained
         self._shared: Shared | None = None
+        self._copies: dict[Member, Outgoing] = {}  # that did not leave at once
 
     def write(self, data: bytes) -> None:
         """Send these octets of it, too."""
@@ -52,24 +53,26 @@ class RoomCopies:
             if len(data) == self._size <= PIECE:
                 self._shared = shared = Shared(self._means, MEDIA_TYPE, data)
                 self._begin(shared)
-                self._look(shared)
+                self._look()
                 return
             self._shared = shared = Shared(self._means, MEDIA_TYPE, size=self._size)
             self._begin(shared)
         if shared.is_finished:
             return  # it left as a whole of the size that was announced
         shared.write(data)
-        self._look(shared)
+        self._look()
 
     def _begin(self, shared: Shared) -> None:
         session_of, to = self._session_of, shared.to
         for member in self._members:
-            to(session_of(member))
+            copy = to(session_of(member))
+            if copy is not None:
+                self._copies[member] = copy
 
-    def _look(self, shared: Shared) -> None:
+    def _look(self) -> None:
         """Tell who does not keep up."""
-        for session in shared.behind(0):
-            self._strained(session)
+        for member in [member for member, copy in self._copies.items() if copy.pending]:
+            self._strained(member)
 
     def finish(self) -> None:
         """That was all of it."""
@@ -83,5 +86,12 @@ class RoomCopies:
 
     def drop(self, member: Member) -> None:
         """This session gets no more; nothing happens if it got none of it."""
-        if self._shared is not None:
-            self._shared.drop(self._session_of(member))
+        copy = self._copies.pop(member, None)
+        if copy is not None:
+            copy.abort()
+
+    def succeed(self, older: Member, member: Member) -> None:
+        """What one session gets goes to another from now on, which has taken over."""
+        copy = self._copies.pop(older, None)
+        if copy is not None:
+            self._copies[member] = copy

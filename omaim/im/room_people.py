@@ -34,6 +34,9 @@ class Link(Protocol):
     def resume(self) -> None:
         """Read on."""
 
+    def take_over(self, older: Link) -> None:
+        """Send what waits for an older session, in its order; nothing else waits for this one."""
+
 
 class Copies(Protocol):
     """One message on its way to several sessions: made by the focus over the MSRP switch."""
@@ -49,6 +52,9 @@ class Copies(Protocol):
 
     def drop(self, member: Member) -> None:
         """This session gets no more; nothing happens if it got none of it."""
+
+    def succeed(self, older: Member, member: Member) -> None:
+        """What one session gets goes to another from now on, which has taken over."""
 
 
 # Begin a message for some sessions; its size in octets, -1 when nobody knows yet.
@@ -66,6 +72,7 @@ class Applicant:
     display: str = ""  # name for people
     hidden: bool = False  # wants to be anonymous (Privacy: id)
     method: str = DIALED_IN
+    instead: Member | None = None  # of its own, whose place it takes
 
 
 @attrs.define(eq=False)

@@ -349,6 +349,29 @@ class Outbox:
         for outgoing in list(self._unfinished.values()):
             turns.add(outgoing)
 
+    def take_over(self, older: Outbox) -> None:
+        """Send what waits in ``older``, in its order; nothing else may wait here yet.
+
+        A message of which a part has left goes on behind that part. What has left as a whole,
+        and what the peer has to answer a part of, remains where it is.
+
+        Spec: RFC 4975 §5.4 (the chunks of a message may be split across sessions)
+        """
+        turns = older.turns
+        for outgoing in list(older._unfinished.values()):
+            content = outgoing.content
+            answered = content is not None and content.failure_report == YES
+            if outgoing.stage == SENT or (outgoing.stage == SENDING and answered):
+                continue
+            if turns is not None:
+                turns.release(outgoing)
+            del older._unfinished[outgoing.message_id]
+            older.pending -= outgoing.pending
+            outgoing.outbox = self
+            self._unfinished[outgoing.message_id] = outgoing
+            self.pending += outgoing.pending
+            self.queue(outgoing)
+
     def joined(self, outgoing: Outgoing) -> None:
         """``outgoing`` waits for the connection."""
         outgoing.queued = True

@@ -212,6 +212,17 @@ class Turns:
             self._begin(outgoing, b"", True)
             self._interrupt(b"#")
 
+    def release(self, outgoing: Outgoing) -> None:
+        """Give a message no more turns: the rest of it goes by another connection."""
+        if outgoing.queued and outgoing.outbox is not None:
+            outgoing.outbox.left(outgoing)
+            self._queue.remove(outgoing)
+        if self._open is outgoing:
+            self._interrupt(b"+")
+        late = self._late
+        for transaction in [key for key, sent in late.items() if sent.outgoing is outgoing]:
+            del late[transaction]
+
     def answered(self, head: Head) -> bool:
         """Take a response; False when no request of ours is known that it could be for."""
         transaction = head.transaction

@@ -100,6 +100,7 @@ class Session:
         remote_path: what the peer's SDP says; empty until known.
         relays: our own relays, in the order for To-Path (RFC 4976 §5.1).
         fingerprints: what the peer's TLS certificate must be, as in ``a=fingerprint``.
+        heir: gets what has not been sent when the session ends; ``None``: it is lost.
         vouched: who the peer is, and which certificate it has, is as well known as it will be.
         mutual: who connects has to prove by a certificate that it is the host of the remote path.
     """
@@ -119,6 +120,7 @@ class Session:
         "_unread",
         "_wishes",
         "fingerprints",
+        "heir",
         "mutual",
         "path",
         "relays",
@@ -144,6 +146,7 @@ class Session:
         self.remote_path: tuple[MsrpUri, ...] = ()
         self.relays: tuple[MsrpUri, ...] = ()
         self.fingerprints: tuple[str, ...] = ()
+        self.heir: Outbox | None = None
         self.vouched = True
         self.mutual = False
         self._means = means
@@ -311,6 +314,8 @@ class Session:
             return
         self.state = CLOSED
         self._on_over(self)
+        if self.heir is not None:
+            self.heir.take_over(self._outbox)
         self._outbox.close()
         self._turns = None
         leave, self._on_leave, self._on_pause = self._on_leave, None, None

@@ -112,14 +112,16 @@ class Shared:
         """
         return [session for session, copy in self._copies.items() if copy.outgoing.pending > octets]
 
-    def to(self, session: Session) -> None:
+    def to(self, session: Session) -> Outgoing | None:
         """Send a copy to ``session``, unless it is closed.
+
+        Returns: the copy; ``None`` when it left as one frame.
 
         Raises:
             UsageError: some of a streamed body has been written already.
         """
         if session.state == CLOSED:
-            return
+            return None
         tail = self._tail
         if tail:
             outbox = session.outbox
@@ -132,12 +134,13 @@ class Shared:
                 turns.control(
                     b"MSRP %b SEND\r\n%b%b%b$\r\n" % (transaction, outbox.paths, tail, transaction)
                 )
-                return
+                return None
         elif self._began:
             raise UsageError("some of this message has been sent; name its sessions before")
         copy = _Copy(self, session)
         self._copies[session] = copy
         session.send(copy.outgoing)
+        return copy.outgoing
 
     def write(self, data: bytes) -> None:
         """Send more of the body to all; every session keeps a reference until it has sent it.

@@ -64,6 +64,7 @@ class Wish:
     mutual: bool = False  # only over TLS, and a peer that connects has to prove its host, too
     eager: bool = False  # connect ourselves where an offer leaves us the choice
     cema: bool = False
+    carry: bool = False  # what waits for a session goes by the one that replaces it
     chatroom: tuple[str, ...] | None = None
     file: FileTransfer | None = None
     title: str = ""
@@ -329,7 +330,7 @@ class Negotiation:
             raise
         for old in self.media:
             if old is not None and old not in media:
-                old.session.close("replaced")
+                _replace(old, media[old.index] if old.index < len(media) else None)
         self.media = media
         for result in answered.lines:
             medium = media[result.index]
@@ -478,6 +479,13 @@ def _stays(medium: Medium, theirs: MessageMedia) -> bool:
     return (
         agreed is not None and agreed.remote.path == theirs.path and medium.session.state != CLOSED
     )
+
+
+def _replace(old: Medium, new: Medium | None) -> None:
+    """End a session, in whose place there may be another."""
+    if new is not None and new.wish.carry:
+        new.session.outbox.take_over(old.session.outbox)
+    old.session.close("replaced")
 
 
 def description_of(said: Description) -> SessionDescription:

@@ -68,9 +68,14 @@ class HallCall:
         self.on_offer: Any = None
         self.request = guest.request
         self.remote = guest.offer
+        self.on_hung_up: Any = lambda: None
 
     async def bye(self, headers: Any = ()) -> None:
+        arrived: Deferred[None] = Deferred()
+        self.guest.hall.clock.callLater(0.1, arrived.callback, None)
+        await arrived
         self.over = True
+        self.on_hung_up()
         self.guest.gone = True
         self.guest.negotiation.close("BYE")
 
@@ -80,7 +85,7 @@ class HallInvitation:
 
     described = True
     answered = False
-    replaces = None
+    replaces: HallCall | None = None
 
     def __init__(self, guest: HallGuest) -> None:
         self.guest = guest
@@ -100,23 +105,17 @@ class HallGuest:
         hangs: it did not read for a while.
     """
 
-    def __init__(self, hall: Hall, number: int) -> None:
+    def __init__(self, hall: Hall, number: int, device: str = "") -> None:
         self.hall = hall
         self.number = number
         self.aor = f"sip:p{number}@north.example"
         self.user = User()
         self.gone = False
         self.hangs = False
-        host = f"10.1.{number}.{hall.stays % 200 + 1}"
-        self.msrp = MsrpEndpoint(
-            hall.network, hall.clock, Resolver(hall.clock), ids=Ids(1000 + hall.stays)
-        )
-        hall.stays += 1
-        hall.result(self.msrp.listen("TCP", host, 2855))
-        self.negotiation = Negotiation(self.msrp)
+        host = self._connect()
         wish = Wish(self.user.user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
         self.offer = self.negotiation.offer([wish])
-        contact = f'<sip:{host}>;+sip.instance="<device{number}>"'
+        contact = f'<sip:{host}>;+sip.instance="<device{device or number}>"'
         self.request = Request.make(
             "INVITE",
             ROOM,
@@ -131,6 +130,18 @@ class HallGuest:
         )
         self.invitation = HallInvitation(self)
 
+    def _connect(self) -> str:
+        """Have an address; return it."""
+        hall = self.hall
+        host = f"10.1.{self.number}.{hall.stays % 200 + 1}"
+        self.msrp = MsrpEndpoint(
+            hall.network, hall.clock, Resolver(hall.clock), ids=Ids(1000 + hall.stays)
+        )
+        hall.stays += 1
+        hall.result(self.msrp.listen("TCP", host, 2855))
+        self.negotiation = Negotiation(self.msrp)
+        return host
+
     @property
     def session(self) -> Any:
         medium = self.negotiation.media[0]
@@ -141,6 +152,17 @@ class HallGuest:
         leg = leg or Leg(LIST, ROOM, self.aor, True, False, (self.aor,))
         invitation: Any = self.invitation
         self.hall.result(Deferred.fromCoroutine(self.hall.conference.admit(invitation, leg)))
+
+    def move(self) -> None:
+        """Go on by another connection of the same call: a re-INVITE."""
+        older = self.negotiation
+        self._connect()
+        wish = Wish(self.user.user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
+        offer = self.negotiation.offer([wish])
+        answering = Deferred.fromCoroutine(self.invitation.call.on_offer(offer))
+        answer = self.hall.result(answering)
+        self.hall.result(Deferred.fromCoroutine(self.negotiation.read_answer(answer)))
+        older.close("moved")
 
     def leave(self) -> None:
         self.gone = True

@@ -13,7 +13,7 @@ from omaim.im.chatroom import Room
 from omaim.im.offers import Offers
 from omaim.im.posting import Post
 from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, Output
-from omaim.im.room_people import Applicant, Copies, Member
+from omaim.im.room_people import Applicant, Copies, Link, Member
 from omaim.im.room_rules import OWNER, Rights, Rules
 from omaim.node.events import RoomEvent
 
@@ -29,8 +29,9 @@ ALL = OWNER
 class Copy:
     """What one session has got of one message."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, held: bool = False) -> None:
         self.size = size
+        self.held = held  # nothing of it has left yet
         self.data = b""
         self.state = "open"  # then "done", "aborted", "dropped"
 
@@ -59,6 +60,14 @@ class Device:
         assert self.paused
         self.paused = False
 
+    def take_over(self, older: Link) -> None:
+        assert isinstance(older, Device)
+        assert not self.got, "something goes before what waited"
+        self.got = [one for one in older.got if one.held]
+        older.got = [one for one in older.got if not one.held]
+        for copy in self.got:
+            copy.held = False
+
     def whole(self) -> list[Cpim]:
         """Return the messages that came whole."""
         return [Cpim.parse(one.data) for one in self.got if one.state == "done"]
@@ -72,6 +81,7 @@ class Fan(Copies):
 
     Attributes:
         there: who was in the room when it began.
+        first: who got it then.
         data: its octets.
     """
 
@@ -79,7 +89,8 @@ class Fan(Copies):
         self._hall = hall
         self.there = hall.room.members
         self.data = b""
-        self.copies = {one: Copy(size) for one in members}
+        self.first = tuple(members)
+        self.copies = {one: Copy(size, device(one).stuck) for one in members}
         for member, copy in self.copies.items():
             assert member.present
             device(member).got.append(copy)
@@ -105,6 +116,11 @@ class Fan(Copies):
         copy = self.copies.get(member)
         if copy is not None and copy.state == "open":
             copy.state = "dropped"
+
+    def succeed(self, older: Member, member: Member) -> None:
+        copy = self.copies.pop(older, None)
+        if copy is not None:
+            self.copies[member] = copy
 
     def _end(self, state: str) -> None:
         for member, copy in self.copies.items():

@@ -44,6 +44,7 @@ class Life:
         self.chance = random.Random(seed)
         self.hall = Hall(rules, seed)
         self.stays: list[HallGuest] = []
+        self.before: dict[HallGuest, HallGuest] = {}  # the stay of the same device before
         self.talks: list[Talk] = []
         self.here: dict[int, HallGuest] = {}
         for number in range(3):
@@ -65,6 +66,8 @@ class Life:
         guest.come()
         if before is not None:
             before.gone = True
+        if number in self.here:
+            self.before[guest] = self.here[number]
         self.here[number] = guest
         self.stays.append(guest)
         self.hall.clock.advance(0.5)
@@ -121,12 +124,20 @@ class Life:
 
     def nobody_twice(self) -> None:
         for stay in self.stays:
-            heard = stay.heard
+            heard = self.heard(stay)
             assert len(set(heard)) == len(heard), "twice"
             for author, name in heard:
                 talk = self.talks[int(name.strip("#"))]
                 assert talk.speaker.aor == author
                 assert author != stay.aor
+
+    def heard(self, stay: HallGuest | None) -> list[tuple[str, str]]:
+        """Return what a device heard by a session, and by those before it."""
+        heard: list[tuple[str, str]] = []
+        while stay is not None:
+            heard[:0] = stay.heard
+            stay = self.before.get(stay)
+        return heard
 
     def nobody_misses(self) -> None:
         for stay in self.stays:
@@ -142,7 +153,8 @@ class Life:
         for stay in self.stays:
             for number in range(PEOPLE):
                 aor = f"sip:p{number}@north.example"
-                said = [int(name.strip("#")) for author, name in stay.heard if author == aor]
+                heard = self.heard(stay)
+                said = [int(name.strip("#")) for author, name in heard if author == aor]
                 whole = [one for one in said if self.talks[one].size < PIECE - 1000]
                 assert whole == sorted(whole), said
 
