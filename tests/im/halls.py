@@ -103,6 +103,7 @@ class HallGuest:
     Attributes:
         gone: it has left, has died, or was put out.
         hangs: it did not read for a while.
+        older: sessions that another has taken the place of.
     """
 
     def __init__(self, hall: Hall, number: int, device: str = "") -> None:
@@ -112,6 +113,7 @@ class HallGuest:
         self.user = User()
         self.gone = False
         self.hangs = False
+        self.older: list[Any] = []
         host = self._connect()
         wish = Wish(self.user.user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
         self.offer = self.negotiation.offer([wish])
@@ -154,15 +156,19 @@ class HallGuest:
         self.hall.result(Deferred.fromCoroutine(self.hall.conference.admit(invitation, leg)))
 
     def move(self) -> None:
-        """Go on by another connection of the same call: a re-INVITE."""
-        older = self.negotiation
+        """Go on by another connection of the same call (a re-INVITE); read the older one out."""
+        self.older.append(self.session)
         self._connect()
         wish = Wish(self.user.user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
         offer = self.negotiation.offer([wish])
         answering = Deferred.fromCoroutine(self.invitation.call.on_offer(offer))
         answer = self.hall.result(answering)
         self.hall.result(Deferred.fromCoroutine(self.negotiation.read_answer(answer)))
-        older.close("moved")
+
+    def resume(self) -> None:
+        """Read again, by all connections."""
+        for session in (*self.older, self.session):
+            session.resume()
 
     def leave(self) -> None:
         self.gone = True
