@@ -112,6 +112,11 @@ class Config:
     )
     file_maximum: int = setting(0, "octets of a file in a session between two; 0 for no limit")
     groups: str = setting("", "groups file (TOML): chat rooms and other groups to define at start")
+    xcap_root: str = setting(
+        "",
+        "XCAP root of the documents in the store, by which groups point to lists; empty: "
+        "http://xcap.DOMAIN, and the same with https",
+    )
     factory: str = setting("conference", "user part of the address that makes conferences")
     conferences: int = setting(10000, "conferences and open rooms at a time")
     conferences_each: int = setting(

@@ -243,7 +243,9 @@ class ImServer(Service):
             now,
         )
         self.downloads = Downloads(self.msrp, self.agent, self.retrieval, self.history)
-        self.groups, self._group_commands = serve_groups(node, self._name, config.domain)
+        self.groups, self._group_commands = serve_groups(
+            node, self._name, config.domain, config.xcap_root
+        )
         self._group_mail = GroupMail(
             config.domain.lower(),
             self.groups,
@@ -627,6 +629,7 @@ class ImServer(Service):
             await self.deferring.sweep()
             await self.published.sweep()
             await self.recorder.sweep()
+            await self.groups.follow()
             await self._node.stores.outbox.trim()
         except OmaimError as error:
             _log.error("expired messages were not ended: {why}", why=str(error))

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from omaim.bodies.groups import MEDIA_TYPE
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
-from omaim.im.group_documents import read_groups, write_group
-from omaim.im.groups import GLOBAL, DocumentGroups, Group
+from omaim.im.group_documents import define_groups, write_group
+from omaim.im.groups import GLOBAL, Definitions, DocumentGroups, Group
+from omaim.im.lists_elsewhere import Lists
 from omaim.im.policy import sip_form
 from omaim.im.room_rules import CHAT, GUEST, MEMBER, NONE, OWNER, PREDEFINED
 from omaim.node.node import Node
@@ -186,18 +189,27 @@ def _number(value: object) -> int:
     return number
 
 
-def serve_groups(node: Node, entity: str, domain: str) -> tuple[DocumentGroups, GroupCommands]:
+def serve_groups(
+    node: Node, entity: str, domain: str, root: str = ""
+) -> tuple[DocumentGroups, GroupCommands]:
     """Return the groups of one IM Server, and its commands: it can be told from now on.
+
+    Args:
+        root: XCAP root of the documents in the store; "" for that of the domain.
 
     Only those whose addresses are of its domain, or one below it, are its own: other servers may
     keep theirs in the same store.
     """
-    now, ours = node.clock.seconds, domain.lower()
+    now, ours = node.now, domain.lower()
 
-    def read(body: bytes) -> list[Group]:
-        return [one for one in read_groups(body, now) if is_of(one.uri, ours)]
+    roots = (root,) if root else (f"http://xcap.{ours}", f"https://xcap.{ours}")
+    lists = Lists(node.stores.documents, roots)
 
-    groups = DocumentGroups(node.stores.documents, read, now)
+    async def read(path: str, body: bytes) -> Definitions:
+        defined = await define_groups(path, body, now, lists)
+        return attrs.evolve(defined, groups=[one for one in defined.groups if is_of(one.uri, ours)])
+
+    groups = DocumentGroups(node.stores.documents, read, lists.unchanged, node.clock.seconds)
     commands = GroupCommands(domain, groups, node.stores, node.ids, now)
     more = ("members", "owners", "kind", "everybody", "name", "subject", "most")
     for name, act, help, values, needs in (

@@ -9,7 +9,7 @@ Spec: OMA SIMPLE IM 1.0 (groups); OMA XDM (group documents); RFC 4579 §5.4
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -40,6 +40,19 @@ _PAGE: Final = 500
 
 _log = Logger()
 Act = Callable[[], object]
+
+
+@attrs.frozen(eq=False)
+class Definitions:
+    """What one document says.
+
+    Attributes:
+        used: entity-tags of further documents that count for it, by path; "" of those that are
+            not there.
+    """
+
+    groups: Sequence[Group] = ()
+    used: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)
@@ -104,6 +117,10 @@ class Watchers:
                 self._acts.pop(uri, None)
 
         return end
+
+    def uris(self) -> tuple[str, ...]:
+        """Return the groups that somebody wants to know of."""
+        return tuple(self._acts)
 
     def tell(self, uris: Iterable[str]) -> None:
         """Tell all who want to know; what one of them raises is logged."""
@@ -193,7 +210,8 @@ class DocumentGroups:
     users the first by path counts.
 
     Args:
-        read: returns the groups of a document.
+        read: returns the groups of a document, by its path and its body.
+        unchanged: whether further documents are still as they were when a group was read.
         now: seconds.
         pause: seconds between looks at all documents for a group that nobody knows.
     """
@@ -201,15 +219,20 @@ class DocumentGroups:
     def __init__(
         self,
         documents: IDocumentStore,
-        read: Callable[[bytes], Iterable[Group]],
+        read: Callable[[str, bytes], Awaitable[Definitions]],
+        unchanged: Callable[[Mapping[str, str]], Awaitable[bool]],
         now: Callable[[], float],
         pause: float = 1.0,
     ) -> None:
         self._documents = documents
         self._read = read
+        self._unchanged = unchanged
         self._now = now
         self._pause = pause
         self._etags: dict[str, str] = {}  # by path, of what was read
+        self._used: dict[str, Mapping[str, str]] = {}  # by path, what else was read for it
+        self._turn = 0
+        self._turns: dict[str, int] = {}  # by path, which reading of it is in force
         self._in: dict[str, dict[str, Group]] = {}  # by path, then by URI
         self._paths: dict[str, set[str]] = {}  # by URI, where it stands
         self._looked_at = float("-inf")
@@ -260,6 +283,17 @@ class DocumentGroups:
         """
         await self._lock.run(lambda: Deferred.fromCoroutine(self._refresh()))
 
+    async def follow(self) -> None:
+        """Look at the documents of the groups that are watched.
+
+        Raises:
+            Unavailable: the store cannot answer.
+        """
+        for uri in self._watchers.uris():
+            path = self._path(uri)
+            if path is not None:
+                await self._look(path)
+
     async def _refresh(self) -> None:
         self._looked_at = self._now()
         gone, after = set(self._etags), ""
@@ -268,20 +302,33 @@ class DocumentGroups:
             for one in page:
                 after = one.path
                 gone.discard(one.path)
-                if self._etags.get(one.path) != one.etag:
+                if self._etags.get(one.path) != one.etag or one.path in self._used:
                     await self._look(one.path)
             if len(page) < _PAGE:
                 break
         for path in gone:
-            self._take(path, None)
+            self._take(path, None, Definitions())
 
     async def _look(self, path: str) -> None:
-        """Read a document again if it has changed."""
-        document = await self._documents.get(path)
-        if (None if document is None else document.etag) != self._etags.get(path):
-            self._take(path, document)
+        """Read a document again if it, or a list in it that stands elsewhere, has changed."""
+        self._turn += 1
+        turn = self._turn
+        document: Document | None = await self._documents.get(path)
+        same = (None if document is None else document.etag) == self._etags.get(path)
+        if same and (path not in self._used or await self._unchanged(self._used[path])):
+            return
+        defined = Definitions()
+        if document is not None:
+            try:
+                defined = await self._read(path, document.body)
+            except PeerError as error:
+                _log.warn("the groups in {path} cannot be read: {why}", path=path, why=error.why)
+        if self._turns.get(path, 0) > turn:
+            return  # a later reading was quicker
+        self._turns[path] = turn
+        self._take(path, document, defined)
 
-    def _take(self, path: str, document: Document | None) -> None:
+    def _take(self, path: str, document: Document | None, defined: Definitions) -> None:
         """Know what a document says from now on."""
         before = self._in.pop(path, {})
         for uri in before:
@@ -289,13 +336,14 @@ class DocumentGroups:
             if not self._paths[uri]:
                 del self._paths[uri]
         self._etags.pop(path, None)
-        after: dict[str, Group] = {}
-        if document is not None:
+        self._used.pop(path, None)
+        if document is None:
+            self._turns.pop(path, None)
+        else:
             self._etags[path] = document.etag
-            try:
-                after = {one.uri: one for one in self._read(document.body)}
-            except PeerError as error:
-                _log.warn("the groups in {path} cannot be read: {why}", path=path, why=error.why)
+            if defined.used:
+                self._used[path] = defined.used
+        after = {one.uri: one for one in defined.groups}
         if after:
             self._in[path] = after
         for uri in after:

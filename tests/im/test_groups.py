@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,7 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from omaim.errors import PeerError
-from omaim.im.groups import GLOBAL, TREE, AdHocGroups, AllGroups, DocumentGroups, Group, IGroups
+from omaim.im.groups import (
+    GLOBAL,
+    TREE,
+    AdHocGroups,
+    AllGroups,
+    Definitions,
+    DocumentGroups,
+    Group,
+    IGroups,
+)
 from omaim.im.policy import Refusal
 from omaim.im.room_rules import AD_HOC, MEMBER, NONE, OWNER, PREDEFINED, Rules
 from omaim.stores.memory import memory_stores
@@ -28,6 +38,16 @@ def read(body: bytes) -> list[Group]:
     return [Group(uri, lambda identities, hidden: MEMBER, name=name) for uri, name in lines]
 
 
+async def never(path: str, body: bytes) -> Definitions:
+    """Read nothing."""
+    raise AssertionError(path)
+
+
+async def always(used: Mapping[str, str]) -> bool:
+    """Nothing else has changed."""
+    return True
+
+
 class AdHocTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.groups = AdHocGroups(most=3)
@@ -37,7 +57,7 @@ class AdHocTests(SynchronousTestCase):
         for one in (
             self.groups,
             AllGroups(),
-            DocumentGroups(memory_stores().documents, read, float),
+            DocumentGroups(memory_stores().documents, never, always, float),
         ):
             verifyObject(IGroups, one)
 
@@ -85,11 +105,11 @@ class DocumentTests(SynchronousTestCase):
         self.documents = memory_stores().documents
         self.etags: dict[str, str] = {}
         self.reads = 0
-        self.groups = DocumentGroups(self.documents, self.read, lambda: self.now)
+        self.groups = DocumentGroups(self.documents, self.read, always, lambda: self.now)
 
-    def read(self, body: bytes) -> list[Group]:
+    async def read(self, path: str, body: bytes) -> Definitions:
         self.reads += 1
-        return read(body)
+        return Definitions(read(body))
 
     def put(self, path: str, *lines: str) -> None:
         etag = f"{int(self.etags.get(path, '0')) + 1}"
