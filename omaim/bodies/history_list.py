@@ -7,7 +7,8 @@ implementations differ.
 
 Spec: OMA-TS-IM_XDM V1.0 §5.1 (conv-history); namespace urn:oma:xml:im:history-list
 Differs: the order of elements is not confirmed by a published schema; ``next`` of the root, which
-says where a search goes on, is ours.
+says where a search goes on, is ours, and so is ``cut-off`` of time-end: nobody saw the end, and the
+time is that of the last thing known.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ ELEMENTS: Final = 20_000  # in one document
 _REFERENCE: Final = "history-reference"
 _URI: Final = "uri"
 _NAME: Final = "display-name"
+_CUT_OFF: Final = "cut-off"
 _GROUP: Final = ("group-uri", "group-display-name")
 
 
@@ -94,6 +96,7 @@ class Conference:
     ended_at: float = 0.0  # 0 while it goes on
     name: str = ""  # of the recording
     parties: Parties | None = None
+    cut_off: bool = False  # ``ended_at`` is the last thing known of it
 
 
 @attrs.frozen
@@ -157,7 +160,7 @@ def _write_pager(entry: Element, pager: Pager) -> None:
 def _write_conference(entry: Element, conference: Conference) -> None:
     holder = add(entry, _tag("conference"))
     _write_moment(holder, "time-start", conference.started_at)
-    _write_moment(holder, "time-end", conference.ended_at)
+    _write_moment(holder, "time-end", conference.ended_at, conference.cut_off)
     _write(holder, "recording-name", conference.name)
     _write_parties(holder, "conf-list", conference.parties)
 
@@ -177,9 +180,10 @@ def _write(parent: Element, name: str, value: str) -> None:
         add(parent, _tag(name), value)
 
 
-def _write_moment(parent: Element, name: str, seconds: float) -> None:
+def _write_moment(parent: Element, name: str, seconds: float, cut_off: bool = False) -> None:
     if seconds:
-        add(parent, _tag(name), write_moment(seconds))
+        attributes = [(_CUT_OFF, "true")] if cut_off else []
+        add(parent, _tag(name), write_moment(seconds), attributes)
 
 
 def parse_history_list(data: bytes) -> HistoryList:
@@ -224,11 +228,13 @@ def _read_pager(holder: Element) -> Pager:
 
 
 def _read_conference(holder: Element) -> Conference:
+    end = child(holder, _tag("time-end"))
     return Conference(
         started_at=_read_moment(holder, "time-start"),
         ended_at=_read_moment(holder, "time-end"),
         name=_said(holder, "recording-name"),
         parties=_read_parties(holder, "conf-list"),
+        cut_off=end is not None and end.get(_CUT_OFF) == "true",
     )
 
 

@@ -81,7 +81,8 @@ class HistoryPrompt:
         subject = f", {one.subject}" if one.subject else ""
         if one.conference is not None:
             moment = words.moment(one.conference.started_at)
-            return f"{moment} session with {words.short(one.conference.name)}{subject}"
+            cut_off = ", cut off" if one.conference.cut_off else ""
+            return f"{moment} session with {words.short(one.conference.name)}{subject}{cut_off}"
         pager = one.pager or Pager()
         moment = words.moment(pager.sent_at or one.date)
         sender = "you" if self._own(pager.sender) else words.short(pager.sender)

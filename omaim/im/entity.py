@@ -462,6 +462,9 @@ class ImServer(Service):
         if config.groups:
             await load_groups(self._group_commands, config.groups)
         await self.recorder.reader.start()
+        cut_off = await self.recorder.cut_off()
+        if cut_off:
+            _log.warn("{count} recorded conversations have no end of their own", count=cut_off)
         await self.published.load()
         if not self.published.recorded:
             await self.recorder.reader.retire()

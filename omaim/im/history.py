@@ -475,6 +475,7 @@ def _shown(conversation: Conversation) -> Recorded:
         0.0 if ended == NEVER else ended,
         conversation.peer,
         Parties(tuple(map(Party, people[:SHOWN])), conversation.peer),
+        conversation.cut_off,
     )
     return attrs.evolve(recorded, conference=conference)
 

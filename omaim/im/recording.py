@@ -41,6 +41,7 @@ SESSION: Final = "session"
 CONFERENCE: Final = "conference"
 ENTRIES: Final = 100_000  # messages of one session that are recorded
 _TRIMMED: Final = 100  # conversations that make room at a time
+_LEFT: Final = 500  # conversations without an end that are read in one go
 _LOOK: Final = 0.1  # part of the quota that may be recorded between two looks at it
 
 _log = Logger()
@@ -343,6 +344,33 @@ class Recorder:
             attrs.evolve(conversation, ended_at=over, expires_at=over + self._validity)
         )
         self.on_change(owner)
+
+    async def cut_off(self) -> int:
+        """End what an earlier life of the server has left without an end, at its last message.
+
+        Call it before anything is recorded. Returns: how many these were.
+
+        Raises:
+            Unavailable: the store cannot answer; some may have got their end.
+        """
+        after = count = 0
+        while True:
+            found = await self._store.unended(after, _LEFT)
+            for conversation, last in found:
+                after = conversation.position
+                if conversation.kind in (SESSION, CONFERENCE) and self._ours(conversation.owner):
+                    count += 1
+                    await self._store.record(
+                        attrs.evolve(
+                            conversation,
+                            ended_at=last,
+                            expires_at=last + self._validity,
+                            cut_off=True,
+                        )
+                    )
+                    self.on_change(conversation.owner)
+            if len(found) < _LEFT:
+                return count
 
     def dropped(self, owner: str, references: Sequence[str]) -> None:
         """Their owner deletes these in this turn: nothing more comes to them."""

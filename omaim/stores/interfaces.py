@@ -225,9 +225,9 @@ class IHistoryStore(Interface):
     ) -> Deferred[Conversation]:
         """Begin, extend or change a conversation and append entries to it.
 
-        A conversation of that owner and reference that is there gets the given end, expiry,
-        subject and participants; with ``once`` it stays as it is, and nothing is written.
-        Returns: it, as it is now.
+        A conversation of that owner and reference that is there gets the given end, cut off or
+        not, expiry, subject and participants; with ``once`` it stays as it is, and nothing is
+        written. Returns: it, as it is now.
         """
 
     def get(owner: str, reference: str) -> Deferred[Conversation | None]:
@@ -254,6 +254,14 @@ class IHistoryStore(Interface):
         owner: str, reference: str, after: int = 0, limit: int = 100
     ) -> Deferred[tuple[HistoryEntry, ...]]:
         """Return the messages of a conversation in order, those behind ``after``."""
+
+    def unended(
+        after: int = 0, limit: int = 100
+    ) -> Deferred[tuple[tuple[Conversation, float], ...]]:
+        """Return conversations of anybody that have no end, in order, those behind ``after``.
+
+        Each comes with the time of its last message, that of its start where it has none.
+        """
 
     def delete(
         owner: str, references: Sequence[str], events: tuple[ServiceEventRecord, ...] = ()

@@ -319,6 +319,22 @@ class MemoryHistoryStore:
         kept = self._entries.get((owner, reference), ())
         return succeed(tuple(islice((one for one in kept if one.position > after), limit)))
 
+    def unended(
+        self, after: int = 0, limit: int = 100
+    ) -> Deferred[tuple[tuple[Conversation, float], ...]]:
+        found = [
+            one
+            for own in self._owners.values()
+            for one in own.values()
+            if one.ended_at == NEVER and one.position > after
+        ]
+        found.sort(key=lambda one: one.position)
+        return succeed(tuple((one, self._last_at(one)) for one in found[:limit]))
+
+    def _last_at(self, conversation: Conversation) -> float:
+        kept = self._entries[conversation.owner, conversation.reference]
+        return max([one.at for one in kept], default=conversation.started_at)
+
     def delete(
         self, owner: str, references: Sequence[str], events: tuple[ServiceEventRecord, ...] = ()
     ) -> Deferred[int]:
@@ -356,6 +372,7 @@ def extended(
         expires_at=given.expires_at,
         subject=given.subject,
         participants=given.participants,
+        cut_off=given.cut_off,
         count=old.count + len(entries),
         size=old.size + sum(len(entry.body) for entry in entries),
     )

@@ -255,6 +255,7 @@ class Conversation:
     count: int = 0  # entries; given by the store
     size: int = 0  # octets of all entries; given by the store
     position: int = 0  # order of recording, rising; given by the store
+    cut_off: bool = False  # nobody saw its end: ``ended_at`` is the last thing known of it
 
 
 @attrs.frozen(weakref_slot=False)

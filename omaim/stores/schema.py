@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0001"  # of the migration that makes what is described here
+REVISION: Final = "0002"  # of the migration that makes what is described here
 
 metadata = MetaData()
 
@@ -173,6 +173,8 @@ conversations = Table(
     Column("participants", Text, nullable=False),  # JSON
     Column("count", BigInteger, nullable=False),  # of entries
     Column("size", BigInteger, nullable=False),  # octets of all entries
+    Column("cut_off", Integer, nullable=False, server_default="0"),  # 1: its end is the last
+    # thing known of it
     UniqueConstraint("owner", "reference", name="conversations_reference"),
 )
 Index("conversations_peer", conversations.c.owner, conversations.c.peer)

@@ -32,7 +32,7 @@ class SqlHistoryStore:
         c, e = table.c, entries.c
         columns = select(
             c.owner, c.reference, c.kind, c.peer, c.started_at, c.ended_at, c.expires_at,
-            c.subject, c.participants, c.count, c.size, c.position,
+            c.subject, c.participants, c.count, c.size, c.position, c.cut_off,
         )  # fmt: skip
         owned = c.owner == bindparam("the_owner")
         named = owned & (c.reference == bindparam("the_reference"))
@@ -69,11 +69,26 @@ class SqlHistoryStore:
                 participants=bindparam("participants"),
                 count=bindparam("count"),
                 size=bindparam("size"),
+                cut_off=bindparam("cut_off"),
             )
         )
         self._delete = text(table.delete().where(named))
         self._usage = text(select(func.count(), func.coalesce(func.sum(c.size), ZERO)).where(owned))
         self._over = text(select(c.owner, c.reference).where(c.expires_at <= bindparam("now")))
+        last = (
+            select(func.max(e.at))
+            .where(e.owner == c.owner)
+            .where(e.reference == c.reference)
+            .scalar_subquery()
+        )
+        self._unended = text(
+            columns.add_columns(func.coalesce(last, c.started_at))
+            .where(c.ended_at == bindparam("never"))
+            .where(c.position > bindparam("after"))
+            .order_by(c.position)
+            .limit(bindparam("number"))
+            .offset(ZERO)
+        )
         of = (e.owner == bindparam("the_owner")) & (e.reference == bindparam("the_reference"))
         self._entries = text(
             select(
@@ -161,6 +176,12 @@ class SqlHistoryStore:
         )
         return found.addCallback(_entries)
 
+    def unended(
+        self, after: int = 0, limit: int = 100
+    ) -> Deferred[tuple[tuple[Conversation, float], ...]]:
+        values = {"never": NEVER, "after": after, "number": limit}
+        return self._database.rows(self._unended, values).addCallback(_with_last)
+
     def delete(
         self, owner: str, references: Sequence[str], events: tuple[ServiceEventRecord, ...] = ()
     ) -> Deferred[int]:
@@ -204,6 +225,7 @@ class SqlHistoryStore:
 def _row(conversation: Conversation) -> dict[str, Any]:
     row = attrs.asdict(conversation)
     row["participants"] = json.dumps(conversation.participants)
+    row["cut_off"] = int(conversation.cut_off)
     return row
 
 
@@ -212,8 +234,14 @@ def _conversations(rows: list[Any]) -> tuple[Conversation, ...]:
     for row in rows:
         values = list(row)
         values[8] = tuple(json.loads(values[8]))
+        values[12] = bool(values[12])
         found.append(Conversation(*values))
     return tuple(found)
+
+
+def _with_last(rows: list[Any]) -> tuple[tuple[Conversation, float], ...]:
+    found = _conversations([row[:-1] for row in rows])
+    return tuple(zip(found, (float(row[-1]) for row in rows), strict=True))
 
 
 def _conversation(rows: list[Any]) -> Conversation | None:

@@ -82,8 +82,8 @@ def conversation(reference: str, **fields: Any) -> Conversation:
 
 def entry(reference: str, body: bytes = b"\x00hi", **fields: Any) -> HistoryEntry:
     """Return a message of a conversation."""
-    given: dict[str, Any] = {"content_type": "message/cpim", "message_id": "m", **fields}
-    return HistoryEntry(ALICE, reference, 1001.0, BOB, ALICE, body=body, **given)
+    given: dict[str, Any] = {"content_type": "message/cpim", "message_id": "m", "at": 1001.0}
+    return HistoryEntry(ALICE, reference, sender=BOB, recipient=ALICE, body=body, **given | fields)
 
 
 class PublicationContract(StoreContract):
@@ -397,6 +397,26 @@ class HistoryContract(StoreContract):
             self.assertEqual(await found(latest=True), "cba")
             self.assertEqual(await found(latest=True, peer=BOB, limit=1), "c")
             self.assertEqual(await found(latest=True, after=page[-1].position), "a")
+
+        return self.going(test())
+
+    def test_unended(self) -> Deferred[None]:
+        """What has no end is found, whosever it is, with the last thing known of it."""
+
+        async def test() -> None:
+            store = self.stores.history
+            silent = await store.record(conversation("silent"))
+            await store.record(conversation("over", ended_at=1100.0), (entry("over"),))
+            said = (entry("said", at=1500.0), entry("said", at=1400.0))
+            talked = await store.record(conversation("said"), said)
+            his = await store.record(attrs.evolve(conversation("his"), owner=BOB))
+            found = await store.unended()
+            self.assertEqual(found, ((silent, 1000.0), (talked, 1500.0), (his, 1000.0)))
+            self.assertEqual(await store.unended(silent.position, 1), found[1:2])
+            ended = attrs.evolve(talked, ended_at=1500.0, cut_off=True)
+            self.assertEqual(await store.record(ended), ended)
+            self.assertEqual(await store.get(ALICE, "said"), ended)
+            self.assertEqual(await store.unended(), (found[0], found[2]))
 
         return self.going(test())
 

@@ -92,6 +92,14 @@ class HistoryListTests(SynchronousTestCase):
         second = Recorded("r2", 3, conference=conference)
         self.assertEqual(parse_history_list(document.encode()), HistoryList((first, second), 7))
 
+    def test_cut_off(self) -> None:
+        """An end that nobody saw is told from one that was."""
+        for cut_off in (False, True):
+            one = Recorded("r", date=60.0, conference=Conference(60.0, 120.0, cut_off=cut_off))
+            document = write_history_list([one])
+            self.assertEqual(b"cut-off" in document, cut_off)
+            self.assertEqual(parse_history_list(document).entries, (one,))
+
     def test_refused(self) -> None:
         """An entry that names nothing, numbers and moments that are none."""
         for inside in (

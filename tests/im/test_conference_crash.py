@@ -112,19 +112,21 @@ class ConferenceCrashTests(LivesTestCase):
         self.assertEqual({(one.kind, one.peer) for one in stays}, {("conference", ROOM)})
         self.assertEqual(len(stays), ROUNDS)
         for one in stays:
-            after = 0
+            after, last = 0, one.started_at
             while True:
                 page = await stores.history.entries(BOB, one.reference, after, 200)
                 for entry in page:
-                    after = entry.position
+                    after, last = entry.position, entry.at
                     found[Cpim.parse(entry.body).part.text()] += 1
                 if not page:
                     break
+            self.assertEqual((one.ended_at, one.cut_off), (last, True))
         await stores.close()
         return found
 
     def test_kill(self) -> Any:
-        """What a speaker was told is recorded, once; the room opens again in the next life."""
+        """What a speaker was told is recorded, once; the room opens again in the next life, by
+        which a stay that was cut off has got its end: with the last message of it."""
 
         async def run() -> None:
             chance = random.Random(3)
