@@ -90,7 +90,7 @@ class Room:
     Attributes:
         roster: who is in it, as others see them.
         nicknames: who is called what.
-        replay: the last messages; see :func:`omaim.im.replay.load`.
+        replay: the last messages.
         is_over: it has ended.
         count: participants who are there.
 
@@ -120,7 +120,7 @@ class Room:
         if nicknames is None:
             nicknames = Nicknames(rules.quarantine, rules.reserved)
         self.nicknames = nicknames
-        self.replay = Replay(rules.replay)
+        self.replay = Replay(rules.replay, rules.replay_size)
         self._rights_of = rights_of
         self._open = open_copies
         self._assembly = Assembly()

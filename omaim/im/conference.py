@@ -33,13 +33,14 @@ from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
 from omaim.im.participating import TERMINATING, Leg
 from omaim.im.posting import Post
+from omaim.im.replay_store import ReplayStore
 from omaim.im.room_asking import RoomAsking
 from omaim.im.room_copies import RoomCopies
 from omaim.im.room_history import RoomHistory
 from omaim.im.room_journal import RoomJournal
 from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.room_people import Applicant, Copies, Member
-from omaim.im.room_rules import Rules
+from omaim.im.room_rules import AD_HOC, Rules
 from omaim.im.unsent import Unsent
 from omaim.msrp import Incoming, Session, SessionUser
 from omaim.net.msrp import MsrpEndpoint
@@ -80,6 +81,7 @@ class House:
     asking: RoomAsking
     journal: RoomJournal
     history: Callable[[str], RoomHistory]  # of a new conference
+    replays: ReplayStore
     core: str
     now: Callable[[], float]  # seconds since the epoch
     admit: Callable[[Leg, Sequence[AnswerMode]], Sequence[AnswerMode]]
@@ -498,14 +500,26 @@ class Conference:
         journal = self.house.journal
         assert post.event is not None
         journal.note(post.event, self.uri)
+        self._keep(post)
         recording = self.history.record(post)
         if recording is None:
-            journal.after(incoming.release)
+            self._release(incoming)
         else:
             recording.addCallbacks(
-                lambda _: journal.after(incoming.release),
+                lambda _: self._release(incoming),
                 lambda failure: self._not_recorded(failure, incoming),
             )
+
+    def _keep(self, post: Post) -> None:
+        """Keep what was said to all for those who come late, if there is another time to come."""
+        if self.group.kind != AD_HOC and post.whole is not None and not post.to:
+            self.house.replays.note(
+                self.uri, self.room.replay, post.sender, post.whole, post.message_id
+            )
+
+    def _release(self, incoming: Incoming) -> None:
+        """Let the sender hear that all is written down."""
+        self.house.replays.after(lambda: self.house.journal.after(incoming.release))
 
     def _not_recorded(self, failure: Failure, incoming: Incoming) -> None:
         if failure.check(OmaimError):

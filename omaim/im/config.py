@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from omaim.im.room_rules import Rules
 from omaim.node.config import setting
-
-RECORDED: Final = 1_048_576  # octets of a message in a room that is recorded
 
 
 def _one_of(*words: str) -> Any:
@@ -142,6 +140,12 @@ class Config:
     )
     room_private: bool = setting(True, "one may write to one other in a room")
     room_replay: int = setting(0, "messages that who comes late into a room gets to see")
+    room_replay_size: int = setting(4194304, "octets of these messages of one room")
+    room_recorded: int = setting(
+        4194304,
+        "octets of a message in a room up to which it is recorded and shown to who comes late; "
+        "of a larger one its author, type and size are recorded",
+    )
     room_congestion: str = setting(
         "pause",
         "who takes messages too slowly: pause: who speaks waits for a while; drop: has to go",
@@ -171,7 +175,8 @@ def rooms_of(config: Config) -> Rules:
         mark=config.room_mark,
         grace=config.room_grace,
         queue=config.room_queue,
-        keep=RECORDED,
+        keep=config.room_recorded,
         replay=config.room_replay,
+        replay_size=config.room_replay_size,
         notices=config.room_notices,
     )

@@ -21,7 +21,7 @@ from omaim.im.journal import Journal
 from omaim.im.media_plan import MediaPlan, check_files
 from omaim.im.participating import TERMINATING, Leg, Mail, as_message
 from omaim.im.policy import Refusal, check_author
-from omaim.im.recording import Recorder
+from omaim.im.recording import Recorder, too_large
 from omaim.msrp import Incoming
 from omaim.node.events import MessageAccepted, ServiceEvent, SessionEnded, SessionStarted
 from omaim.node.hooks import Deliver, Hooks, Refuse
@@ -220,7 +220,7 @@ class Conversing:
     ) -> None:
         """Record a message of the session."""
         if content is None:
-            return
+            content = Content(*too_large(incoming.content_type, size))
         speaker, hearer = self._parties(side)
         await self._recorder.message(
             self.leg.user,

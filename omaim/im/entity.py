@@ -45,6 +45,7 @@ from omaim.im.policy import EVERYBODY, KnownSettings, Policy, Settings
 from omaim.im.reachability import Reachability
 from omaim.im.recording import Recorder
 from omaim.im.registrations import Devices, registered_contacts, registered_identities
+from omaim.im.replay_store import ReplayStore
 from omaim.im.reports import Reports
 from omaim.im.retrieval import Retrieval
 from omaim.im.room_asking import RoomAsking
@@ -359,6 +360,13 @@ class ImServer(Service):
                 asking,
                 RoomJournal(journal, agent.endpoint.later),
                 history,
+                ReplayStore(
+                    node.stores.history,
+                    node.ids,
+                    agent.endpoint.later,
+                    node.now,
+                    config.history_validity,
+                ),
                 f"<{config.core};lr>",
                 node.now,
                 lambda leg, asked: self.sessions.admit(leg, asked),

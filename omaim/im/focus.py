@@ -5,7 +5,8 @@ comes in. Read :meth:`Focus.create` and :meth:`Focus.join`.
 
 A conference lives as long as the server: who is in it sees BYE when the server stops, and 481
 and a lost connection when it dies. What is defined in documents opens again for the next who
-comes; a conference that was made on demand is gone.
+comes, with what was said there last where its rules show that; a conference that was made on
+demand is gone.
 
 Spec: RFC 4579; RFC 5366; RFC 7701; OMA SIMPLE IM 1.0 (controlling function)
 """
@@ -16,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -53,6 +55,14 @@ _STOPS: Final = 'SIP;cause=503;text="the server stops"'
 _log = Logger()
 
 Service = Callable[[Invitation, Leg], Any]
+
+
+@attrs.frozen
+class Left:
+    """What is left of the last session of a group."""
+
+    nicknames: Nicknames | None
+    replay: Replay
 
 
 class Focus:
@@ -95,7 +105,7 @@ class Focus:
         self._stopping = False
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unwatch: dict[str, Act] = {}
-        self._left: OrderedDict[str, tuple[Nicknames, Replay]] = OrderedDict()
+        self._left: OrderedDict[str, Left] = OrderedDict()
         self._package = ConferencePackage(
             self.conferences.get, self._missing, self._end_watch, interval
         )
@@ -176,15 +186,27 @@ class Focus:
         conference = self.conferences.get(address)
         if conference is None:
             group: Group | None = await self._groups.get(address)
+            if group is None:
+                await self._house().replays.forget(address)
+                raise self._unknown(address)
+            if not group.sessions:
+                raise Refusal("119 Function not allowed: this group has no sessions")
+            before = await self._before(group)
             conference = self.conferences.get(address)
             if conference is None:
-                if group is None:
-                    raise self._unknown(address)
-                if not group.sessions:
-                    raise Refusal("119 Function not allowed: this group has no sessions")
                 self._check_load()
-                conference = self._open(group)
+                conference = self._open(group, before=before)
         await self._admit(conference, invitation, leg)
+
+    async def _before(self, group: Group) -> Left:
+        """Return what is left of the last session of a group, in this life or another."""
+        left = self._left.get(group.uri)
+        if left is None:
+            rules = group.rules(self._ordinary)
+            left = Left(None, Replay(rules.replay, rules.replay_size))
+            if rules.replay:
+                await self._house().replays.load(group.uri, left.replay)
+        return left
 
     async def _admit(self, conference: Conference, invitation: Invitation, leg: Leg) -> None:
         try:
@@ -200,14 +222,18 @@ class Focus:
     # Conferences
 
     def _open(
-        self, group: Group, guests: list[Guest] | None = None, shown: tuple[Entry, ...] = ()
+        self,
+        group: Group,
+        guests: list[Guest] | None = None,
+        shown: tuple[Entry, ...] = (),
+        before: Left | None = None,
     ) -> Conference:
         rules = group.rules(self._ordinary)
         named = guests or []
         if guests is None and group.kind == PREDEFINED:
             named = [Guest(one) for one in group.members]
         invitees = [Invitee(one.uri, one.hidden) for one in named]
-        before = self._left.pop(group.uri, None)
+        before = self._left.pop(group.uri, before)
         conference = Conference(
             self._house(),
             group,
@@ -215,10 +241,10 @@ class Focus:
             invitees,
             {one.uri: one for one in named},
             shown,
-            None if before is None else before[0],
+            None if before is None else before.nicknames,
         )
         if before is not None:
-            conference.room.replay = before[1]
+            conference.room.replay = before.replay
         self.conferences[group.uri] = conference
         if guests is None:
             self._unwatch[group.uri] = self._groups.watch(
@@ -244,9 +270,10 @@ class Focus:
         else:
             unwatch()
             room = conference.room
-            self._left[uri] = (room.nicknames, room.replay)
+            self._left[uri] = Left(room.nicknames, room.replay)
             if len(self._left) > ENDED:
-                self._left.popitem(last=False)
+                oldest, _ = self._left.popitem(last=False)
+                self._house().replays.close(oldest)
 
     def _remember(self, uri: str) -> None:
         self._ended[uri] = None
@@ -262,6 +289,9 @@ class Focus:
         group: Group | None = await self._groups.get(conference.uri)
         if self.conferences.get(conference.uri) is conference:
             conference.regroup(group, None if group is None else group.rules(self._ordinary))
+        if group is None:
+            self._left.pop(conference.uri, None)
+            await self._house().replays.forget(conference.uri)
 
     def _not_looked(self, failure: Failure, uri: str) -> None:
         if failure.check(OmaimError):

@@ -30,7 +30,8 @@ NOT_TAKEN: Final = 415
 NO_PRIVATE: Final = 428
 
 HEADS: Final = 2 * HEAD_SIZE  # octets of the CPIM headers and of the MIME headers inside
-KEPT: Final = 4_194_304  # octets of one session's messages under way that may have to be kept
+KEPT: Final = 4_194_304  # octets of one session's messages under way that may have to be kept,
+# unless two of the largest ones are more
 LOOK: Final = 65_536  # octets of a text that a service feature gets to see
 ASK: Final = "ask"  # the reason of a pause: a service feature has not decided yet
 
@@ -402,7 +403,7 @@ class Post:
             self.member.kept += len(data)
             if self._sent > self._floor.keep or self.is_passing:
                 self._forget()
-            elif self.member.kept > KEPT:
+            elif self.member.kept > max(KEPT, 2 * self._floor.keep):
                 self.refuse(Refused("too much at a time", TOO_LARGE), self.touched_at)
 
     def _forget(self) -> None:

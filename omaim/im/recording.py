@@ -434,6 +434,19 @@ class Recorder:
                 self.on_change(owner)
 
 
+def too_large(content_type: str, size: int) -> tuple[str, bytes]:
+    """Return what is recorded in place of a message of a session that is too large for it.
+
+    Args:
+        content_type: of the message.
+        size: octets of it.
+
+    Returns: the content type of the note, and the note.
+    """
+    kind = content_type.partition(";")[0].strip() or "unknown type"
+    return "text/plain;charset=UTF-8", f"[{kind}, {size} octets: too large to be recorded]".encode()
+
+
 def worth_recording(content: Content) -> bool:
     """Tell whether something is a message, and not a report or a sign of typing."""
     if not content.body:

@@ -1,7 +1,7 @@
 """The last messages of a room, for those who come late.
 
 Who was here before gets what was said since; who is new gets the last few. Nobody is shown a
-message twice on one device.
+message twice on one device, unless the server has been started anew between.
 
 Spec: OMA SIMPLE IM 1.0 (chat room, history for who joins)
 """
@@ -13,13 +13,7 @@ from typing import Final
 
 import attrs
 
-from omaim.bodies.cpim import MEDIA_TYPE, Cpim
-from omaim.errors import PeerError
-from omaim.stores.interfaces import IHistoryStore
-from omaim.stores.records import HistoryEntry
-
 _GUESTS: Final = 10_000  # devices of which it is remembered what they have seen
-_PAGE: Final = 200
 
 
 @attrs.frozen
@@ -40,21 +34,25 @@ class Replay:
     """
 
     def __init__(self, most: int, size: int = 4_194_304) -> None:
-        self._most = most
-        self._size = size
+        self.most = most
+        self.size = size
         self._said: deque[Said] = deque()
         self._octets = 0
         self._number = 0
         self._seen: dict[tuple[str, bool, str], int] = {}
 
+    def takes(self, size: int) -> bool:
+        """Tell whether a message of so many octets is kept."""
+        return self.most > 0 and size <= self.size
+
     def add(self, media_type: str, body: bytes) -> None:
         """Keep a message that was just said."""
         self._number += 1
-        if self._most <= 0 or len(body) > self._size:
+        if not self.takes(len(body)):
             return
         self._said.append(Said(self._number, media_type, body))
         self._octets += len(body)
-        while len(self._said) > self._most or self._octets > self._size:
+        while len(self._said) > self.most or self._octets > self.size:
             self._octets -= len(self._said.popleft().body)
 
     def missed(self, aor: str, hidden: bool, device: str) -> list[Said]:
@@ -72,36 +70,3 @@ class Replay:
 
     def __len__(self) -> int:
         return len(self._said)
-
-
-async def load(replay: Replay, store: IHistoryStore, room: str, reference: str) -> int:
-    """Fill a replay with what was recorded of a room before. Returns: how many messages.
-
-    Args:
-        room: canonical address of the room, the owner of the record.
-        reference: of its conversation.
-
-    Raises:
-        Unavailable: the store cannot answer.
-    """
-    after = count = 0
-    while True:
-        page: tuple[HistoryEntry, ...] = await store.entries(room, reference, after, _PAGE)
-        for entry in page:
-            after = entry.position
-            kind = _wrapped_type(entry)
-            if kind:
-                replay.add(kind, entry.body)
-                count += 1
-        if len(page) < _PAGE:
-            return count
-
-
-def _wrapped_type(entry: HistoryEntry) -> str:
-    """Return the type of what a recorded CPIM message wraps, "" if it is none."""
-    if entry.content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
-        return ""
-    try:
-        return Cpim.parse(entry.body).part.media_type
-    except PeerError:
-        return ""

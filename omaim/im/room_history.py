@@ -12,10 +12,11 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.bodies.cpim import MEDIA_TYPE
+from omaim.bodies.cpim import MEDIA_TYPE, Cpim
+from omaim.bodies.mime import Part
 from omaim.errors import OmaimError
 from omaim.im.posting import Post
-from omaim.im.recording import CONFERENCE, Recorder
+from omaim.im.recording import CONFERENCE, Recorder, too_large
 
 GATHER: Final = 5.0  # seconds in which those who come are gathered for one note
 
@@ -112,25 +113,28 @@ class RoomHistory:
     def record(self, post: Post) -> Deferred[Any] | None:
         """Record a message that went out; return what fires when that is durable.
 
+        Of one that is larger than is kept it is recorded that it was there.
+
         ``None``: nobody who said or heard it wants that. It fails with Unavailable when it is
         not to be acknowledged.
         """
-        if not self._records or post.whole is None:
+        if not self._records:
             return None
-        event = post.event
-        assert event is not None
+        assert post.event is not None
+        body: bytes | None = None
         parties = dict.fromkeys([post.member.person.aor, *(one.person.aor for one in post.went_to)])
         writing = []
         for owner in parties:
             record = self._records.get(owner)
             if record is not None and record.reference:
+                body = body or _recorded(post)
                 coroutine = self._recorder.message(
                     owner,
                     record.reference,
                     post.sender,
                     post.to or self._room,
                     MEDIA_TYPE,
-                    post.whole,
+                    body,
                     post.message_id,
                 )
                 writing.append(Deferred.fromCoroutine(coroutine))
@@ -142,6 +146,15 @@ class RoomHistory:
         if reference:
             ending = Deferred.fromCoroutine(self._recorder.end(owner, reference))
             ending.addErrback(_not_written)
+
+
+def _recorded(post: Post) -> bytes:
+    """Return a message, or what says in its place what is missing."""
+    if post.whole is not None:
+        return post.whole
+    assert post.cpim is not None
+    kind, note = too_large(post.media_type, post.received)
+    return Cpim(post.cpim.headers.copy(), Part([("Content-Type", kind)], note)).to_bytes()
 
 
 def _first(failure: Failure) -> Failure:

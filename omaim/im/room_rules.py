@@ -98,6 +98,7 @@ class Rules:
 
     keep: int = 65_536  # of a message, to be shown again or recorded; a larger one is not
     replay: int = 0  # messages that who comes late gets to see
+    replay_size: int = 4_194_304  # octets of all of them
     linger: float = 30.0  # that the roster shows who has left as disconnected
     notices: bool = True  # the room itself says when somebody has to go, and why
 

@@ -12,6 +12,7 @@ from omaim.im.conference import Conference, House
 from omaim.im.groups import Group
 from omaim.im.journal import Journal
 from omaim.im.participating import LIST, Leg
+from omaim.im.replay_store import ReplayStore
 from omaim.im.room_asking import RoomAsking
 from omaim.im.room_history import RoomHistory
 from omaim.im.room_journal import RoomJournal
@@ -225,6 +226,7 @@ class Hall:
             asking,
             RoomJournal(journal, agent.later),
             lambda room: RoomHistory(recorder, room, self.clock.callLater),
+            ReplayStore(stores.history, Ids(9), agent.later, self.clock.seconds, 1000.0),
             "<sip:core;lr>",
             self.clock.seconds,
             lambda leg, asked: asked,

@@ -21,11 +21,12 @@ class LivesTestCase(TestCase):
     Attributes:
         state: the file.
         address: SIP URI of the present life; ``served_at`` is its port.
-        delivery: of the server's settings.
+        delivery, replay: of the server's settings.
     """
 
     timeout = 100
     delivery = "push"
+    replay = 0
 
     async def listen(self) -> None:
         """Begin to be the core."""
@@ -45,7 +46,7 @@ class LivesTestCase(TestCase):
         """
         settings = [str(self.port), str(port), self.delivery]
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.im.server", self.state, *settings],
+            [sys.executable, "-m", "tests.im.server", self.state, *settings, str(self.replay)],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )

@@ -1,7 +1,7 @@
 """An IM Server in a process of its own, until somebody kills it.
 
-Run by lives.py: ``python -m tests.im.server STATE CORE-PORT PORT DELIVERY``, where port 0 takes
-any; it says its own.
+Run by lives.py: ``python -m tests.im.server STATE CORE-PORT PORT DELIVERY REPLAY``, where port 0
+takes any; it says its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from omaim.node.config import NodeConfig
 from omaim.node.node import open_node
 
 
-async def main(state: str, core: str, port: str, delivery: str) -> None:
+async def main(state: str, core: str, port: str, delivery: str, replay: str) -> None:
     """Serve until killed."""
     node = await open_node(NodeConfig(state=f"sqlite:///{state}"), reactor)
     config = Config(
@@ -25,6 +25,7 @@ async def main(state: str, core: str, port: str, delivery: str) -> None:
         msrp=("tcp:127.0.0.1:0",),
         core=f"sip:127.0.0.1:{core}",
         delivery=delivery,
+        room_replay=int(replay),
     )
     server = build(node, config, "im-north")
     server.setServiceParent(node)
@@ -34,7 +35,7 @@ async def main(state: str, core: str, port: str, delivery: str) -> None:
 
 
 if __name__ == "__main__":
-    Deferred.fromCoroutine(main(*sys.argv[1:5])).addErrback(
+    Deferred.fromCoroutine(main(*sys.argv[1:6])).addErrback(
         lambda failure: os._exit(1) if failure.printTraceback(sys.stderr) is None else None
     )
     reactor.run()  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.conference_info import DIALED_OUT
@@ -11,7 +10,6 @@ from omaim.errors import PeerError
 from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
 from omaim.im.policy import Refusal
-from omaim.im.replay import load
 from omaim.im.room_outputs import Drop, Ended, Fact, Invite, Invitee, RosterChanged
 from omaim.im.room_rules import (
     AD_HOC,
@@ -32,9 +30,7 @@ from omaim.node.events import (
     RoomLeft,
     RoomStarted,
 )
-from omaim.stores.memory import memory_stores
-from omaim.stores.records import Conversation, HistoryEntry
-from tests.im.rooms import ALICE, ALL, AWARE, BOB, CAROL, DAVE, ROOM, Hall, cpim, device
+from tests.im.rooms import ALICE, ALL, AWARE, BOB, CAROL, DAVE, ROOM, Hall, device
 
 QUIET = Rules(notices=False)
 ADHOC = Rules(kind=AD_HOC, least=2, notices=False)
@@ -502,23 +498,6 @@ class ReplayTests(Rooms):
         hall.say(alice, "two", kind="text/html")
         member = hall.join(BOB, offers=Offers(wrapped=("text/html",), chatroom=frozenset()))
         self.assertEqual(device(member).texts(), ["two"])
-
-    def test_recorded(self) -> None:
-        """What was recorded of the room before its session is shown, too."""
-        hall, store = Hall(self.RULES), memory_stores().history
-        chat = Conversation(ROOM, "r1", "conference", ROOM, 0.0)
-        entries = [
-            HistoryEntry(ROOM, "r1", 0.0, ALICE, ROOM, kind, body)
-            for kind, body in (
-                *(("message/cpim", cpim(ALICE, ROOM, f"{number}")) for number in range(300)),
-                ("text/plain", b"no wrapper"),
-                ("message/cpim", b"broken"),
-            )
-        ]
-        self.successResultOf(store.record(chat, entries))
-        loading = load(hall.room.replay, store, ROOM, "r1")
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(loading)), 300)
-        self.assertEqual(device(hall.join(ALICE)).texts(), ["297", "298", "299"])
 
     def test_none(self) -> None:
         """Where the rules do not allow it nobody sees what was said before."""

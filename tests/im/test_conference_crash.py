@@ -68,11 +68,13 @@ class ConferenceCrashTests(LivesTestCase):
         )
         self.assertEqual((await self.core.ua.request(request)).status, 200)
 
-    async def _join(self, user: str) -> Any:
+    async def _join(self, user: str, listener: User | None = None) -> Any:
         """Come into the room; return the session."""
         ids = self.core.ua.ids
         negotiation = Negotiation(self.msrp)
-        wish = Wish(User().user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
+        wish = Wish(
+            (listener or User()).user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",)
+        )
         offer = negotiation.offer([wish])
         fields = [
             ("Route", f"<{self.address};lr>"),
@@ -150,6 +152,43 @@ class ConferenceCrashTests(LivesTestCase):
             self.assertGreater(len(self.acknowledged), 80)
             self.assertEqual([one for one in self.acknowledged if recorded[one] != 1], [])
             self.assertEqual([one for one, count in recorded.items() if count != 1], [])
+
+        return Deferred.fromCoroutine(run())
+
+    def test_late(self) -> Any:
+        """Who comes late sees what was said in an earlier life: the last of it, once, and nothing
+        that was said to one alone."""
+        self.replay = 5
+
+        async def run() -> None:
+            await self._set_up()
+            server = await self.life()
+            alice, bob = await self._join(ALICE), await self._join(BOB)
+            private = Outgoing(MEDIA_TYPE, cpim(ALICE, BOB, "psst"), on_end=lambda status: None)
+            for session, user in ((alice, ALICE), (bob, BOB)):
+                self._speak(session, user)
+            while len(self.acknowledged) < 20:
+                await deferLater(reactor, 0.0)
+            alice.send(private)
+            while len(self.acknowledged) < 40 or not private.ended:
+                await deferLater(reactor, 0.0)
+            server.kill()
+            server.wait()
+            await self.life()
+            listener = User()
+            await self._join(BOB, listener)
+            while len(listener.bodies) < self.replay:
+                await deferLater(reactor, 0.05)
+            await deferLater(reactor, 0.5)
+            heard = [Cpim.parse(one).part.text() for one in listener.bodies]
+            self.assertEqual(len(heard), self.replay)
+            self.assertNotIn("psst", heard)
+            numbers = [int(one.rpartition("-")[2]) for one in heard]
+            last = [int(one.rpartition("-")[2]) for one in self.acknowledged[-2:]]
+            self.assertEqual(len(set(numbers)), self.replay)
+            # What was not acknowledged any more may have been kept as well.
+            self.assertGreaterEqual(min(numbers), min(last) - self.replay - 1)
+            self.assertGreaterEqual(max(numbers), max(last))
 
         return Deferred.fromCoroutine(run())
 

@@ -392,6 +392,38 @@ class HistoryTests(SessionCase):
 
         self.play(script)
 
+    def test_too_large_to_record(self) -> None:
+        """A message above the limit is not in the record, but who said it, its type and its size
+        are: the record has no hole. Up to the limit it is there as it was."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            north = net.entities["im-north"]
+            alice, bob = await together(net, "alice", "bob")
+            north.settings.put(bob.aor, Settings(history_session=True))
+            await bob.leave()
+            await bob.join(ROOM)
+            statuses: list[int] = []
+            for size in (100, 1_500_000, 2_500_000):
+                alice.tell("x" * size, kind="image/png", on_end=statuses.append)
+                await net.sleep(5.0)
+            alice.tell("after", on_end=statuses.append)
+            await net.sleep(1.0)
+            self.assertEqual(statuses, [200] * 4)
+            self.assertEqual([len(one) > 2_000_000 for one in bob.user.bodies[-2:]], [True, False])
+            store = net.nodes["im-north"].stores.history
+            (one,) = await store.search(bob.aor)
+            entries = await store.entries(bob.aor, one.reference)
+            parts = [Cpim.parse(each.body).part for each in entries]
+            self.assertEqual([each.sender for each in entries], [alice.aor] * 4)
+            self.assertEqual([len(each.content) for each in parts[:2]], [100, 1_500_000])
+            self.assertRegex(
+                parts[2].text(), r"^\[image/png, 2500\d\d\d octets: too large to be recorded\]$"
+            )
+            self.assertEqual((parts[2].media_type, parts[3].text()), ("text/plain", "after"))
+            self.assertIn(alice.aor.encode(), entries[2].body)
+
+        self.play(script, room_recorded=2_000_000)
+
     def test_not_acknowledged_unrecorded(self) -> None:
         """What cannot be recorded is not acknowledged, and nobody comes in unrecorded."""
 
