@@ -51,10 +51,10 @@ from omaim.im.room_rules import (
     Rights,
     RightsOf,
     Rules,
-    closes_at,
     combined,
     refuse_if_full,
 )
+from omaim.im.room_times import RoomTimes, closes_at
 from omaim.im.roster import Roster, RosterWatch
 from omaim.node.events import (
     NicknameChanged,
@@ -132,9 +132,7 @@ class Room:
         self._guests: set[str] = set()
         self._barred: set[str] = set()
         self._lingering: dict[str, float] = {}  # roster entries to strike off, and when
-        self._started_at: float | None = None
-        self._closes_at = inf
-        self._spoken_at = 0.0
+        self._times = RoomTimes(rules)
         self._out: list[Output] = []
         self._told = 0  # the roster change of which watchers were told last
 
@@ -168,17 +166,13 @@ class Room:
         """When :meth:`wake` is wanted, ``None`` for not at all."""
         if self.is_over:
             return None
-        times = [] if self._floor.deadline is None else [self._floor.deadline]
+        times = [self._times.deadline]
+        if self._floor.deadline is not None:
+            times.append(self._floor.deadline)
         if self._lingering:
             times.append(next(iter(self._lingering.values())))
-        if self._started_at is not None:
-            if self._closes_at < inf:
-                times.append(self._closes_at)
-            if self.rules.duration:
-                times.append(self._started_at + self.rules.duration)
-            if self.rules.idle:
-                times.append(self._spoken_at + self.rules.idle)
-        return min(times, default=None)
+        first = min(times)
+        return None if first == inf else first
 
     def take(self) -> list[Output]:
         """Return what is to do, oldest first, and forget it."""
@@ -197,14 +191,9 @@ class Room:
             del self._lingering[entity]
             self.roster.remove(entity)
         self.nicknames.sweep(now)
-        started = self._started_at
-        if started is None:
-            return
-        over = self.rules.duration and now >= started + self.rules.duration
-        if over or now >= self._closes_at:
-            self.end("the time is over", now)
-        elif self.rules.idle and now >= self._spoken_at + self.rules.idle:
-            self.end("nobody has said anything for a while", now)
+        why = self._times.over(now)
+        if why:
+            self.end(why, now)
 
     # Coming and going
 
@@ -228,7 +217,7 @@ class Room:
         rights = self._rights(uris, hidden)
         if not rights.join:
             raise Refusal(NOT_A_MEMBER)
-        if self._started_at is None and self.rules.kind == PREDEFINED and not rights.initiate:
+        if not self._times.started and self.rules.kind == PREDEFINED and not rights.initiate:
             raise Refusal("119 Function not allowed: only some may start this group")
         if hidden and not rights.anonymous:
             raise Refusal("119 Function not allowed: no anonymous participants in this group")
@@ -276,7 +265,7 @@ class Room:
                 self._lingering[uri] = now + self.rules.linger
         self._lingering.pop(person.shown, None)
         self._show(person)
-        if self._started_at is None:
+        if not self._times.started:
             self._start(person, now)
         self._fact(
             RoomJoined(
@@ -292,8 +281,7 @@ class Room:
         self._welcome(member, now)
 
     def _start(self, first: Person, now: float) -> None:
-        self._started_at = self._spoken_at = now
-        self._closes_at = closes_at(self.rules, now) or now
+        self._times.start(now)
         self.initiator = self.initiator or first.aor
         self._fact(
             RoomStarted(
@@ -568,7 +556,11 @@ class Room:
         """
         self._rights_of = rights_of
         if rules is not None:
-            self._limit(rules, now)
+            self.rules = attrs.evolve(
+                self.rules, most=rules.most, duration=rules.duration, periods=rules.periods
+            )
+            self._times.limit(self.rules, now)
+            self.wake(now)
         for person in list(self._assembly.persons):
             if self.is_over:
                 break
@@ -577,14 +569,6 @@ class Room:
                 self._put_out(person, "you may not be in this room any more", now)
             else:
                 person.rights = rights
-
-    def _limit(self, rules: Rules, now: float) -> None:
-        self.rules = attrs.evolve(
-            self.rules, most=rules.most, duration=rules.duration, periods=rules.periods
-        )
-        if self._started_at is not None:
-            self._closes_at = closes_at(self.rules, now) or now
-            self.wake(now)
 
     # What is said
 
@@ -634,7 +618,7 @@ class Room:
         cpim, person = post.cpim, post.member.person
         if cpim is None or post.is_passing:
             return
-        self._spoken_at = now
+        self._times.spoke(now)
         recipient = self._assembly.by_address(post.to) if post.to else None
         post.event = RoomPosted(
             at=now,

@@ -6,7 +6,6 @@ Spec: RFC 7701 §4.1 (conference policy); OMA SIMPLE IM 1.0 (group sessions)
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Final, Literal
 
 import attrs
@@ -101,20 +100,6 @@ class Rules:
     replay_size: int = 4_194_304  # octets of all of them
     linger: float = 30.0  # that the roster shows who has left as disconnected
     notices: bool = True  # the room itself says when somebody has to go, and why
-
-
-def closes_at(rules: Rules, now: float) -> float | None:
-    """Return when the time at which a room may go on is over.
-
-    Returns: seconds since the epoch, infinity without an end; ``None`` if it is no such time.
-    """
-    if not rules.periods:
-        return inf
-    end = None
-    for start, until in sorted(rules.periods):
-        if start <= now < until or (end is not None and start <= end < until):
-            end = until if end is None else max(end, until)
-    return end
 
 
 def refuse_if_full(rules: Rules, present: int) -> None:

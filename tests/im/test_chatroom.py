@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.bodies.conference_info import DIALED_OUT
+from omaim.bodies.conference_info import DEPARTED, DIALED_OUT
 from omaim.errors import PeerError
 from omaim.im.nicknames import Nicknames
 from omaim.im.offers import Offers
@@ -30,7 +30,7 @@ from omaim.node.events import (
     RoomLeft,
     RoomStarted,
 )
-from tests.im.rooms import ALICE, ALL, AWARE, BOB, CAROL, DAVE, ROOM, Hall, device
+from tests.im.rooms import ALICE, ALL, AWARE, BOB, CAROL, DAVE, ROOM, Hall, cpim, device
 
 QUIET = Rules(notices=False)
 ADHOC = Rules(kind=AD_HOC, least=2, notices=False)
@@ -313,6 +313,55 @@ class LeaveTests(Rooms):
         self.assertEqual(hall.dropped(), [alice, bob])
         self.assertEqual(hall.settled, [post])
         self.assertEqual(sum(isinstance(one, Ended) for one in hall.out), 1)
+
+
+class MoveTests(Rooms):
+    def test_goes_on(self) -> None:
+        """What a device had not got goes to the session that takes its place, what is still
+        coming in with it, and before all that is said later (RFC 4975 §5.4)."""
+        for instead in (False, True):
+            hall = Hall(attrs.evolve(QUIET, mark=10**6, queue=10**7, devices=1))
+            alice, bob = hall.join(ALICE), hall.join(BOB, device="d1")
+            device(bob).stuck = True
+            hall.say(alice, "one")
+            post = hall.begin(alice)
+            head = cpim(ALICE, ROOM, "two")
+            post.feed(head, hall.now)
+            applicant = hall.applicant(BOB, device="d2" if instead else "d1")
+            if instead:
+                error = self.assertRaises(Refusal, hall.room.join, applicant, hall.now)
+                self.assertEqual(error.status, 486)
+                applicant = attrs.evolve(applicant, instead=bob)
+            again = hall.room.join(applicant, hall.now)
+            hall.look()
+            post.feed(b" more", hall.now)
+            post.end(True, hall.now)
+            hall.say(alice, "three")
+            self.assertEqual(device(again).texts(), ["one", "two more", "three"])
+            self.assertEqual(device(bob).got, [])
+            self.assertEqual((hall.dropped(), hall.room.count), ([bob], 2))
+            (left,) = [one for one in hall.facts() if isinstance(one, RoomLeft)]
+            self.assertEqual((left.user, left.how), (BOB, DEPARTED))
+
+    def test_not_anybodys(self) -> None:
+        """Nobody takes a place of another person, or one that is free already."""
+        hall = Hall(QUIET)
+        hall.join(ALICE)
+        bob = hall.join(BOB, device="d1")
+        carol = hall.room.join(attrs.evolve(hall.applicant(CAROL), instead=bob), hall.now)
+        self.assertTrue(bob.present)
+        hall.room.leave(bob, hall.now)
+        hall.room.join(attrs.evolve(hall.applicant(BOB), instead=bob), hall.now)
+        self.assertTrue(carol.present)
+        self.assertEqual(hall.room.count, 3)
+
+    def test_nothing_again(self) -> None:
+        """Another device in the place of one is not shown what that one has seen."""
+        hall = Hall(attrs.evolve(QUIET, replay=3, keep=1000))
+        alice, bob = hall.join(ALICE), hall.join(BOB, device="d1")
+        hall.say(alice, "one")
+        applicant = attrs.evolve(hall.applicant(BOB, device="d2"), instead=bob)
+        self.assertEqual(device(hall.room.join(applicant, hall.now)).got, [])
 
 
 class WishTests(Rooms):

