@@ -166,13 +166,11 @@ class Room:
         """When :meth:`wake` is wanted, ``None`` for not at all."""
         if self.is_over:
             return None
-        times = [self._times.deadline]
-        if self._floor.deadline is not None:
-            times.append(self._floor.deadline)
+        floor = self._floor.deadline
+        times = [self._times.deadline, inf if floor is None else floor]
         if self._lingering:
             times.append(next(iter(self._lingering.values())))
-        first = min(times)
-        return None if first == inf else first
+        return None if (first := min(times)) == inf else first
 
     def take(self) -> list[Output]:
         """Return what is to do, oldest first, and forget it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from omaim.bodies.groups import ActivePolicy
 from omaim.client.failures import BadNickname, Busy, Failure, NotFound, Refused
 from omaim.client.room import Room
+from omaim.roles.description import CallFailed
 from omaim.testing.scenario import (
     EVERYWHERE,
     IN_PROCESS,
@@ -16,10 +18,14 @@ from omaim.testing.scenario import (
     scenario,
 )
 from tests.im.attendees import Attendee
+from tests.im.test_conferences import ROOM
+from tests.im.test_lasting_rooms import open_to_staff, staff
 from tests.scenarios.talks import Guest, heard
 
 TEA = "room.tea@north.example"
 IN_CLEAR = Layout(settings={"im-north": {"peers_msrp": "tcp"}})  # of clients, too
+
+SHOWN_AGAIN = Layout(settings={"im-north": {"room_replay": 2}})
 
 
 async def define(net: ScenarioNetwork, aor: str, **values: Any) -> None:
@@ -127,6 +133,56 @@ async def members_are_called(net: ScenarioNetwork) -> None:
         same(await heard(net, one, 1), ["all here?"], "a member hears")
     for one in (room, *rooms):
         await one.leave()
+
+
+@scenario(shows=("IMS-67", "IMS-10"), stages=IN_PROCESS)
+async def as_its_documents_say(net: ScenarioNetwork) -> None:
+    """Who is on the list that a group points to comes in, who is struck off has to go, and when
+    the time of its policy is over everybody hears so before it is hung up on."""
+    alice, bob, xenia = [await Attendee.come(net, name) for name in ("alice", "bob", "xenia")]
+    await staff(net, alice.aor, bob.aor)
+    await open_to_staff(net)
+    await alice.join(ROOM)
+    await bob.join(ROOM)
+    try:
+        await xenia.join(ROOM)
+    except CallFailed as failed:
+        same(failed.status, 403, "xenia is not on the list")
+    else:
+        raise Missed("xenia came in")
+    await staff(net, alice.aor, xenia.aor)
+    await net.entities["im-north"].groups.follow()
+    await net.until(lambda: bob.ended, "bob has to go")
+    same("may not be in this room" in bob.heard[-1], True, "he is told why")
+    await xenia.join(ROOM)
+    now = net.nodes["im-north"].now()
+    await open_to_staff(net, ActivePolicy(0, ((now - 60.0, now + 2.0),)))
+    await net.entities["im-north"].groups.follow()
+    for one in (alice, xenia):
+        await net.until(lambda one=one: one.ended, "the time is over")
+        same(one.heard[-1], "The room is closed: the time is over.", "what came before the BYE")
+
+
+@scenario(shows=("IMS-10", "IMS-11"), stages=IN_PROCESS, layout=SHOWN_AGAIN)
+async def what_was_said_before(net: ScenarioNetwork) -> None:
+    """Who comes late sees what was said last, also when the server was started anew between;
+    what one said to one other is shown to nobody."""
+    await define(net, TEA, everybody="yes")
+    alice, bob = [await Attendee.come(net, name) for name in ("alice", "bob")]
+    for one in (alice, bob):
+        await one.join(f"sip:{TEA}")
+    statuses: list[int] = []
+    for text in ("one", "two", "three"):
+        alice.tell(text, on_end=statuses.append)
+    alice.tell("psst", to=bob.aor, on_end=statuses.append)
+    await net.until(lambda: len(statuses) == 4, "all is acknowledged")
+    await net.stop("im-north")
+    await net.start("im-north")
+    late = await Attendee.come(net, "xenia")
+    await late.join(f"sip:{TEA}")
+    await net.until(lambda: len(late.heard) >= 2, "what was said")
+    same(late.heard, ["two", "three"], "the last of it")
+    await late.leave()
 
 
 @scenario(shows=("IMS-53", "IMS-11"), stages=IN_PROCESS, layout=IN_CLEAR)

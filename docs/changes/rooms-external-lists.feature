@@ -1,0 +1,1 @@
+Groups may take members, and people with rights, from lists elsewhere in the document store (`external`, `entry-ref`, `external-list`; `xcap_root`); what cannot be read names nobody, and a change of a list is in force in open rooms.
