@@ -220,6 +220,8 @@ class Attendance:
         self._hung_up = True
         self._leaving = True
         self._alarm.deadline = NEVER
+        if self._session is not None and self._session.pending:
+            self._negotiation.close("the device takes nothing")  # what waits is not kept longer
         call = self.call
         ending = succeed(None) if call is None else hang_up(call, self._reason)
         ending.addBoth(self._told)

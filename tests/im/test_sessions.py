@@ -233,6 +233,25 @@ class HistoryTests(SessionCase):
 
         self.play(script)
 
+    def test_too_large_to_record(self) -> None:
+        """A message above the limit is not in the record, but its type and its size are."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            net.entities["im-north"].settings.put(alice.aor, Settings(history_session=True))
+            await alice.invite(xenia.aor)
+            store = net.nodes["im-north"].stores.history
+            ends: list[int] = []
+            alice.say("x" * 1_200_000, on_end=ends.append)
+            await net.until(lambda: ends, "the message is taken")
+            (one,) = await store.search(alice.aor)
+            (entry,) = await store.entries(alice.aor, one.reference)
+            self.assertEqual((ends, len(xenia.user.bodies[-1])), ([200], 1_200_000))
+            self.assertEqual(entry.body, b"[text/plain, 1200000 octets: too large to be recorded]")
+            self.assertEqual((entry.sender, entry.recipient), (alice.aor, xenia.aor))
+
+        self.play(script)
+
     def test_not_taken_unrecorded(self) -> None:
         """What cannot be recorded is not acknowledged."""
 
