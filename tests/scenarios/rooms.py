@@ -25,6 +25,8 @@ from tests.scenarios.talks import Guest, heard
 TEA = "room.tea@north.example"
 IN_CLEAR = Layout(settings={"im-north": {"peers_msrp": "tcp"}})  # of clients, too
 
+MANY = 100  # messages that are more than a connection holds
+PATIENT = Layout(settings={"im-north": {"room_mark": 50_000_000, "room_queue": 60_000_000}})
 SHOWN_AGAIN = Layout(settings={"im-north": {"room_replay": 2}})
 
 
@@ -161,6 +163,32 @@ async def as_its_documents_say(net: ScenarioNetwork) -> None:
     for one in (alice, xenia):
         await net.until(lambda one=one: one.ended, "the time is over")
         same(one.heard[-1], "The room is closed: the time is over.", "what came before the BYE")
+
+
+@scenario(shows=("IMS-10", "IMS-11"), stages=IN_PROCESS, layout=PATIENT)
+async def goes_on_by_another_connection(net: ScenarioNetwork) -> None:
+    """A device that hangs and joins anew by another connection gets all that was said, each once:
+    what was on its way by the connection before, and the rest by the new one."""
+    await define(net, TEA, everybody="yes")
+    alice, bob = [await Attendee.come(net, name) for name in ("alice", "bob")]
+    for one in (alice, bob):
+        await one.join(f"sip:{TEA}")
+    before = bob.session()
+    before.pause()
+    statuses: list[int] = []
+    for number in range(MANY):
+        alice.tell(f"#{number}#" + "x" * 60_000, on_end=statuses.append)
+    await net.until(lambda: len(statuses) == MANY, "all is acknowledged")
+    await bob.join(f"sip:{TEA}")
+    before.resume()
+    await net.until(lambda: len(bob.heard) == MANY, "bob hears all")
+    await net.until(lambda: bob.ended, "the call before is over")
+    names = [one.rstrip("x") for one in bob.heard]
+    same(sorted(names), sorted(f"#{number}#" for number in range(MANY)), "each once")
+    alice.tell("more")
+    await net.until(lambda: bob.heard[-1] == "more", "and what comes then")
+    for one in (alice, bob):
+        await one.leave()
 
 
 @scenario(shows=("IMS-10", "IMS-11"), stages=IN_PROCESS, layout=SHOWN_AGAIN)

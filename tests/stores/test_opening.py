@@ -8,9 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, select
 from sqlalchemy.dialects import postgresql
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -21,7 +24,7 @@ import omaim.stores
 from omaim.errors import Unavailable, UsageError
 from omaim.stores import Stores, open_stores
 from omaim.stores.database import Database, compile_for, engine_for
-from omaim.stores.schema import REVISION, metadata
+from omaim.stores.schema import REVISION, conversations, metadata
 from omaim.stores.sql import SqlBindingStore, SqlUserStore
 from omaim.stores.sql_history import SqlHistoryStore
 from omaim.stores.sql_messages import SqlDeferredStore, SqlOutbox
@@ -178,6 +181,30 @@ class SchemaTests(SynchronousTestCase):
         database.engine.dispose()
         folder = os.path.join(os.path.dirname(omaim.stores.__file__), "migrations")
         self.assertEqual(ScriptDirectory(folder).get_heads(), [REVISION])
+
+    def test_older(self) -> None:
+        """A database of the first release is brought up to date, with what it holds."""
+        path = os.path.abspath(self.mktemp())
+        config = Config()
+        folder = os.path.join(os.path.dirname(omaim.stores.__file__), "migrations")
+        config.set_main_option("script_location", folder)
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            connection.exec_driver_sql(
+                "INSERT INTO conversations VALUES (7, 'sip:a@b', 'r', 'session', 'sip:c@d', "
+                "1.0, 2.0, 3.0, 's', '[]', 0, 0)"
+            )
+        engine.dispose()
+        database = Database(f"sqlite:///{path}", IReactorFromThreads(reactor), lambda: 0.0)
+        database.open()
+        with database.engine.connect() as connection:
+            found = connection.execute(select(conversations.c.reference, conversations.c.cut_off))
+            self.assertEqual([tuple(row) for row in found], [("r", 0)])
+            context = MigrationContext.configure(connection)
+            self.assertEqual(context.get_current_revision(), REVISION)
+        database.engine.dispose()
 
     def test_alembic_on_demand(self) -> None:
         """A database that is up to date opens without importing Alembic."""
