@@ -13,9 +13,10 @@ from omaim.errors import Unavailable
 from omaim.ids import Ids
 from omaim.im.replay import Replay
 from omaim.im.replay_store import ReplayStore
+from omaim.im.room_rules import Rules
 from omaim.stores.memory import memory_stores
 from omaim.stores.records import NEVER, Conversation, HistoryEntry
-from tests.im.rooms import ALICE, BOB, ROOM, cpim
+from tests.im.rooms import ALICE, BOB, CAROL, DAVE, ROOM, Hall, cpim, device
 
 OTHER = "sip:room.other@chat.example"
 
@@ -201,3 +202,60 @@ class ReplayStoreTests(SynchronousTestCase):
                     expected.insert(0, name)
                 self.assertEqual(life.shown(), expected)
             self.assertLessEqual(self.kept()[0], 2)
+
+
+class RoomLives(SynchronousTestCase):
+    @given(
+        most=st.integers(1, 4),
+        acts=st.lists(
+            st.tuples(
+                st.sampled_from(
+                    ["say", "say", "whisper", "join", "move", "leave", "commit", "kill"]
+                ),
+                st.integers(0, 2),
+            ),
+            max_size=50,
+        ),
+    )
+    def test_any_lives(self, most: int, acts: list[tuple[str, int]]) -> None:
+        """People come, go, move and talk while the process dies now and then: who is new in a
+        life sees the last messages to all that were acknowledged, and no private one; nobody
+        sees one twice by one session."""
+        store = memory_stores().history
+        people = (ALICE, BOB, CAROL)
+        acknowledged: list[str] = []
+        rules = Rules(replay=most, keep=1000, least=0, notices=False)
+
+        def begin(number: int) -> tuple[Life, Hall]:
+            life = Life(store, most, now=1000.0 + number)
+            hall = Hall(rules, initiator="sip:nobody@north.example")
+            hall.room.replay = life.replays[ROOM]
+            hall.join(DAVE)
+            return life, hall
+
+        life, hall = begin(0)
+        for number, (act, who) in enumerate((*acts, ("kill", 0)), 1):
+            name = people[who]
+            there = [one for one in hall.room.members if one.person.aor == name]
+            if act == "commit":
+                life.go()
+            elif act == "kill":
+                shown = list(dict.fromkeys(acknowledged))[-most:]
+                life, hall = begin(number)
+                self.assertEqual(device(hall.room.members[0]).texts(), shown)
+            elif act in ("join", "move"):
+                if not there or act == "move":
+                    hall.join(name, device="d1")
+            elif there and act == "leave":
+                hall.room.leave(there[0], hall.now)
+            elif there:
+                text = f"#{number}#"
+                post = hall.say(there[0], text, DAVE if act == "whisper" else ROOM)
+                self.assertEqual(post.status, 200)
+                if act == "say":
+                    assert post.whole is not None
+                    life.store.note(ROOM, hall.room.replay, post.sender, post.whole, text)
+                    life.store.after(lambda text=text: acknowledged.append(text))
+            for one in hall.room.members:
+                texts = device(one).texts()
+                self.assertEqual(len(set(texts)), len(texts))
