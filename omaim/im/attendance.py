@@ -288,9 +288,9 @@ class Attendance:
         if self._moving or self._leaving or session is not self._session:
             return
         self._reason = 'SIP;cause=503;text="the MSRP connection is lost"'
-        self.conference.left(self, failed=True)
         if self.member is not None and self._left is not None:
             self.conference.unsent.keep(self.member, self._left, self.conference.house.now())
+        self.conference.left(self, failed=True)
         self._hang_up()
 
     def _wake_in(self, seconds: float) -> None:
