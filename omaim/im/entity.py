@@ -633,6 +633,7 @@ class ImServer(Service):
         self._ticks += 1
         if self._ticks % SWEEP == 0 and self._swept is None:
             self._swept = Deferred.fromCoroutine(self._sweep())
+            Deferred.fromCoroutine(self.groups.follow()).addErrback(_not_followed)
             self._swept.addBoth(self._sweep_done)
 
     async def _sweep(self) -> None:
@@ -640,7 +641,6 @@ class ImServer(Service):
             await self.deferring.sweep()
             await self.published.sweep()
             await self.recorder.sweep()
-            await self.groups.follow()
             await self._node.stores.outbox.trim()
         except OmaimError as error:
             _log.error("expired messages were not ended: {why}", why=str(error))
@@ -649,6 +649,10 @@ class ImServer(Service):
         self._swept = None
         if isinstance(result, Failure):
             _log.failure("expired messages were not ended", result)
+
+
+def _not_followed(failure: Failure) -> None:
+    _log.error("groups go on as they were: {why}", why=failure.getErrorMessage())
 
 
 def _anything(request: Request) -> None:
