@@ -34,13 +34,14 @@ from omaim.client.talk import LARGEST, Talk, talk_types
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
-from omaim.roles.negotiation import Wish
+from omaim.roles.negotiation import Medium, Wish
 from omaim.sip.headers import NameAddr
 from omaim.timers import NEVER, Alarm
 
 REPLACED: Final = "replaced"  # why a session ends for which the peer offers another
 RENEWING: Final = 40.0  # seconds in which a lost session is replaced, or the call ends
 PAUSE: Final = 30.0  # seconds between two losses that are mended
+LATE: Final = 5.0  # seconds after which who was called offers another one, if the caller has not
 
 _log = Logger()
 
@@ -87,6 +88,7 @@ class Conversation:
         self._index = 0  # of our medium
         self._renewed_at = -PAUSE
         self._alarm = Alarm(lambda _: self._give_up("the MSRP session was lost"))
+        self._turn = Alarm(lambda _: self._offer_another())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self.peer}>"
@@ -250,8 +252,9 @@ class Conversation:
     # When MSRP is lost and the call is up: another session takes its place (RFC 4975 §5.4).
 
     def _lost(self, why: str) -> None:
-        """The session is gone, and we have not ended it: who has called offers another."""
-        now = self._means.phone.now()
+        """The session is gone, and we have not ended it: the caller offers another, or we do."""
+        phone = self._means.phone
+        now = phone.now()
         if self.talk.medium is None or self.leg.over or why == REPLACED:
             return
         if now < self._renewed_at + PAUSE:
@@ -259,27 +262,35 @@ class Conversation:
             return
         self._renewed_at = now
         self._alarm.deadline = now + RENEWING
-        self._means.phone.arm(self._alarm)
-        if self.leg.call.caller:
-            Deferred.fromCoroutine(self._renew(why)).addErrback(_not_renewed)
+        self._turn.deadline = now if self.leg.call.caller else now + LATE
+        self.talk.renew()
+        phone.arm(self._alarm)
+        phone.arm(self._turn)
 
-    async def _renew(self, why: str) -> None:
+    def _offer_another(self) -> None:
+        self._turn.deadline = NEVER
+        Deferred.fromCoroutine(self._renew()).addErrback(_not_renewed)
+
+    async def _renew(self) -> None:
         lost = self.talk.medium
-        if lost is None:
+        if lost is None or self.ended:
             return
         try:
-            self.talk.medium = await self.leg.renew(lost, self.wish(lost.wish.secure))
+            self._renewed(await self.leg.renew(lost, self.wish(lost.wish.secure)))
         except Failure:
-            self._give_up(why)
-        else:
-            self._alarm.deadline = NEVER
+            if self.talk.medium is lost:
+                self._give_up("the MSRP session was lost")
 
     def _changed(self) -> None:
         """The peer has changed the media: ours may be another one now."""
         medium = self.leg.media[self._index]
-        if medium is not None and medium is not self.talk.medium:
-            self.talk.medium = medium
-            self._alarm.deadline = NEVER
+        if medium is not None:
+            self._renewed(medium)
+
+    def _renewed(self, medium: Medium) -> None:
+        if medium is not self.talk.medium:
+            self._alarm.deadline = self._turn.deadline = NEVER
+            self.talk.renewed(medium)
 
     def _give_up(self, why: str) -> None:
         self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
@@ -288,7 +299,7 @@ class Conversation:
     def _end(self, why: str) -> None:
         if self._why is None:
             self._why = why
-            self._alarm.deadline = NEVER
+            self._alarm.deadline = self._turn.deadline = NEVER
             self.talk.stop()
             hand(self._on_end, why)
 

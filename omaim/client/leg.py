@@ -232,13 +232,24 @@ class Leg:
     async def renew(self, medium: Medium, wish: Wish) -> Medium:
         """Put another session in the place of one that was lost; return its medium.
 
+        It may be one that the peer has offered meanwhile.
+
         Raises:
             Failure: it was refused.
 
         Spec: RFC 4975 §5.4
         """
-        await self._change(lambda now: [wish if one is medium.wish else one for one in now])
-        return self._medium_of(wish)
+
+        def changed(now: list[Wish | None]) -> Wishes | None:
+            if medium not in self.media:
+                return None
+            return [wish if one is medium.wish else one for one in now]
+
+        await self._change(changed)
+        found = self.media[medium.index]
+        if found is None:
+            raise failure_class(603)(603, "the other side does not want it")
+        return found
 
     def _medium_of(self, wish: Wish) -> Medium:
         for medium in self.media:
@@ -253,12 +264,20 @@ class Leg:
                 lambda now: [None if one is medium.wish else one for one in now],
             )
 
-    async def _change(self, changed: Callable[[list[Wish | None]], Wishes]) -> None:
+    async def _change(self, changed: Callable[[list[Wish | None]], Wishes | None]) -> None:
+        """Offer a change, until it is made.
+
+        Args:
+            changed: gets what there is, and returns what there shall be; ``None`` if nothing
+                has to be changed any more.
+        """
         for _ in range(CROSSINGS):
             await self._changing.acquire()
             try:
                 now = [None if medium is None else medium.wish for medium in self.media]
                 wishes = changed(now)
+                if wishes is None:
+                    return
                 await self._prepare(sum(one is not None and one not in now for one in wishes))
                 offer = self.negotiation.offer(wishes)
                 try:

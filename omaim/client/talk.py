@@ -17,25 +17,23 @@ from twisted.internet.defer import Deferred, fail, succeed
 from omaim.bodies import imdn, iscomposing
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
 from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED_TYPE
-from omaim.bodies.imdn import DELIVERY
 from omaim.bodies.media_types import Accepts
 from omaim.client.arrivals import Arrivals
 from omaim.client.composing import Content, write_cpim
 from omaim.client.failures import Busy, Ended, failure_in_session
 from omaim.client.handing import hand
 from omaim.client.means import Means
-from omaim.client.messages import PENDING, SENDING, Message, Report, Sent, Typing
+from omaim.client.messages import Message, Sent, Typing
+from omaim.client.posts import MOST, Posts
 from omaim.client.reading import Received, read_content
 from omaim.client.taken import Taken, name_of
 from omaim.client.typists import Typist, Typists
 from omaim.errors import PeerError
 from omaim.msrp import CLOSED, NO, OPEN, Incoming, Outgoing, Session, SessionUser
-from omaim.msrp import Report as MsrpReport
 from omaim.roles.negotiation import Medium
 from omaim.sip.headers import NameAddr
 
 LARGEST: Final = 1_048_576  # octets of a message that we take while talking
-UNSENT: Final = 1_000  # messages of ours that may wait for their answers
 
 _REFUSALS: Final = (400, 403, 413, 415)  # that MSRP has
 
@@ -77,7 +75,8 @@ class Talk:
         self._to = tuple(to)
         self._typist = Typist(means.phone, self._tell_typing)
         self._typists = Typists(means.phone, lambda typing: hand(self.on_typing, typing))
-        self._unsent = 0
+        self._posts = Posts(means.inbox.forget)
+        self._renewing = False
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -134,10 +133,10 @@ class Talk:
             Failure: a subclass by what came back.
         """
         medium = self.medium
-        if medium is None or not medium.open:
+        if medium is None or not (medium.open or self._renewing):
             return fail(Ended(481))
-        if self._unsent >= UNSENT:
-            return fail(Busy(0, f"{UNSENT} messages have no answer yet"))
+        if self._posts.full:
+            return fail(Busy(0, f"{MOST} messages have no answer yet"))
         if not medium.may_send:
             return fail(failure_in_session(403))
         accepts = medium.accepts
@@ -154,7 +153,9 @@ class Talk:
         sent = Sent(self._means.clock, tuple(to), message_id)
         if message_id:
             self._means.inbox.expect(sent)
-        return self._post(medium.session, kind, body, sent, not wraps)
+        self._typist.sent()
+        session = medium.session if medium.open else None
+        return self._posts.post(session, kind, body, sent, not wraps)
 
     def send_again(self, body: bytes, sent: Sent) -> Deferred[Sent]:
         """Say what was meant to come with the invitation, and has not.
@@ -184,33 +185,6 @@ class Talk:
     ) -> bytes:
         means = self._means
         return write_cpim(content, means.own, to, means.now(), message_id, reports).to_bytes()
-
-    def _post(
-        self, session: Session, kind: str, body: bytes, sent: Sent, bare: bool
-    ) -> Deferred[Sent]:
-        answered: Deferred[Sent] = Deferred()
-        self._unsent += 1
-
-        def ended(status: int) -> None:
-            self._unsent -= 1
-            if status == 200:
-                if sent.status == SENDING:
-                    sent.status = PENDING
-                answered.callback(sent)
-            else:
-                self._means.inbox.forget(sent)
-                answered.errback(failure_in_session(status or 481))
-
-        def reported(report: MsrpReport) -> None:
-            # A server between has taken it, and tells later what the other side said.
-            if report.status != 200:
-                sent.take(Report(sent.message_id, sent.to[0], DELIVERY, "failed"))
-            elif bare:
-                sent.take(Report("", sent.to[0], DELIVERY, "delivered"))
-
-        self._typist.sent()
-        session.send(Outgoing(kind, body, success_report=bare, on_end=ended, on_report=reported))
-        return answered
 
     def typed(self) -> None:
         """Our user pressed a key."""
@@ -297,7 +271,20 @@ class Talk:
         content = Content(text.encode(), content_type, named.pop("subject", ""))
         return self.send(content, named.pop("reports", ()), to)
 
-    # The end.
+    # The session is lost, and another takes its place; or it is over.
+
+    def renew(self) -> None:
+        """Another session is being agreed on: what is said until then waits for it."""
+        self._renewing = True
+
+    def renewed(self, medium: Medium) -> None:
+        """Go on with another session; what has not arrived by the last one is sent again.
+
+        Spec: RFC 4975 §5.4
+        """
+        self.medium = medium
+        self._renewing = False
+        self._posts.again(medium.session)
 
     def _closed(self, session: Session, why: str) -> None:
         medium = self.medium
@@ -314,6 +301,8 @@ class Talk:
     def stop(self) -> None:
         """Nothing more is said: no more messages will come."""
         self.on_lost = None
+        self._renewing = False
+        self._posts.give_up()
         self._typist.stop()
         self._typists.stop()
         self.arrivals.close()

@@ -5,6 +5,9 @@ recorded, durably, before its sender hears that it was taken. A long one passes 
 the slower side holds the faster one back (:meth:`Side.steer`), and nothing is kept but what is
 recorded.
 
+A session that is lost may be replaced. Until then short messages wait, those among them that were
+not confirmed yet; of a long one its sender is made to send it again.
+
 Spec: RFC 4975 §5.4, §7; OMA SIMPLE IM 1.0 (session mode through the IM Server)
 """
 
@@ -13,19 +16,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM
 from omaim.errors import PeerError, Unavailable
 from omaim.im.content import Content
-from omaim.msrp import BURDEN, CLOSED, LATER, Incoming, Outgoing, Report, Session, SessionUser
+from omaim.msrp import (
+    BURDEN,
+    CLOSED,
+    GONE,
+    LATER,
+    Incoming,
+    Outgoing,
+    Report,
+    Session,
+    SessionUser,
+)
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
 RECORDED: Final = 8388608  # octets of long messages of one side kept at a time to be recorded
 STOP: Final = 413
+SESSIONS: Final = 4  # that one short message is sent by, one after the other
 
 HEAD: Final = 8192  # octets in which the head of an envelope has to end
 
@@ -75,10 +89,14 @@ class Side:
         name: of who is there, for records.
         kept: octets of messages of this side that are looked at before they go on.
         recorded: octets of long ones that are kept until they are recorded.
+        broken: the session was lost, and another one is waited for.
     """
 
     __slots__ = (
+        "_back",
+        "_waiting",
         "bridge",
+        "broken",
         "kept",
         "lock",
         "name",
@@ -95,6 +113,9 @@ class Side:
         self.name = ""
         self.kept = 0
         self.recorded = 0
+        self.broken = False
+        self._waiting: list[_Short] = []  # until there is a session again
+        self._back: list[Deferred[None]] = []
         self.lock = DeferredLock()  # messages of one side keep their order
         self.user = SessionUser(
             self._begins,
@@ -114,18 +135,55 @@ class Side:
         else:
             session.resume()
 
+    @property
+    def there(self) -> bool:
+        """There is a session."""
+        return self.session is not None and self.session.state != CLOSED
+
     def _begins(self, session: Session, incoming: Incoming) -> None:
-        other = self.other.session
-        if other is None or other.state == CLOSED:
+        other = self.other
+        if not other.there and not self.bridge.mends:
             incoming.refuse(STOP, "the other side is gone")
             return
-        if other.outbox.sends(incoming.message_id):
+        if other.session is not None and other.session.outbox.sends(incoming.message_id):
             incoming.refuse(STOP, "a message of this identifier is on its way")
             return
         if 0 <= incoming.size <= WHOLE:
             _Short(self, incoming)
         else:
-            _Long(self, incoming, other)
+            _Long(self, incoming)
+
+    # Another session takes the place of one that was lost (RFC 4975 §5.4).
+
+    def wait(self, message: _Short) -> None:
+        """Keep a message for the session that is to come."""
+        self._waiting.append(message)
+        message.keep(message.burden)
+
+    def back(self) -> Deferred[None]:
+        """Return what fires when there is a session.
+
+        Raises (the Deferred fails with):
+            PeerError: there will be none (413).
+        """
+        if self.there:
+            return succeed(None)
+        if not self.bridge.mends:
+            return fail(PeerError("the other side is gone", STOP))
+        waiting: Deferred[None] = Deferred()
+        self._back.append(waiting)
+        return waiting
+
+    def go_on(self) -> None:
+        """There is a session again, or none will come: let go of what waits."""
+        self.broken = False
+        waiting, self._waiting = self._waiting, []
+        for message in waiting:
+            message.keep(-message.burden)
+            message.go()
+        back, self._back = self._back, []
+        for one in back:
+            self.back().chainDeferred(one)
 
     def _reported(self, session: Session, report: Report) -> None:
         """A report about nothing that is under way any more is of no use to anybody."""
@@ -152,16 +210,24 @@ class Bridge:
     Attributes:
         near: the side of who calls.
         far: the side of who is called.
+        mends: a session that is lost may be replaced.
     """
 
-    __slots__ = ("_on_lost", "far", "listener", "near")
+    __slots__ = ("_on_lost", "far", "listener", "mends", "near")
 
     def __init__(self, listener: Listener, on_lost: Callable[[Side, str], object]) -> None:
         self.listener = listener
         self.near = Side(self)
         self.far = Side(self)
         self.near.other, self.far.other = self.far, self.near
+        self.mends = False
         self._on_lost = on_lost
+
+    def give_up(self) -> None:
+        """No session is replaced any more: fail what waits for one."""
+        self.mends = False
+        self.near.go_on()
+        self.far.go_on()
 
     def lost(self, side: Side, why: str) -> None:
         """The session of a side is over."""
@@ -249,6 +315,8 @@ class _Short(_Passing):
 
     def __init__(self, side: Side, incoming: Incoming) -> None:
         super().__init__(side, incoming)
+        self._last: Content | None = None  # as it goes on, until that is confirmed
+        self._sessions = 0
         incoming.collect(WHOLE, self._whole)
 
     def _whole(self, body: bytes) -> None:
@@ -283,13 +351,33 @@ class _Short(_Passing):
         incoming.release(200)
 
     def _pass_on(self, content: Content) -> None:
-        other = self.side.other.session
-        if other is None or other.state == CLOSED:
-            self._ended(481)
-            return
-        other.send(self.outgoing(content.content_type, content.body, len(content.body)))
-        self.side.steer()
+        self._last = content
+        self.go()
         self.side.bridge.listener.passed(self.side, len(content.body))
+
+    @property
+    def burden(self) -> int:
+        """Octets that it costs while it waits."""
+        return BURDEN + (0 if self._last is None else len(self._last.body))
+
+    def go(self) -> None:
+        """Send it to the other side, or let it wait until there is a session."""
+        other, content = self.side.other, self._last
+        if content is None:
+            return
+        if other.there and other.session is not None:
+            self._sessions += 1
+            other.session.send(self.outgoing(content.content_type, content.body, len(content.body)))
+            self.side.steer()
+        else:
+            self._ended(GONE)
+
+    def _ended(self, status: int) -> None:
+        if status == GONE and self.side.bridge.mends and self._sessions < SESSIONS:
+            self.side.other.wait(self)
+            return
+        self._last = None
+        super()._ended(status)
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
@@ -307,13 +395,13 @@ class _Short(_Passing):
 class _Long(_Passing):
     """A message that goes on while it comes."""
 
-    def __init__(self, side: Side, incoming: Incoming, other: Session) -> None:
+    def __init__(self, side: Side, incoming: Incoming) -> None:
         super().__init__(side, incoming)
         listener = side.bridge.listener
-        self._other = other
+        other = side.other
         self._out = self.outgoing(incoming.content_type, None, incoming.size)
-        self._held: list[bytes] = []  # while it is asked whether the message may go on
-        self._asking = listener.ask is not None
+        self._held: list[bytes] = []  # while it is not known whether the message may go on
+        self._asking = listener.ask is not None or not other.there
         cpim = incoming.content_type[:12].lower() == CPIM
         self._start = bytearray() if cpim and listener.judge is not None else None
         self._whole: bool | None = None
@@ -321,20 +409,19 @@ class _Long(_Passing):
         incoming.stream(self._data, self._end)
         if self._asking:
             side.lock.run(_coroutine, self._consider).addErrback(self._refused)
-        else:
-            other.send(self._out)
+        elif other.session is not None:
+            other.session.send(self._out)
 
     async def _consider(self) -> None:
         listener, incoming = self.side.bridge.listener, self.incoming
-        assert listener.ask is not None
-        await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
+        if listener.ask is not None:
+            await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
+        await self.side.other.back()
         held = self._asked()
-        if incoming.refused or self._out.ended:
+        other = self.side.other.session
+        if incoming.refused or self._out.ended or other is None:
             return
-        if self._other.state == CLOSED:
-            self._stop(STOP, "the other side is gone")
-            return
-        self._other.send(self._out)
+        other.send(self._out)
         for data in held:
             self._out.write(data)
         if self._whole is not None:
@@ -350,10 +437,26 @@ class _Long(_Passing):
     def _refused(self, failure: Failure) -> None:
         self._asked()
         error = failure.value
-        status, why = (403, error.why) if isinstance(error, PeerError) else (STOP, "")
-        if not isinstance(error, PeerError):
+        status, why = STOP, ""
+        if isinstance(error, PeerError):
+            status, why = error.status if error.status in _REFUSALS else 403, error.why
+        else:
             _log.failure("a message of a session was not served", failure)
         self._stop(status, why)
+
+    def _ended(self, status: int) -> None:
+        session = self.side.session
+        if status == GONE and self.side.bridge.mends and not self._settled:
+            # What has passed is not kept: its sender is to think that it was lost as well.
+            if session is not None:
+                session.close("the other side is lost in the middle of a message")
+            return
+        super()._ended(status)
+
+    @property
+    def _settled(self) -> bool:
+        """Its sender knows, or will know, what became of it."""
+        return self.incoming.over or self.incoming.refused
 
     def _stop(self, status: int, why: str) -> None:
         """Let nothing of it go on."""

@@ -5,7 +5,7 @@ Spec: OMA SIMPLE IM 1.0 (session mode: policy, history, idle timer); RFC 5438, R
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,6 +19,7 @@ from omaim.im.content import Content
 from omaim.im.coupling import Coupling
 from omaim.im.journal import Journal
 from omaim.im.media_plan import MediaPlan, check_files
+from omaim.im.mending import LATE, SOON, Mending
 from omaim.im.participating import TERMINATING, Leg, Mail, as_message
 from omaim.im.policy import Refusal, check_author
 from omaim.im.recording import Recorder, too_large
@@ -91,6 +92,7 @@ class Conversing:
         self._domain = ""
         self._idle = 0.0
         self._alarm = Alarm(self._woken)
+        self._mending: tuple[Mending, ...] = ()
         self._heard_at = 0.0
         self._begun_at = 0.0
         self._messages = 0
@@ -120,6 +122,9 @@ class Conversing:
             coupling.near.on_offer = lambda offer: self._changed(True, offer)
             coupling.far.on_offer = lambda offer: self._changed(False, offer)
             plan.on_lost = lambda why: coupling.end(LOST)
+            if not self._large:
+                self._mending = tuple(self._mender(near) for near in (False, True))
+                plan.on_broken = lambda near: self._mending[near].broken()
             if idle:
                 self._idle = idle
                 self._heard_at = self._agent.now()
@@ -311,6 +316,24 @@ class Conversing:
             _log.failure("an answer was not understood", failure)
         self.end(f"SIP;cause={error.status if isinstance(error, PeerError) else 500}")
 
+    def _mender(self, near: bool) -> Mending:
+        """Return what looks after the session of the caller, or of the callee."""
+        coupling, plan = self.coupling, self.plan
+        assert coupling is not None
+        assert plan is not None
+        call = coupling.near if near else coupling.far
+
+        def reinvite(offer: Description) -> Awaitable[Description]:
+            return call.reinvite(offer.body, offer.content_type, wait=False)
+
+        return Mending(
+            self._agent,
+            LATE if near else SOON,
+            lambda: plan.broken(near),
+            lambda: plan.renew(near, reinvite),
+            lambda: self.end(LOST),
+        )
+
     # The end
 
     def end(self, reason: str) -> Deferred[Any]:
@@ -323,6 +346,8 @@ class Conversing:
             return
         self._over = True
         self._alarm.deadline = NEVER
+        for one in self._mending:
+            one.stop()
         if self.plan is not None:
             self.plan.close("the conversation is over")
         self._on_over(self)

@@ -33,12 +33,16 @@ Reinvite = Callable[[Description], Awaitable[Description]]
 class _Line:
     """One medium: its bridge, and where it stands on each side."""
 
-    __slots__ = ("bridge", "far", "near")
+    __slots__ = ("bridge", "far", "near", "talk")
 
-    def __init__(self, bridge: Bridge, near: int, far: int) -> None:
+    def __init__(self, bridge: Bridge, near: int, far: int, talk: bool) -> None:
         self.bridge = bridge
         self.near = near
         self.far = far
+        self.talk = talk  # and no file
+
+    def side(self, near: bool) -> Side:
+        return self.bridge.near if near else self.bridge.far
 
 
 class MediaPlan:
@@ -58,6 +62,8 @@ class MediaPlan:
     Attributes:
         listener: what is done about messages that pass.
         on_lost: told when the last session of a party has ended by itself.
+        on_broken: told that a session was lost for which another one may be had: the caller's,
+            or the callee's. ``None`` ends the opposite one as well.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class MediaPlan:
     ) -> None:
         self.listener = Listener()
         self.on_lost: Callable[[str], object] = _unheard
+        self._on_broken: Callable[[bool], object] | None = None
         self._near = Negotiation(msrp)
         self._far = Negotiation(msrp)
         self._offer = offer
@@ -163,6 +170,49 @@ class MediaPlan:
             self._changed()
         return answer
 
+    @property
+    def on_broken(self) -> Callable[[bool], object] | None:
+        return self._on_broken
+
+    @on_broken.setter
+    def on_broken(self, act: Callable[[bool], object] | None) -> None:
+        self._on_broken = act
+        for line in self._lines:
+            line.bridge.mends = act is not None and line.talk
+
+    def broken(self, near: bool) -> bool:
+        """Tell whether another session is waited for, on the caller's side or the callee's."""
+        return any(line.side(near).broken for line in self._lines)
+
+    async def renew(self, near: bool, reinvite: Reinvite) -> None:
+        """Offer a party other sessions in the place of those that were lost.
+
+        Args:
+            near: the party is the caller.
+            reinvite: offers a change to it; returns its answer.
+
+        Raises:
+            PeerError: it does not want that, or changes something itself (491).
+
+        Spec: RFC 4975 §5.4
+        """
+        here = self._sides(near)[0]
+        if self._changing:
+            raise PeerError("the session is being changed", 491)
+        wishes = [None if one is None else one.wish for one in here.media]
+        for line in self._lines:
+            if not line.talk and not line.side(near).there:
+                wishes[line.near if near else line.far] = None  # a file is sent again otherwise
+        self._changing = True
+        try:
+            offer = here.offer(wishes)
+            await here.read_answer(await reinvite(offer))
+        except BaseException:
+            here.withdraw()
+            raise
+        finally:
+            self._changed()
+
     def again(self, near: bool) -> Description:
         """Return what a party was told last, for one that asks for an offer (RFC 3261 §14.2)."""
         return self._sides(near)[0].again()
@@ -237,6 +287,8 @@ class MediaPlan:
     def close(self, why: str = "") -> None:
         """The conversation is over."""
         self._closed = True
+        for line in self._lines:
+            line.bridge.give_up()
         self._near.close(why)
         self._far.close(why)
 
@@ -253,7 +305,9 @@ class MediaPlan:
     def _add(self, here: int, there: int, theirs: MessageMedia, near: bool) -> Wish:
         """Note a new medium; return what the other party is offered."""
         bridge = Bridge(self.listener, self._lost)
-        line = _Line(bridge, here, there) if near else _Line(bridge, there, here)
+        talk = theirs.transfer is None
+        line = _Line(bridge, here, there, talk) if near else _Line(bridge, there, here, talk)
+        bridge.mends = talk and self._on_broken is not None
         self._lines.append(line)
         user = bridge.far.user if near else bridge.near.user
         secure = self._far_secure if near else self._near_secure
@@ -301,13 +355,19 @@ class MediaPlan:
             ):
                 medium = negotiation.media[index] if index < len(negotiation.media) else None
                 side.session = None if medium is None else medium.session
+                if side.there:
+                    side.go_on()
 
     def _lost(self, side: Side, why: str) -> None:
-        """A session has ended: so does the opposite one."""
+        """A session has ended: so does the opposite one, unless another takes its place."""
         other = side.other.session
-        if self._closed or self._changing:
+        if self._closed or self._changing or side.broken:
             return
         if side.session is None or side.session.state != CLOSED:
+            return
+        if side.bridge.mends and self._on_broken is not None:
+            side.broken = True
+            self._on_broken(side is side.bridge.near)
             return
         if other is not None and other.state != CLOSED:
             other.close(why)

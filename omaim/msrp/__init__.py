@@ -23,7 +23,7 @@ from omaim.msrp.frame import (
 from omaim.msrp.framing import FrameLimits, FrameParser, Part
 from omaim.msrp.incoming import Incoming
 from omaim.msrp.means import Limits, Means
-from omaim.msrp.outgoing import BURDEN, Outgoing
+from omaim.msrp.outgoing import BURDEN, GONE, Outgoing
 from omaim.msrp.recent import Recent
 from omaim.msrp.session import CLOSED, LATER, OPEN, RESERVED, WAITING, Session, SessionUser
 from omaim.msrp.switch import Shared
@@ -33,6 +33,7 @@ __all__ = [
     "ABORTED",
     "BURDEN",
     "CLOSED",
+    "GONE",
     "LAST",
     "LATER",
     "MORE",

@@ -410,6 +410,9 @@ class Negotiation:
             # Others have seen our offer, too: only the answer tells who may come.
             session = self._msrp.session(wish.user, transport, accepting, False, mutual)
             session.relays = parse_path(" ".join(self._relays)) if self._relays else ()
+        if index < len(self.media) and (before := self.media[index]) is not None:
+            # What comes again has been here (RFC 4975 §5.4).
+            session.inbox.recent = before.session.inbox.recent
         prints = tuple(Fingerprint.parse(one) for one in self._msrp.fingerprints if vouch)
         local = LocalMedia(
             path=tuple(map(str, session.path)),
