@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.sdp import SENDRECV
 from omaim.client.composing import ALL_REPORTS, TEXT, Content
 from omaim.client.download import Download
-from omaim.client.failures import Ended, Failure
+from omaim.client.failures import Ended
 from omaim.client.files import Files, selector
 from omaim.client.handing import hand
 from omaim.client.leg import Leg
@@ -34,16 +32,11 @@ from omaim.client.talk import LARGEST, Talk, talk_types
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
+from omaim.roles.mending import Mending
 from omaim.roles.negotiation import Medium, Wish
 from omaim.sip.headers import NameAddr
-from omaim.timers import NEVER, Alarm
 
 REPLACED: Final = "replaced"  # why a session ends for which the peer offers another
-RENEWING: Final = 40.0  # seconds in which a lost session is replaced, or the call ends
-PAUSE: Final = 30.0  # seconds between two losses that are mended
-LATE: Final = 5.0  # seconds after which who was called offers another one, if the caller has not
-
-_log = Logger()
 
 
 class Conversation:
@@ -86,9 +79,12 @@ class Conversation:
         self._on_replaced: Callable[[Conversation], object] | None = None
         self._why: str | None = None
         self._index = 0  # of our medium
-        self._renewed_at = -PAUSE
-        self._alarm = Alarm(lambda _: self._give_up("the MSRP session was lost"))
-        self._turn = Alarm(lambda _: self._offer_another())
+        self._mending = Mending(
+            means.phone,
+            lambda: not (self.ended or self.talk.open),
+            self._renew,
+            lambda: self._give_up("the MSRP session was lost"),
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self.peer}>"
@@ -252,34 +248,16 @@ class Conversation:
     # When MSRP is lost and the call is up: another session takes its place (RFC 4975 §5.4).
 
     def _lost(self, why: str) -> None:
-        """The session is gone, and we have not ended it: the caller offers another, or we do."""
-        phone = self._means.phone
-        now = phone.now()
+        """The session is gone, and we have not ended it."""
         if self.talk.medium is None or self.leg.over or why == REPLACED:
             return
-        if now < self._renewed_at + PAUSE:
-            self._give_up(why)
-            return
-        self._renewed_at = now
-        self._alarm.deadline = now + RENEWING
-        self._turn.deadline = now if self.leg.call.caller else now + LATE
         self.talk.renew()
-        phone.arm(self._alarm)
-        phone.arm(self._turn)
-
-    def _offer_another(self) -> None:
-        self._turn.deadline = NEVER
-        Deferred.fromCoroutine(self._renew()).addErrback(_not_renewed)
+        self._mending.broken(self.leg.call.caller)
 
     async def _renew(self) -> None:
         lost = self.talk.medium
-        if lost is None or self.ended:
-            return
-        try:
+        if lost is not None:
             self._renewed(await self.leg.renew(lost, self.wish(lost.wish.secure)))
-        except Failure:
-            if self.talk.medium is lost:
-                self._give_up("the MSRP session was lost")
 
     def _changed(self) -> None:
         """The peer has changed the media: ours may be another one now."""
@@ -289,7 +267,7 @@ class Conversation:
 
     def _renewed(self, medium: Medium) -> None:
         if medium is not self.talk.medium:
-            self._alarm.deadline = self._turn.deadline = NEVER
+            self._mending.stop()
             self.talk.renewed(medium)
 
     def _give_up(self, why: str) -> None:
@@ -299,10 +277,6 @@ class Conversation:
     def _end(self, why: str) -> None:
         if self._why is None:
             self._why = why
-            self._alarm.deadline = self._turn.deadline = NEVER
+            self._mending.stop()
             self.talk.stop()
             hand(self._on_end, why)
-
-
-def _not_renewed(failure: Broken) -> None:
-    _log.failure("A session was not replaced", failure)

@@ -17,19 +17,21 @@ from twisted.internet.defer import Deferred, fail, succeed
 from omaim.bodies import imdn, iscomposing
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
 from omaim.bodies.deferred_list import MEDIA_TYPE as DEFERRED_TYPE
+from omaim.bodies.imdn import DELIVERY
 from omaim.bodies.media_types import Accepts
 from omaim.client.arrivals import Arrivals
 from omaim.client.composing import Content, write_cpim
 from omaim.client.failures import Busy, Ended, failure_in_session
 from omaim.client.handing import hand
 from omaim.client.means import Means
-from omaim.client.messages import Message, Sent, Typing
-from omaim.client.posts import MOST, Posts
+from omaim.client.messages import PENDING, SENDING, Message, Report, Sent, Typing
+from omaim.client.posts import MOST, Post, Posts
 from omaim.client.reading import Received, read_content
 from omaim.client.taken import Taken, name_of
 from omaim.client.typists import Typist, Typists
 from omaim.errors import PeerError
 from omaim.msrp import CLOSED, NO, OPEN, Incoming, Outgoing, Session, SessionUser
+from omaim.msrp import Report as MsrpReport
 from omaim.roles.negotiation import Medium
 from omaim.sip.headers import NameAddr
 
@@ -75,7 +77,7 @@ class Talk:
         self._to = tuple(to)
         self._typist = Typist(means.phone, self._tell_typing)
         self._typists = Typists(means.phone, lambda typing: hand(self.on_typing, typing))
-        self._posts = Posts(means.inbox.forget)
+        self._posts = Posts()
         self._renewing = False
         self._waiting: list[Deferred[None]] = []
 
@@ -153,9 +155,7 @@ class Talk:
         sent = Sent(self._means.clock, tuple(to), message_id)
         if message_id:
             self._means.inbox.expect(sent)
-        self._typist.sent()
-        session = medium.session if medium.open else None
-        return self._posts.post(session, kind, body, sent, not wraps)
+        return self._post(medium, kind, body, sent, not wraps)
 
     def send_again(self, body: bytes, sent: Sent) -> Deferred[Sent]:
         """Say what was meant to come with the invitation, and has not.
@@ -185,6 +185,32 @@ class Talk:
     ) -> bytes:
         means = self._means
         return write_cpim(content, means.own, to, means.now(), message_id, reports).to_bytes()
+
+    def _post(
+        self, medium: Medium, kind: str, body: bytes, sent: Sent, bare: bool
+    ) -> Deferred[Sent]:
+        answered: Deferred[Sent] = Deferred()
+
+        def ended(status: int) -> None:
+            if status == 200:
+                if sent.status == SENDING:
+                    sent.status = PENDING
+                answered.callback(sent)
+            else:
+                self._means.inbox.forget(sent)
+                answered.errback(failure_in_session(status))
+
+        def reported(report: MsrpReport) -> None:
+            # A server between has taken it, and tells later what the other side said.
+            if report.status != 200:
+                sent.take(Report(sent.message_id, sent.to[0], DELIVERY, "failed"))
+            elif bare:
+                sent.take(Report("", sent.to[0], DELIVERY, "delivered"))
+
+        self._typist.sent()
+        session = medium.session if medium.open else None
+        self._posts.send(session, Post(kind, body, ended, reported, bare))
+        return answered
 
     def typed(self) -> None:
         """Our user pressed a key."""

@@ -34,12 +34,14 @@ from omaim.msrp import (
     Session,
     SessionUser,
 )
+from omaim.timers import NEVER, Alarm
 
 WHOLE: Final = 65536  # octets of a message that is looked at before it goes on
 WINDOW: Final = 524288  # octets of one side that wait here before it is not read any more
 RECORDED: Final = 8388608  # octets of long messages of one side kept at a time to be recorded
 STOP: Final = 413
 SESSIONS: Final = 4  # that one short message is sent by, one after the other
+SURE: Final = 15.0  # seconds that the answer to a long one waits until the other side has it
 
 HEAD: Final = 8192  # octets in which the head of an envelope has to end
 
@@ -67,6 +69,8 @@ class Listener:
         through: a message is acknowledged when the other side has taken it, not before.
         passed: told of each message of a side that went on, with its octets.
         heard: told when more of a long message has come.
+        after: calls a function after so many seconds, unless the alarm is put off. ``None``
+            lets long messages be acknowledged as soon as they have passed.
     """
 
     def __init__(self) -> None:
@@ -77,6 +81,7 @@ class Listener:
         self.through = False
         self.passed: Callable[[Side, int], object] = _nothing
         self.heard: Callable[[], object] = _quiet
+        self.after: Callable[[float, Callable[[], object]], Alarm] | None = None
 
 
 class Side:
@@ -248,7 +253,13 @@ class _Passing:
 
     def outgoing(self, content_type: str, body: bytes | None, size: int) -> Outgoing:
         incoming = self.incoming
-        return Outgoing(
+
+        def reported(report: Report) -> None:
+            # What is answered by a session that is gone goes by another one.
+            if made.status != GONE:
+                incoming.report(report.status, report.comment, report.span)
+
+        made = Outgoing(
             content_type,
             body,
             incoming.message_id,
@@ -257,8 +268,9 @@ class _Passing:
             success_report=incoming.success_report,
             failure_report=incoming.failure_report,
             on_end=self._ended,
-            on_report=self._reported,
+            on_report=reported,
         )
+        return made
 
     def _ended(self, status: int) -> None:
         self.side.steer()
@@ -288,9 +300,6 @@ class _Passing:
         else:
             _log.failure("a message was not recorded", failure)
         self.incoming.release(STOP, "it cannot be recorded now")
-
-    def _reported(self, report: Report) -> None:
-        self.incoming.report(report.status, report.comment, report.span)
 
     def admit(self, data: bytes) -> bool:
         """Let a message be judged by its beginning; tell whether it may go on."""
@@ -406,6 +415,9 @@ class _Long(_Passing):
         self._start = bytearray() if cpim and listener.judge is not None else None
         self._whole: bool | None = None
         self._kept: list[bytes] | None = [] if listener.most else None
+        self._arrived = False
+        self._sure = False  # its sender is told that it was taken, or was
+        self._alarm: Alarm | None = None
         incoming.stream(self._data, self._end)
         if self._asking:
             side.lock.run(_coroutine, self._consider).addErrback(self._refused)
@@ -417,22 +429,22 @@ class _Long(_Passing):
         if listener.ask is not None:
             await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
         await self.side.other.back()
-        held = self._asked()
         other = self.side.other.session
         if incoming.refused or self._out.ended or other is None:
+            self._asked()
             return
         other.send(self._out)
-        for data in held:
+        for data in self._held:  # to which more may be added meanwhile
             self._out.write(data)
+        self._asked()
         if self._whole is not None:
             self._conclude(self._whole)
 
-    def _asked(self) -> list[bytes]:
-        """It has been decided about the message; return what has come of it."""
+    def _asked(self) -> None:
+        """It has been decided about the message: what comes now passes at once."""
         self._asking = False
         held, self._held = self._held, []
         self.keep(-sum(map(len, held)))
-        return held
 
     def _refused(self, failure: Failure) -> None:
         self._asked()
@@ -446,17 +458,20 @@ class _Long(_Passing):
 
     def _ended(self, status: int) -> None:
         session = self.side.session
-        if status == GONE and self.side.bridge.mends and not self._settled:
+        if self._sure or self.incoming.refused:
+            super()._ended(status)
+        elif status == GONE and self.side.bridge.mends:
             # What has passed is not kept: its sender is to think that it was lost as well.
+            self._over()
             if session is not None:
                 session.close("the other side is lost in the middle of a message")
-            return
-        super()._ended(status)
-
-    @property
-    def _settled(self) -> bool:
-        """Its sender knows, or will know, what became of it."""
-        return self.incoming.over or self.incoming.refused
+        elif not self._arrived:
+            super()._ended(status)
+        elif status == 200:
+            self._now_sure()
+        else:
+            self._over()
+            self.incoming.release(_told(status))
 
     def _stop(self, status: int, why: str) -> None:
         """Let nothing of it go on."""
@@ -520,20 +535,37 @@ class _Long(_Passing):
             self.incoming.hold()
 
     def _conclude(self, complete: bool) -> None:
-        kept = self._kept
-        self._forget()
         if not complete:
+            self._over()
             self._out.abort()
             return
         listener = self.side.bridge.listener
         listener.passed(self.side, self._size)
-        if kept is not None:
-            self._content = Content(self.incoming.content_type, b"".join(kept))
-        if self._through or listener.settle is not None:
+        self._arrived = True
+        if self.side.bridge.mends and listener.after is not None:
+            self._alarm = listener.after(SURE, self._now_sure)
+        if self._through or self._alarm is not None or listener.settle is not None:
             self.incoming.hold()
         self._out.finish()
-        if not self._through:
-            self.acknowledge()
+        if not self._through and self._alarm is None:
+            self._now_sure()
+
+    def _now_sure(self) -> None:
+        """Its sender is to hear that it was taken."""
+        if self._sure:
+            return
+        self._sure = True
+        kept = self._kept
+        self._over()
+        if kept is not None:
+            self._content = Content(self.incoming.content_type, b"".join(kept))
+        self.acknowledge()
+
+    def _over(self) -> None:
+        """It does not wait for the other side any longer."""
+        self._forget()
+        if self._alarm is not None:
+            self._alarm.deadline = NEVER
 
 
 def _told(status: int) -> int:

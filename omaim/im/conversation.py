@@ -19,7 +19,6 @@ from omaim.im.content import Content
 from omaim.im.coupling import Coupling
 from omaim.im.journal import Journal
 from omaim.im.media_plan import MediaPlan, check_files
-from omaim.im.mending import LATE, SOON, Mending
 from omaim.im.participating import TERMINATING, Leg, Mail, as_message
 from omaim.im.policy import Refusal, check_author
 from omaim.im.recording import Recorder, too_large
@@ -28,6 +27,7 @@ from omaim.node.events import MessageAccepted, ServiceEvent, SessionEnded, Sessi
 from omaim.node.hooks import Deliver, Hooks, Refuse
 from omaim.node.questions import MayPost
 from omaim.roles.description import Description
+from omaim.roles.mending import Mending
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.charging import charging_vector
 from omaim.sip.message import Request
@@ -124,7 +124,7 @@ class Conversing:
             plan.on_lost = lambda why: coupling.end(LOST)
             if not self._large:
                 self._mending = tuple(self._mender(near) for near in (False, True))
-                plan.on_broken = lambda near: self._mending[near].broken()
+                plan.on_broken = lambda near: self._mending[near].broken(not near)
             if idle:
                 self._idle = idle
                 self._heard_at = self._agent.now()
@@ -174,6 +174,7 @@ class Conversing:
         listener = plan.listener
         listener.passed = self._passed
         listener.heard = self._heard
+        listener.after = self._after
         if self.signed and self.leg.side != TERMINATING:
             listener.judge = self._judge
         if hooks.wanted(MayPost):
@@ -328,7 +329,6 @@ class Conversing:
 
         return Mending(
             self._agent,
-            LATE if near else SOON,
             lambda: plan.broken(near),
             lambda: plan.renew(near, reinvite),
             lambda: self.end(LOST),
@@ -371,6 +371,15 @@ class Conversing:
             why=reason,
         )
         await self._journal.append([ended], leg.user)
+
+    def _after(self, seconds: float, act: Callable[[], object]) -> Alarm:
+        def ring(now: float) -> None:
+            act()
+
+        alarm = Alarm(ring)
+        alarm.deadline = self._agent.now() + seconds
+        self._agent.arm(alarm)
+        return alarm
 
     def _woken(self, now: float) -> None:
         if now >= self._heard_at + self._idle:

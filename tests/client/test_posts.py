@@ -54,7 +54,7 @@ class DirectTests(PairTests):
 
     def test_callee(self) -> None:
         """Who was called sends again, too, and offers another session if the caller does not."""
-        self.patch(self.hers, "_offer_another", lambda: None)  # she has other things to do
+        self.patch(self.hers._mending, "_offer", lambda: None)  # she has other things to do
         self.network.between("10.0.0.21", "10.0.0.22", Link(delay=0.2))
         sending = self.send(self.his, "from bob")
         self.settle(0.25)
@@ -126,7 +126,8 @@ class ThroughServerTests(HomeTests):
         self.assertFalse(self.hers.ended or self.his.ended)
         self.assertIsNot(self.session(victim), lost)
         for got in self.got.values():
-            self.assertCountEqual(got, [*texts, "meanwhile"])
+            heard = [text[:9] for text in got]
+            self.assertCountEqual(heard, [text[:9] for text in (*texts, "meanwhile")])
 
     def test_caller(self) -> None:
         """The caller's connection breaks: it offers the server another session."""
@@ -143,3 +144,22 @@ class ThroughServerTests(HomeTests):
     def test_callee_long(self) -> None:
         """In the middle of long messages: each is sent again from where all of it is."""
         self.cut("10.0.0.12", ("one", LONG, "two"), 1.0)
+
+    def test_any_moment(self) -> None:
+        """Whenever whichever connection breaks: nothing is lost, nothing comes twice."""
+        for moment in range(24):
+            host = ("10.0.0.11", "10.0.0.12", "10.0.0.2")[moment % 3]  # the last breaks them all
+            texts = (f"{moment} one", f"{moment} {LONG}", f"{moment} two")
+            sending = [
+                Deferred.fromCoroutine(talk.send(text))
+                for text in texts
+                for talk in (self.hers, self.his)
+            ]
+            self.settle(0.05 + 0.2 * moment)
+            self.network.reset(host, "10.0.0.2")
+            self.settle(120.0)
+            for one in sending:
+                self.assertIn(self.successResultOf(one).status, ("pending", "delivered"))
+            for got in self.got.values():
+                self.assertCountEqual([text[:9] for text in got], [text[:9] for text in texts])
+                got.clear()

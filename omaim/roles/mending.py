@@ -1,7 +1,6 @@
-"""When the MSRP session of a party is lost: who offers another one, and how long that may take.
+"""When the MSRP session of a call is lost: who offers another one, and how long that may take.
 
-Who has called offers another one: the caller to us, we to the callee. Where the caller does not,
-we do after a while.
+Who has called offers another one; where it does not, the other side does after a while.
 
 Spec: RFC 4975 §5.4
 """
@@ -15,15 +14,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.errors import PeerError, Unavailable
-from omaim.roles.description import CallEnded, CallFailed
+from omaim.errors import OmaimError, PeerError
 from omaim.roles.user_agent import UserAgent
 from omaim.timers import NEVER, Alarm
 
-PATIENCE: Final = 40.0  # seconds until there is another session, or the conversation ends
-PAUSE: Final = 30.0  # seconds between two losses of one party that are mended
-SOON: Final = 0.2  # seconds until we offer the callee another: it may be about to hang up
-LATE: Final = 5.0  # seconds until we offer the caller another
+PATIENCE: Final = 40.0  # seconds until there is another session, or the call is given up
+PAUSE: Final = 30.0  # seconds between two losses that are mended
+SOON: Final = 0.2  # seconds until who has called offers another: the peer may be hanging up
+LATE: Final = 5.0  # seconds until who was called does
 AGAIN: Final = 1.0  # seconds until the next try, when another change crosses ours
 
 _CROSSED: Final = 491
@@ -32,26 +30,23 @@ _log = Logger()
 
 
 class Mending:
-    """The lost session of one party.
+    """Replaces the session of one call whenever it is lost.
 
     Args:
         agent: has the clock.
-        wait: seconds until we offer another one.
-        missing: tells whether there is none yet.
-        renew: offers another one.
+        missing: tells whether there is none.
+        renew: offers another one; fails with an OmaimError.
         give_up: called when that came to nothing.
     """
 
     def __init__(
         self,
         agent: UserAgent,
-        wait: float,
         missing: Callable[[], bool],
         renew: Callable[[], Awaitable[object]],
         give_up: Callable[[], object],
     ) -> None:
         self._agent = agent
-        self._wait = wait
         self._missing = missing
         self._renew = renew
         self._give_up = give_up
@@ -59,8 +54,12 @@ class Mending:
         self._turn = Alarm(lambda _: self._offer())
         self._end = Alarm(lambda _: self._late())
 
-    def broken(self) -> None:
-        """The session is lost."""
+    def broken(self, caller: bool) -> None:
+        """The session is lost.
+
+        Args:
+            caller: the call was made by us.
+        """
         now = self._agent.now()
         if now < self._broken_at + PAUSE:
             self._give_up()
@@ -68,10 +67,10 @@ class Mending:
         self._broken_at = now
         self._end.deadline = now + PATIENCE
         self._agent.arm(self._end)
-        self._offer_in(self._wait)
+        self._offer_in(SOON if caller else LATE)
 
     def stop(self) -> None:
-        """The conversation is over."""
+        """There is a session, or the call is over."""
         self._turn.deadline = self._end.deadline = NEVER
 
     def _offer_in(self, seconds: float) -> None:
@@ -86,25 +85,22 @@ class Mending:
     async def _try(self) -> None:
         try:
             await self._renew()
-        except CallFailed as failed:
-            self._failed(failed.response.status)
-        except PeerError as error:
-            self._failed(error.status)
-        except (CallEnded, Unavailable):
-            self._failed(0)
-
-    def _failed(self, status: int) -> None:
-        if self._end.deadline == NEVER:
-            return  # the conversation is over
-        if status == _CROSSED:
-            self._offer_in(AGAIN)
-        else:
-            self._give_up()
+        except OmaimError as error:
+            if self._end.deadline == NEVER or not self._missing():
+                return  # the call is over, or the peer was quicker
+            if _crossed(error):
+                self._offer_in(AGAIN)
+            else:
+                self._give_up()
 
     def _late(self) -> None:
         self._end.deadline = NEVER
         if self._missing():
             self._give_up()
+
+
+def _crossed(error: OmaimError) -> bool:
+    return isinstance(error, PeerError) and error.status == _CROSSED
 
 
 def _broken_off(failure: Failure) -> None:
