@@ -1,4 +1,4 @@
-"""The conference event package of a room that a client hosts.
+"""The conference event package of the rooms that a client hosts.
 
 Spec: RFC 4575; RFC 6665
 """
@@ -17,6 +17,7 @@ from omaim.bodies.conference_info import (
     write_conference,
 )
 from omaim.bodies.conference_state import changes
+from omaim.client.hosting import HostedRoom
 from omaim.errors import PeerError
 from omaim.roles.incoming import Incoming
 from omaim.roles.packages import ALLOWED, EventPackage, Served, State
@@ -34,28 +35,35 @@ class _Watch:
 
 
 class HostPackage(EventPackage):
-    """Tells participants who is in the room.
+    """Tells participants who is in a room.
 
     Args:
-        room: canonical address of the room.
-        info: returns the room's whole state; ``None`` when there is no room.
+        asked: returns the room that a SUBSCRIBE is about; ``None`` when there is none.
+        room: returns the room of an address.
         may_watch: tells whether the sender of a SUBSCRIBE is in the room.
     """
 
     def __init__(
         self,
-        room: str,
-        info: Callable[[], ConferenceInfo | None],
-        may_watch: Callable[[Incoming], bool],
+        asked: Callable[[Request], HostedRoom | None],
+        room: Callable[[str], HostedRoom | None],
+        may_watch: Callable[[Incoming, HostedRoom], bool],
     ) -> None:
         super().__init__(NAME, (MEDIA_TYPE,))
+        self._asked = asked
         self._room = room
-        self._info = info
         self._may_watch = may_watch
 
     def resource(self, request: Request) -> str:
-        """There is one room, whatever Contact of ours the request was led to."""
-        return self._room
+        """Return the address of the room.
+
+        Raises:
+            PeerError: 404, there is none.
+        """
+        room = self._asked(request)
+        if room is None:
+            raise PeerError("no such conference is hosted here", 404)
+        return room.uri
 
     def authorize(self, incoming: Incoming, resource: str) -> bool:
         """Let those watch who are in the room.
@@ -63,9 +71,10 @@ class HostPackage(EventPackage):
         Raises:
             PeerError: 404 there is no room; 403 for others.
         """
-        if self._info() is None:
-            raise PeerError("no conference is hosted here", 404)
-        if not self._may_watch(incoming):
+        room = self._room(resource)
+        if room is None or room.ended:
+            raise PeerError("no such conference is hosted here", 404)
+        if not self._may_watch(incoming, room):
             raise PeerError("who is in the room is for those who are in it", 403)
         return ALLOWED
 
@@ -77,7 +86,8 @@ class HostPackage(EventPackage):
         watch = served.context
         assert isinstance(watch, _Watch)
         watch.version += 1
-        info = self._info()
+        room = self._room(served.resource)
+        info = None if room is None else room.info
         if info is None:
             gone = ConferenceInfo(served.resource, watch.version, DELETED, users_state=None)
             return State(write_conference(gone), MEDIA_TYPE)

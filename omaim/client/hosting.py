@@ -5,10 +5,12 @@
     room = await client.host("Plans")
     await room.invite("bob", "xenia@south.example")
     await room.send("What shall we do?")
+    await room.whisper("bob", "Shall we tell her?")
     room.on_roster(lambda people: print([one.shown for one in people]))
     await room.leave()  # which ends it for all
 
-The rules are in :mod:`omaim.client.host_rules`.
+The rules are in :mod:`omaim.client.host_rules`; :mod:`omaim.client.hosts` has all rooms of one
+client.
 
 Spec: OMA SIMPLE IM 1.0 (IM-9, IM Client that hosts a conference); RFC 4579 §5; RFC 7701 §6
 """
@@ -24,6 +26,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from omaim.bodies import iscomposing
 from omaim.bodies.conference_info import (
     CONNECTED,
+    DIALED_IN,
     DIALED_OUT,
     DIALING_OUT,
     FOCUS_OWNER,
@@ -35,63 +38,57 @@ from omaim.bodies.conference_info import (
 )
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
 from omaim.bodies.cpim import Cpim
-from omaim.bodies.message_media import NICKNAME
 from omaim.client.arrivals import Arrivals
-from omaim.client.composing import TEXT, Content, write_cpim
-from omaim.client.failures import Busy, Ended, NotFound, failure_in_session
+from omaim.client.composing import ALL_REPORTS, TEXT, Content, write_cpim
+from omaim.client.failures import Ended, NotFound, failure_class, failure_in_session
+from omaim.client.guest import Guest
 from omaim.client.handing import hand
-from omaim.client.host_rules import HostRules
-from omaim.client.leg import Leg
+from omaim.client.host_rules import HostRules, room_uri
+from omaim.client.leg import FEATURE, Leg
 from omaim.client.means import Means
-from omaim.client.messages import DELIVERED, Message, Sent, Typing
+from omaim.client.messages import DELIVERED, PENDING, Message, Sent, Typing
+from omaim.client.offered import Offered
 from omaim.client.reading import Received, read_content
 from omaim.client.roster import Participant
 from omaim.client.taken import Taken, name_of
-from omaim.client.talk import LARGEST
 from omaim.client.typists import Typist, Typists
 from omaim.errors import PeerError
-from omaim.msrp import NO, PARTIAL, Incoming, Outgoing, SessionUser
-from omaim.roles.negotiation import Medium, Wish
+from omaim.msrp import Incoming
+from omaim.roles.invitation import Invitation
+from omaim.roles.negotiation import Wish
 from omaim.sip.headers import NameAddr
 from omaim.sip.uri import canonical_aor
 
 MAXIMUM: Final = 10  # people, unless the host says otherwise
 MOST: Final = 50  # whatever it says
-BEHIND: Final = 4 * 1_048_576  # octets that may wait for somebody; who reads no faster has to go
 
 _ENDED: Final = 'SIP;cause=200;text="the host has left"'
-_SLOW: Final = 'SIP;cause=503;text="messages were not read in time"'
-_REFUSALS: Final = (400, 403, 404, 413, 415)
-
-
-class _Guest:
-    """Somebody whom the host has called, and who has come."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.leg: Leg | None = None
-        self.medium: Medium | None = None
+_PUT_OUT: Final = 'SIP;cause=200;text="put out by the host"'
+_REFUSALS: Final = (400, 403, 404, 413, 415, 428)
+_EVENTS: Final = ("Allow-Events", "conference")
 
 
 class HostedRoom:
     """A conference of which this client is the focus.
 
     Attributes:
-        uri: address of the room, which is the host's own.
+        uri: address of the room: the host's own, with a parameter that tells the room.
         subject: what it is about.
+        closed: only the host calls people in; otherwise everybody who is in it may.
         on_over: called when it is over.
         on_roster_changed: called when somebody came or went.
     """
 
-    def __init__(self, means: Means, subject: str, maximum: int) -> None:
-        self.uri = means.own.uri
+    def __init__(self, means: Means, subject: str, maximum: int, token: str) -> None:
+        self.uri = room_uri(means.own.uri, token)
         self.subject = subject
+        self.closed = False
         self.on_over: Callable[[], object] | None = None
         self.on_roster_changed: Callable[[], object] | None = None
         self._means = means
-        self._own = canonical_aor(self.uri)
-        self._rules = HostRules(self._own, min(maximum, MOST))
-        self._guests: dict[str, _Guest] = {}
+        self._own = canonical_aor(means.own.uri)
+        self._rules = HostRules(self._own, token, min(maximum, MOST))
+        self._guests: dict[str, Guest] = {}
         self._calling: dict[str, Deferred[Leg]] = {}
         self._arrivals: Arrivals[Message] = Arrivals()
         self._typist = Typist(means.phone, self._tell_typing)
@@ -108,6 +105,11 @@ class HostedRoom:
     def ended(self) -> bool:
         """It is over."""
         return self._over
+
+    @property
+    def token(self) -> str:
+        """What tells it from other rooms of the same host."""
+        return self._rules.token
 
     @property
     def maximum(self) -> int:
@@ -133,8 +135,8 @@ class HostedRoom:
         return self._rules.people.get(canonical_aor(uri), "")
 
     def is_private(self, message: Message) -> bool:
-        """Tell whether a message was for us only: there are none such here."""
-        return False
+        """Tell whether a message was for us only."""
+        return not any(self._rules.is_room(one) for one in message.to)
 
     def on_roster(self, act: Callable[[tuple[Participant, ...]], object]) -> None:
         """Tell ``act`` who is there, now and at each change."""
@@ -148,38 +150,42 @@ class HostedRoom:
             people: addresses.
 
         Raises:
-            Busy: there would be too many; nobody was called.
+            Busy: 486, there would be too many; nobody was called.
             Failure: of the first who did not come, by what the network answered.
 
         Spec: RFC 4579 §5.5
         """
         self._check()
-        wanted = dict.fromkeys(canonical_aor(self._means.address(one)) for one in people)
-        missing = [one for one in wanted if one not in self._rules.people]
-        missing = [one for one in missing if one not in self._calling]
         try:
-            self._rules.make_room(len(missing) + len(self._calling))
+            calling = self.call_in([self._means.address(one) for one in people])
         except PeerError as error:
-            raise Busy(error.status, error.why) from error
-        calling = [Deferred.fromCoroutine(self._call(one)) for one in missing]
+            raise failure_class(error.status)(error.status, error.why) from error
         results: list[tuple[bool, Any]] = await DeferredList(calling, consumeErrors=True)
         for came, result in results:
             if not came:
                 result.raiseException()
 
+    def call_in(self, people: Sequence[str]) -> list[Deferred[None]]:
+        """Call those of these people who are not here; each fires when that one has come.
+
+        Raises:
+            PeerError: 486, there would be too many; nobody was called.
+        """
+        wanted = dict.fromkeys(canonical_aor(one) for one in people)
+        missing = [one for one in wanted if one not in self._rules.people]
+        missing = [one for one in missing if one not in self._calling]
+        self._rules.make_room(len(missing) + len(self._calling))
+        return [Deferred.fromCoroutine(self._call(one)) for one in missing]
+
     async def _call(self, uri: str) -> None:
-        means = self._means
-        guest = _Guest(uri)
-        user = SessionUser(
-            lambda session, incoming: self._begins(guest, incoming),
-            on_nickname=lambda session, name: self._named(guest, name),
-            on_closed=lambda session, why: self._gone(guest),
-        )
-        wish = Wish(user, (CPIM_TYPE,), ("*",), LARGEST, chatroom=(NICKNAME,))
+        guest = self._guest(uri, False)
         fields = [("Subject", self.subject)] if self.subject else []
-        fields.append(("Allow-Events", "conference"))
-        inviting = Deferred.fromCoroutine(Leg.invite(means, uri, [wish], fields, focus=True))
+        fields.append(_EVENTS)
+        inviting = Deferred.fromCoroutine(
+            Leg.invite(self._means, uri, [guest.wish()], fields, focus=self.uri)
+        )
         self._calling[uri] = inviting
+        self._rules.welcome.add(uri)
         self._changed()
         try:
             leg = await inviting
@@ -189,16 +195,59 @@ class HostedRoom:
         if self._over:
             leg.abandon(_ENDED)
             return
-        guest.leg, guest.medium = leg, leg.media[0]
+        guest.begin(leg)
         response = leg.call.response
         also = [] if response is None else response.addresses("P-Asserted-Identity")
-        self._rules.enter(uri, *(canonical_aor(one.uri_text) for one in also))
-        self._guests[uri] = guest
-        leg.ending.append(lambda why: self._gone(guest))
+        guest.verified = bool(also)
+        self._entered(guest, *(canonical_aor(one.uri_text) for one in also))
+
+    async def joined(
+        self, invitation: Invitation, offered: Offered, peer: NameAddr, verified: bool
+    ) -> None:
+        """Somebody comes in by itself: who was here before, or was called and not there.
+
+        Raises:
+            PeerError: 403, it may not; 486, there are too many.
+
+        Spec: RFC 4579 §5.1; OMA SIMPLE IM 1.0 (re-join)
+        """
+        uri = canonical_aor(peer.uri_text)
+        before = self._guests.get(uri)
+        doubtful = before is not None and before.verified and not verified
+        if uri not in self._rules.welcome or doubtful:
+            raise PeerError("who was not invited cannot come in", 403)
+        if before is None and uri not in self._rules.people:
+            self._rules.make_room(1 + len(self._calling))
+        guest = self._guest(uri, verified)
+        wishes: list[Wish | None] = [None] * offered.count
+        wishes[offered.index] = guest.wish(offered.secure)
+        await Leg.accept(
+            self._means,
+            invitation,
+            wishes,
+            feature=FEATURE,
+            focus=self.uri,
+            headers=[_EVENTS],
+            prepare=lambda leg: guest.begin(leg, offered.index),
+        )
+        if self._over:
+            guest.leg.abandon(_ENDED)
+        elif not guest.leg.over:
+            self._entered(guest)
+
+    def _guest(self, uri: str, verified: bool) -> Guest:
+        return Guest(self._means, uri, verified, self._whole, self._named, self._gone)
+
+    def _entered(self, guest: Guest, *also: str) -> None:
+        before = self._guests.get(guest.uri)
+        self._guests[guest.uri] = guest
+        self._rules.enter(guest.uri, *also, private=guest.private)
+        if before is not None:
+            before.leg.abandon('SIP;cause=200;text="replaced"')
         self._changed()
 
     async def expel(self, *people: str) -> None:
-        """Put people out.
+        """Put people out; they do not come in again by themselves.
 
         Args:
             people: nicknames or addresses.
@@ -208,12 +257,13 @@ class HostedRoom:
         """
         for one in people:
             uri = self._find(one)
+            self._rules.welcome.discard(uri)
             calling = self._calling.get(uri)
             guest = self._guests.get(uri)
             if calling is not None:
                 calling.cancel()
-            elif guest is not None and guest.leg is not None:
-                await guest.leg.close('SIP;cause=200;text="put out by the host"')
+            elif guest is not None:
+                await guest.leg.close(_PUT_OUT)
             else:
                 raise NotFound(404, f"nobody here is called {one}")
 
@@ -234,21 +284,18 @@ class HostedRoom:
             raise failure_in_session(status)
         self._changed()
 
-    def _named(self, guest: _Guest, name: str) -> int:
+    def _named(self, guest: Guest, name: str) -> int:
         status = self._rules.name(guest.uri, name)
         if status == 200:
             self._changed()
         return status
 
-    def _gone(self, guest: _Guest) -> None:
+    def _gone(self, guest: Guest) -> None:
         """A guest has left, or was lost."""
-        if self._guests.get(guest.uri) is not guest:
-            return
-        del self._guests[guest.uri]
-        self._rules.leave(guest.uri)
-        if guest.leg is not None:
-            guest.leg.abandon("")
-        self._changed()
+        if self._guests.get(guest.uri) is guest:
+            del self._guests[guest.uri]
+            self._rules.leave(guest.uri)
+            self._changed()
 
     # Talking.
 
@@ -264,18 +311,47 @@ class HostedRoom:
 
         Args: as :meth:`omaim.client.room.Room.send` has them.
         """
+        body = text.encode() if isinstance(text, str) else text
+        sent = self._say(Content(body, content_type, subject), self.uri, reports)
+        sent.status = DELIVERED
+        return sent
+
+    async def whisper(
+        self, to: str, text: str, *, subject: str = "", reports: Sequence[str] = ALL_REPORTS
+    ) -> Sent:
+        """Say something to one participant only.
+
+        Args: as :meth:`omaim.client.room.Room.whisper` has them.
+
+        Raises:
+            NotFound: nobody here is called so.
+            Failure: 428, the other does not take private messages.
+
+        Spec: RFC 7701 §6.2
+        """
+        person = self._find(to)
+        if person not in self._guests:
+            raise NotFound(404, f"nobody here is called {to}")
+        try:
+            self._rules.check_private(person)
+        except PeerError as error:
+            raise failure_in_session(error.status) from error
+        sent = self._say(Content(text.encode(), TEXT, subject), person, reports)
+        sent.status = PENDING
+        return sent
+
+    def _say(self, content: Content, to: str, reports: Sequence[str]) -> Sent:
+        """Say something to one address: the room's, or that of a participant."""
         self._check()
         means = self._means
-        body = text.encode() if isinstance(text, str) else text
         message_id = means.phone.ids.token(20) if reports else ""
-        content = Content(body, content_type, subject)
-        envelope = write_cpim(content, means.own, [self.uri], means.now(), message_id, reports)
-        sent = Sent(means.clock, (self.uri,), message_id)
-        sent.status = DELIVERED
+        envelope = write_cpim(content, means.own, [to], means.now(), message_id, reports)
+        sent = Sent(means.clock, (to,), message_id)
         if message_id:
             means.inbox.expect(sent)
         self._typist.sent()
-        self._copy(envelope, envelope.to_bytes(), list(self._guests))
+        people = list(self._guests) if self._rules.is_room(to) else [to]
+        self._copy(envelope, envelope.to_bytes(), people)
         return sent
 
     def typing(self) -> None:
@@ -289,15 +365,12 @@ class HostedRoom:
         envelope = write_cpim(content, means.own, [self.uri], means.now(), "", ())
         self._copy(envelope, envelope.to_bytes(), list(self._guests))
 
-    def _begins(self, guest: _Guest, incoming: Incoming) -> None:
-        incoming.collect(LARGEST, lambda body: self._whole(guest, incoming, body))
-
-    def _whole(self, guest: _Guest, incoming: Incoming, body: bytes) -> None:
+    def _whole(self, guest: Guest, incoming: Incoming, body: bytes) -> None:
         """A guest has said something: copy it to those whom it is for."""
         try:
             message, to = self._rules.recipients(guest.uri, incoming.content_type, body)
             if self._own in to:
-                self._hear(guest, body)
+                self._hear(guest, message, body)
         except PeerError as error:
             status = error.status if error.status in _REFUSALS else 400
             incoming.refuse(status, error.why[:60])
@@ -305,27 +378,13 @@ class HostedRoom:
         self._copy(message, body, to)
 
     def _copy(self, message: Cpim, body: bytes, to: Sequence[str]) -> None:
-        """Send a message to each of these who takes what is in it.
-
-        Spec: RFC 7701 §6.1, §6.3
-        """
-        kind = message.part.media_type
+        """Send a message to each of these who takes what is in it."""
         for one in to:
             guest = self._guests.get(one)
-            medium = None if guest is None else guest.medium
-            if guest is None or medium is None or not medium.open:
-                continue
-            if not medium.accepts.takes_wrapped(kind):
-                continue
-            if medium.max_size is not None and len(body) > medium.max_size:
-                continue
-            if medium.session.pending > BEHIND:
-                if guest.leg is not None:
-                    guest.leg.abandon(_SLOW)
-                continue
-            medium.session.send(Outgoing(CPIM_TYPE, body, failure_report=PARTIAL))
+            if guest is not None:
+                guest.hear(message, body)
 
-    def _hear(self, guest: _Guest, body: bytes) -> None:
+    def _hear(self, guest: Guest, message: Cpim, body: bytes) -> None:
         """Something is for the host, too."""
         means = self._means
         sender = NameAddr(guest.uri)
@@ -342,24 +401,24 @@ class HostedRoom:
             self._typists.heard(guest.uri, found.typing)
         elif not means.seen.has(name_of(found)) and not self._arrivals.full:
             self._typists.said(guest.uri)
-            taken = Taken(found, found.sent_at, partial(self._report, guest), self._reply)
+            private = not self._rules.is_room(message.to[0].uri)
+            reply = partial(self._reply, private)
+            taken = Taken(found, found.sent_at, partial(self._report, guest), reply)
             means.seen.add(name_of(found))
             means.phone.endpoint.later(taken.delivered)
             self._arrivals.put(taken.message)
 
-    def _report(self, guest: _Guest, found: Received, kind: str, status: str) -> Deferred[bool]:
+    def _report(self, guest: Guest, found: Received, kind: str, status: str) -> Deferred[bool]:
         told: Deferred[bool] = Deferred()
         report = self._means.reporter.written(found, kind, status)
-        medium = guest.medium
-        if report is not None and medium is not None and medium.open:
-            medium.session.send(Outgoing(CPIM_TYPE, report.to_bytes(), failure_report=NO))
-            told.callback(True)
-        else:
-            told.callback(False)
+        if report is not None:
+            guest.hear(report, report.to_bytes())
+        told.callback(report is not None)
         return told
 
-    def _reply(self, to: str, text: str, **named: Any) -> Deferred[Sent]:
-        return Deferred.fromCoroutine(self.send(text, **named))
+    def _reply(self, private: bool, to: str, text: str, **named: Any) -> Deferred[Sent]:
+        saying = self.whisper(to, text, **named) if private else self.send(text, **named)
+        return Deferred.fromCoroutine(saying)
 
     def next(self) -> Deferred[Message]:
         """Return the next message; fails with :class:`~omaim.client.arrivals.Closed` at the end."""
@@ -392,7 +451,7 @@ class HostedRoom:
         self._changed()
         for calling in list(self._calling.values()):
             calling.cancel()
-        legs = [guest.leg for guest in self._guests.values() if guest.leg is not None]
+        legs = [guest.leg for guest in self._guests.values()]
         self._guests.clear()
         await DeferredList([Deferred.fromCoroutine(leg.close(_ENDED)) for leg in legs])
         self._arrivals.close()
@@ -414,6 +473,10 @@ class HostedRoom:
             return False
         return not self._over and (person in self._rules.people or person in self._calling)
 
+    def has(self, leg: object) -> bool:
+        """Tell whether a call is that of somebody in it."""
+        return any(guest.leg is leg for guest in self._guests.values())
+
     @property
     def info(self) -> ConferenceInfo | None:
         """The whole state (RFC 4575); ``None`` when it is over."""
@@ -421,18 +484,24 @@ class HostedRoom:
             return None
         users = []
         for one, nickname in self._rules.people.items():
-            how = FOCUS_OWNER if one == self._own else DIALED_OUT
-            endpoint = Endpoint(one, CONNECTED, joining_method=how)
+            endpoint = Endpoint(one, CONNECTED, joining_method=self._how(one))
             users.append(User(one, nickname=nickname, endpoints=(endpoint,)))
         for one in self._calling:
             endpoint = Endpoint(one, DIALING_OUT, joining_method=DIALED_OUT)
             users.append(User(one, endpoints=(endpoint,)))
         return ConferenceInfo(
-            self._own,
+            self.uri,
             description=Description(subject=self.subject, maximum_user_count=self.maximum),
             activity=Activity(len(self._rules.people), True),
             users=tuple(users),
         )
+
+    def _how(self, person: str) -> str:
+        """Return how somebody came to be here."""
+        guest = self._guests.get(person)
+        if guest is None:
+            return FOCUS_OWNER
+        return DIALED_OUT if guest.leg.call.caller else DIALED_IN
 
     def _changed(self) -> None:
         if self.on_roster_changed is not None:

@@ -30,7 +30,7 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description, Fields
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Medium, Negotiation, Wish
-from omaim.sip.headers import Reason
+from omaim.sip.headers import NameAddr, Reason
 from omaim.sip.message import Response
 from omaim.sip.reasons import reason_for
 
@@ -87,7 +87,7 @@ class Leg:
         headers: Fields = (),
         *,
         feature: str = FEATURE,
-        focus: bool = False,
+        focus: str = "",
         parts: Sequence[Part] = (),
         provisional: Callable[[Response], object] | None = None,
     ) -> Leg:
@@ -101,7 +101,7 @@ class Leg:
             wishes: what we bring to each medium.
             headers: more header fields.
             feature: tag of the service that is wanted.
-            focus: we are the focus of a conference.
+            focus: address of the conference that we are the focus of; "" for none.
             parts: of the body, beside the offer; a recipient list for example.
             provisional: gets each 1xx.
 
@@ -114,10 +114,13 @@ class Leg:
         secure = any(wish is not None and wish.secure for wish in wishes)
         leg = cls(means, await means.media.negotiation(secure))
         fields = [
-            ("Contact", means.contact(*(["isfocus"] if focus else []), feature)),
+            ("Contact", means.contact(feature, focus=focus)),
             ("Accept-Contact", f"*;{feature}"),
             *headers,
         ]
+        if focus:
+            sender = NameAddr(focus, means.own.name)
+            fields.append(("From", f"{sender};tag={means.phone.ids.tag()}"))
         try:
             await leg._prepare(len(wishes))
             offer = leg.negotiation.offer(wishes)
@@ -157,6 +160,7 @@ class Leg:
         *,
         feature: str = FEATURE,
         headers: Fields = (),
+        focus: str = "",
         prepare: Callable[[Leg], object] | None = None,
     ) -> Leg:
         """Accept an invitation; return when the caller knows.
@@ -165,6 +169,7 @@ class Leg:
             wishes: what we bring to each medium that is offered.
             feature: tag of the service.
             headers: more header fields of the answer.
+            focus: as :meth:`invite` has it.
             prepare: gets the leg before the peer can say something.
 
         Raises:
@@ -181,7 +186,7 @@ class Leg:
             leg._begin(invitation.call)
             if prepare is not None:
                 prepare(leg)
-            fields = [("Contact", means.contact(feature)), *headers]
+            fields = [("Contact", means.contact(feature, focus=focus)), *headers]
             await invitation.accept(answer.body, answer.content_type, fields)
         except (CallFailed, CallEnded) as failed:
             leg._end("the caller has given up")

@@ -9,6 +9,7 @@ import attrs
 
 from omaim.bodies.cpim import Address
 from omaim.client.access import Phone
+from omaim.client.host_rules import room_in, room_uri
 from omaim.client.inbox import Inbox
 from omaim.client.media import Media
 from omaim.client.reporting import Reporter
@@ -16,6 +17,7 @@ from omaim.client.seen import Seen
 from omaim.roles.inviter import Inviter
 from omaim.roles.watcher import Watcher
 from omaim.sip.flow import Flow
+from omaim.sip.headers import NameAddr
 
 if TYPE_CHECKING:
     from omaim.client.leg import Leg
@@ -54,6 +56,14 @@ class Means:
     clock: Any
     legs: set[Leg] = attrs.field(factory=set)
 
-    def contact(self, *parameters: str) -> str:
-        """Return our Contact value with feature tags and the like."""
-        return ";".join([self.phone.contact, *parameters])
+    def contact(self, *parameters: str, focus: str = "") -> str:
+        """Return our Contact value with feature tags and the like.
+
+        Args:
+            focus: address of the room that we answer for; "" for none.
+        """
+        contact = self.phone.contact
+        if not focus:
+            return ";".join([contact, *parameters])
+        own = room_uri(NameAddr.parse(contact).uri_text, room_in(focus))
+        return ";".join([f"<{own}>", "isfocus", *parameters])

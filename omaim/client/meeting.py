@@ -128,18 +128,18 @@ class Meeting:
     async def host(self, subject: str = "", maximum: int = MAXIMUM) -> HostedRoom:
         """Host a conference ourselves; people are invited by the result.
 
-        It is over for all when we leave it.
+        It is over for all when we leave it. Who was called in may leave and come back.
 
         Args:
             subject: what it is about.
             maximum: people at a time, ourselves among them.
 
         Raises:
-            UsageError: one is hosted already.
+            UsageError: too many are hosted already.
 
         Spec: OMA SIMPLE IM 1.0 (IM-9, IM Client that hosts a conference)
         """
-        return await self.sessions.host(subject, maximum)
+        return await self.sessions.hosts.host(subject, maximum)
 
     async def send_file(
         self,

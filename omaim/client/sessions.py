@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Broken
 
-from omaim.bodies.conference_info import ConferenceInfo
 from omaim.bodies.mime import Part
 from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
 from omaim.bodies.resource_lists import RECIPIENT_LIST, TO, Entry, ResourceList, write_lists
@@ -22,9 +21,8 @@ from omaim.client.failures import Ended, Failure, NotFound, WrongFormat
 from omaim.client.files import Files
 from omaim.client.first_message import Opening, read_first
 from omaim.client.handing import hand
-from omaim.client.host_package import NAME as CONFERENCE
-from omaim.client.host_package import HostPackage
-from omaim.client.hosting import HostedRoom
+from omaim.client.host_rules import room_in
+from omaim.client.hosts import Hosts
 from omaim.client.invited import BUSY, Invited
 from omaim.client.large import LargeMode
 from omaim.client.leg import Leg
@@ -35,15 +33,12 @@ from omaim.client.room import Room
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.roles.call import Call
 from omaim.roles.description import Fields
-from omaim.roles.incoming import Incoming
 from omaim.roles.invitation import Invitation
-from omaim.roles.notifier import Notifier
 from omaim.roles.referrer import refer_uri
 from omaim.sip.answer_mode import OPTION as ANSWER_MODE
 from omaim.sip.answer_mode import AnswerMode, answer_mode
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.message import Response
-from omaim.sip.uri import canonical_aor
 
 LIST_OPTION: Final = "recipient-list-invite"  # RFC 5366 §9
 
@@ -63,7 +58,7 @@ class Sessions:
         conversations: those that go on.
         files: sent and received.
         large: messages sent and received.
-        hosted: the conference that we host; ``None`` for none.
+        hosts: the conferences that we host.
     """
 
     def __init__(self, means: Means) -> None:
@@ -71,8 +66,7 @@ class Sessions:
         self.on_conversation: Callable[[Conversation], object] | None = None
         self.answering = Answering()
         self.conversations: list[Conversation] = []
-        self.hosted: HostedRoom | None = None
-        self._notifier: Notifier | None = None
+        self.hosts = Hosts(means)
         self._means = means
         self.files = Files(means)
         self.large = LargeMode(means)
@@ -195,7 +189,7 @@ class Sessions:
         # Who it is is known when it has answered.
         stand_in = Room(self._means, self.files, NameAddr(target), True, subject)
         leg = await Leg.invite(self._means, target, [stand_in.wish(secure)], headers, parts=parts)
-        uri = _focus(leg.call)
+        uri = _focus(leg.call, target)
         if not uri:
             stand_in.talk.on_lost = None
             await leg.close()
@@ -205,36 +199,6 @@ class Sessions:
         stand_in.again = self.join
         self._keep(stand_in)
         return stand_in
-
-    async def host(self, subject: str, maximum: int) -> HostedRoom:
-        """Host a conference; see :meth:`omaim.client.Client.host`."""
-        if self.hosted is not None and not self.hosted.ended:
-            raise UsageError("one conference is hosted already; end it first")
-        await self._means.opened()
-        room = canonical_aor(self._means.own.uri)
-        if self._notifier is None:
-            self._notifier = Notifier(self._means.phone, most=MOST)
-            self._notifier.serve(HostPackage(room, self._hosted_info, self._may_watch))
-        self.hosted = hosted = HostedRoom(self._means, subject, maximum)
-        hosted.on_roster_changed = self._hosted_changed
-        hosted.on_over = self._hosted_over
-        return hosted
-
-    def _hosted_info(self) -> ConferenceInfo | None:
-        return None if self.hosted is None else self.hosted.info
-
-    def _may_watch(self, incoming: Incoming) -> bool:
-        sender, _ = sender_of(incoming.request, self._means.trusts(incoming.flow))
-        return self.hosted is not None and self.hosted.knows(sender.uri_text)
-
-    def _hosted_changed(self) -> None:
-        if self._notifier is not None and self.hosted is not None:
-            self._notifier.changed(CONFERENCE, canonical_aor(self.hosted.uri))
-
-    def _hosted_over(self) -> None:
-        if self._notifier is not None:
-            self._notifier.terminate_all("noresource")
-        self.hosted = None
 
     def _keep(self, conversation: Conversation) -> None:
         if conversation.ended:
@@ -256,7 +220,10 @@ class Sessions:
             raise PeerError("too many sessions are open", BUSY)
         offered = Offered.of(invitation)
         peer, verified = sender_of(invitation.request, means.trusts(invitation.flow))
-        if offered.media.transfer is not None:
+        room = self.hosts.of(invitation.request)
+        if room is not None:
+            await room.joined(invitation, offered, peer, verified)
+        elif offered.media.transfer is not None:
             await self.files.invited(invitation, offered, peer.uri_text, verified)
         elif offered.large:
             await self.large.take(invitation, offered, peer, verified)
@@ -339,10 +306,7 @@ class Sessions:
             patience: seconds that the peers may take.
         """
         self._means.inviter.on_invite = None
-        if self.hosted is not None:
-            ending = Deferred.fromCoroutine(self.hosted.leave())
-            ending.addTimeout(patience, self._means.clock)
-            await ending.addErrback(lambda _: None)
+        await self.hosts.close(patience)
         legs = list(self._means.legs)
         if legs:
             leaving = DeferredList([Deferred.fromCoroutine(leg.close()) for leg in legs])
@@ -350,10 +314,11 @@ class Sessions:
             await leaving.addErrback(lambda _: None)
 
 
-def _focus(call: Call) -> str:
+def _focus(call: Call, target: str) -> str:
     """Return the address of the conference whose focus has accepted a call; "" if it is none.
 
-    A server between may have put its own Contact; what it asserts is the conference, then.
+    A server between may have put its own Contact; what it asserts is the conference, then. A
+    conference that a client hosts has the client's address, and a parameter of its own.
 
     Spec: RFC 4579 §5.1
     """
@@ -363,6 +328,8 @@ def _focus(call: Call) -> str:
     contacts = response.contacts
     if not any(one.params.has("isfocus") for one in contacts):
         return ""
+    if room_in(target):
+        return target
     asserted = response.addresses("P-Asserted-Identity")
     return asserted[0].uri_text if asserted else contacts[0].uri_text
 

@@ -181,8 +181,6 @@ class TalkPrompt:
             self._desk.say("Type /whisper, a name and the text, as /whisper Al see you later.")
             return
         room = self._room()
-        if isinstance(room, HostedRoom):
-            raise UsageError("there are no private messages in a room that you host")
         sent = await room.whisper(self._desk.people.get(name, name), text.strip())
         label = self._label(room)
         self._desk.own(f"{self._desk.moment()} {label} you to {name} only: {text.strip()}")

@@ -198,9 +198,10 @@ class Inviter:
             for name, value in self._fields():
                 if not built.has(name):
                     built.add(name, value)
-        if any(name == "Contact" for name, _ in headers) and request is None:
-            given = [value for name, value in headers if name == "Contact"]
-            built.set("Contact", given[0])
+        for wanted in ("Contact", "From"):
+            given = [value for name, value in headers if name == wanted]
+            if given and request is None:
+                built.set(wanted, given[0])
         if not built.has("Contact"):
             built.add("Contact", self.contact(None))
         return built

@@ -23,6 +23,7 @@ from omaim.roles.incoming import Incoming
 from omaim.roles.user_agent import UserAgent
 from omaim.roles.within import Within
 from omaim.sip.dialog import Dialog, as_uas, establish
+from omaim.sip.flow import Flow
 from omaim.sip.headers import DialogRef, NameAddr, SubscriptionState
 from omaim.sip.message import Request, Response, reason_for
 from omaim.sip.pacing import delta_seconds
@@ -154,6 +155,11 @@ class Referral:
         self._alarm = Alarm(lambda _: self._expired())
         self._over = False
         self._last = "SIP/2.0 100 Trying"
+
+    @property
+    def flow(self) -> Flow:
+        """The path by which it came."""
+        return self._incoming.flow
 
     @property
     def key(self) -> tuple[str, str]:

@@ -6,13 +6,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.cpim import Address, Cpim
 from omaim.bodies.mime import Part
-from omaim.client import hosting
-from omaim.client.failures import BadNickname, Busy, Declined, Ended, NotFound, Refused
-from omaim.client.host_rules import HostRules
+from omaim.client import guest, hosts
+from omaim.client.failures import BadNickname, Busy, Declined, Ended, Failure, NotFound, Refused
+from omaim.client.host_rules import HostRules, room_uri
 from omaim.client.hosting import HostedRoom
 from omaim.client.messages import Message, Typing
 from omaim.client.room import Room
@@ -78,9 +79,11 @@ class HostTests(HostCase):
 
     def test_invitation(self) -> None:
         """Who is invited sees a room: isfocus, subject, who hosts (RFC 4579 §5.1)."""
-        self.host("bob")
+        room = self.host("bob")
         bobs = self.room("bob")
-        self.assertEqual((bobs.uri, bobs.subject, bobs.inviter), (ALICE, "Plans", ALICE))
+        self.assertEqual((bobs.subject, bobs.inviter), ("Plans", ALICE))
+        self.assertEqual(bobs.uri, room.uri)
+        self.assertTrue(room.uri.startswith(f"{ALICE};conf="))
         self.assertTrue(bobs.leg.call.request.contacts[0].params.has("isfocus"))
 
     def test_roster(self) -> None:
@@ -115,27 +118,60 @@ class HostTests(HostCase):
         self.wait(self.room("bob").nickname(""))
         self.wait(self.room("carol").nickname("Bo"))
 
-    def test_no_whispering(self) -> None:
-        """Private messages there are none, and a client does not even try."""
-        self.host("bob", "carol")
-        with self.assertRaises(Refused):
-            self.wait(self.room("bob").whisper("carol", "Psst"))
+    def test_whispering(self) -> None:
+        """What is for one only goes to that one, guest or host, and so does the answer (§6.2)."""
+        room = self.host("bob", "carol")
+        bobs, carols = self.room("bob"), self.room("carol")
+        got: dict[str, list[Message]] = {"alice": [], "bob": [], "carol": []}
+        for name, one in (("alice", room), ("bob", bobs), ("carol", carols)):
+            one.on_message(got[name].append)
+        sent = self.wait(bobs.whisper("carol", "Psst"))
+        self.wait(bobs.whisper("alice", "Boss?"))
+        self.wait(room.whisper("carol", "Quiet"))
+        self.settle()
+        texts = {name: [one.text for one in all] for name, all in got.items()}
+        self.assertEqual(texts, {"alice": ["Boss?"], "bob": [], "carol": ["Psst", "Quiet"]})
+        self.assertTrue(carols.is_private(got["carol"][0]))
+        self.assertTrue(room.is_private(got["alice"][0]))
+        self.assertEqual(sent.status, "delivered")
+        self.wait(got["carol"][0].reply("Not here"))
+        self.wait(got["alice"][0].reply("Yes?"))
+        self.wait(room.send("To all"))
+        self.settle()
+        self.assertEqual([one.text for one in got["bob"]], ["Not here", "Yes?", "To all"])
+        self.assertFalse(bobs.is_private(got["bob"][-1]))
+        self.assertEqual(len(got["carol"]), 3)
 
-    def test_false_name(self) -> None:
-        """Nobody speaks in another's name; nor to one only (RFC 7701 §6.1)."""
-        self.host("bob", "carol")
+    def test_whispering_to_nobody(self) -> None:
+        """404 for who is not here, 428 for who takes nothing private; never passed on (§6.2)."""
+        self.patch(Room, "chatroom", ("nickname",))  # as carol says, and then bob
+        room = self.host("bob", "carol")
         medium = self.room("bob").talk.medium
         assert medium is not None
         statuses: list[int] = []
-        for sender, to, kind in (
-            (CAROL, ALICE, "message/cpim"),
-            (BOB, CAROL, "message/cpim"),
-            (BOB, ALICE, "text/plain"),
-        ):
-            body = cpim("psst", sender=sender, to=to, message_id="", reports=())
+        for to in (CAROL, "sip:dave@north.example", "im:nobody@x"):
+            body = cpim("psst", sender=BOB, to=to, message_id="", reports=())
+            medium.session.send(Outgoing("message/cpim", body, on_end=statuses.append))
+        self.settle()
+        self.assertEqual(statuses, [428, 404, 404])
+        nothing = self.room("carol").next().addErrback(lambda _: None)
+        self.assertNoResult(nothing)
+        for name, status in (("carol", 428), ("dave", 404)):
+            with self.assertRaises(Failure) as caught:
+                self.wait(room.whisper(name, "psst"))
+            self.assertEqual(caught.exception.status, status)
+
+    def test_false_name(self) -> None:
+        """Nobody speaks in another's name, nor outside of an envelope (RFC 7701 §6.1)."""
+        room = self.host("bob", "carol")
+        medium = self.room("bob").talk.medium
+        assert medium is not None
+        statuses: list[int] = []
+        for sender, kind in ((CAROL, "message/cpim"), (BOB, "text/plain")):
+            body = cpim("psst", sender=sender, to=room.uri, message_id="", reports=())
             medium.session.send(Outgoing(kind, body, on_end=statuses.append))
         self.settle()
-        self.assertEqual(statuses, [403, 403, 415])
+        self.assertEqual(statuses, [403, 415])
         nothing = self.room("carol").next().addErrback(lambda _: None)
         self.assertNoResult(nothing)
 
@@ -211,24 +247,150 @@ class HostTests(HostCase):
         self.settle(2.0)
         self.assertTrue(self.room("bob").ended)
 
-    def test_one_at_a_time(self) -> None:
-        """A client hosts one conference."""
-        self.host()
+    def test_several(self) -> None:
+        """One client hosts several rooms, each with people and talk of its own."""
+        first = self.host("bob", "carol")
+        second: HostedRoom = self.wait(self.alice.host("Secrets"))
+        self.wait(second.invite("bob"))
+        self.settle(3.0)
+        bobs = self.rooms["bob"]
+        self.assertEqual([one.subject for one in bobs], ["Plans", "Secrets"])
+        got: list[tuple[str, str]] = []
+        for one in bobs:
+            one.on_message(lambda message, one=one: got.append((one.subject, message.text)))
+        self.wait(second.send("between us"))
+        self.wait(self.room("carol").send("hello"))
+        self.settle()
+        self.assertEqual(got, [("Secrets", "between us"), ("Plans", "hello")])
+        self.assertEqual([one.uri for one in bobs[0].participants], [ALICE, BOB, CAROL])
+        self.assertEqual([one.uri for one in bobs[1].participants], [ALICE, BOB])
+        self.wait(first.leave())
+        self.settle(2.0)
+        self.assertEqual([one.ended for one in bobs], [True, False])
+        self.wait(second.send("still here"))
+        self.settle()
+        self.assertEqual(got[-1], ("Secrets", "still here"))
+
+    def test_too_many_rooms(self) -> None:
+        """A client hosts some rooms, and not any number."""
+        for _ in range(hosts.ROOMS):
+            self.host()
         with self.assertRaises(UsageError):
             self.wait(self.alice.host())
 
+    def test_comes_back(self) -> None:
+        """Who has left comes in again, with the nickname it had (OMA SIMPLE IM 1.0: re-join)."""
+        room = self.host("bob", "carol")
+        self.wait(self.room("carol").leave())
+        self.settle(2.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB])
+        again = self.wait(self.room("carol").rejoin())
+        self.settle(2.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+        self.wait(again.send("back"))
+        self.settle()
+        self.assertEqual(self.successResultOf(self.room("bob").next()).text, "back")
+        self.assertEqual([one.uri for one in again.participants], [ALICE, BOB, CAROL])
+        self.wait(again.whisper("bob", "all the same"))
+
+    def test_comes_in_twice(self) -> None:
+        """Who comes in while it still seems to be there takes its own place (lost phone)."""
+        room = self.host("bob", "carol")
+        old = self.room("bob")
+        new = self.wait(self.clients["bob"].join(old.uri))
+        self.settle(2.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+        self.assertTrue(old.ended)
+        self.wait(room.send("once"))
+        self.settle()
+        self.assertEqual(self.successResultOf(new.next()).text, "once")
+
+    def test_not_for_strangers(self) -> None:
+        """Who was not called, or was put out, does not come in; nor does one too many."""
+        room = self.host("bob", maximum=2)
+        with self.assertRaises(Refused):
+            self.wait(self.clients["carol"].join(room.uri))
+        self.wait(self.room("bob").leave())
+        self.settle()
+        self.wait(room.invite("carol"))
+        self.settle(2.0)
+        with self.assertRaises(Busy) as caught:
+            self.wait(self.room("bob").rejoin())
+        self.assertEqual(caught.exception.status, 486)
+        self.assertIn("102 Too many participants", caught.exception.reason)
+        self.wait(room.expel("carol"))
+        with self.assertRaises(Refused):
+            self.wait(self.room("carol").rejoin())
+        self.wait(room.leave())
+        self.settle()
+        with self.assertRaises(Failure):
+            self.wait(self.room("bob").rejoin())
+
+    def test_connection_lost(self) -> None:
+        """A guest whose MSRP connection breaks stays, and misses nothing (RFC 4975 §5.4)."""
+        room = self.host("bob", "carol")
+        got: list[str] = []
+        self.room("bob").on_message(lambda message: got.append(message.text))
+        self.wait(room.send("one"))
+        self.network.reset("10.0.0.12", "10.0.0.11")
+        self.wait(room.send("two"))
+        self.settle(0.01)
+        self.wait(room.send("three"))
+        self.settle(10.0)
+        self.assertEqual(got, ["one", "two", "three"])
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+        self.wait(self.room("bob").send("still here"))
+        self.settle()
+        self.assertEqual(self.successResultOf(room.next()).text, "still here")
+
+    def test_guest_adds(self) -> None:
+        """A guest has the host call somebody in (RFC 4579 §5.5); up to the cap."""
+        room = self.host("bob", maximum=3)
+        reference = self.wait(self.room("bob").invite("carol"))
+        self.assertEqual(self.wait(reference.done()), 200)
+        self.settle(2.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+        with self.assertRaises(Busy) as caught:
+            self.wait(self.room("bob").invite("dave"))
+        self.assertIn("102 Too many participants", caught.exception.reason)
+
+    def test_guest_adds_several(self) -> None:
+        """By a list, too (RFC 5368 §7)."""
+        room = self.host("bob")
+        self.wait(self.room("bob").invite("carol", "dave"))
+        self.settle(10.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+
+    def test_only_the_host(self) -> None:
+        """Only the host puts people out; a closed room is not opened; strangers ask nothing."""
+        room = self.host("bob", "carol")
+        with self.assertRaises(Refused):
+            self.wait(self.room("bob").expel("carol"))
+        room.closed = True
+        with self.assertRaises(Refused):
+            self.wait(self.room("bob").invite("dave"))
+        room.closed = False
+        referrer = self.clients["carol"].sessions._means.inviter.referrer
+        self.wait(self.room("carol").leave())
+        self.settle()
+        referring = Deferred.fromCoroutine(referrer.refer(room.uri, "sip:dave@north.example"))
+        self.settle(3.0)
+        self.assertEqual(self.failureResultOf(referring).value.response.status, 403)
+
     def test_strangers_do_not_watch(self) -> None:
         """Who is not in it is not told who is (allow-conference-state)."""
-        self.host("bob")
+        room = self.host("bob")
         watcher = self.clients["carol"].sessions._means.watcher
-        fetching = watcher.fetch(ALICE, "conference", accept=("application/conference-info+xml",))
+        fetching = watcher.fetch(
+            room.uri, "conference", accept=("application/conference-info+xml",)
+        )
         fetching.addErrback(lambda failure: failure.value.status)
         self.settle(5.0)
         self.assertEqual(self.successResultOf(fetching), 403)
 
     def test_slow(self) -> None:
         """Who does not read what comes has to go; the others are not held up."""
-        self.patch(hosting, "BEHIND", -1)
+        self.patch(guest, "BEHIND", -1)
         room = self.host("bob")
         self.wait(room.send("x"))
         self.settle(3.0)
@@ -251,7 +413,8 @@ class DirectTests(PairTests):
 
 
 PEOPLE = ("sip:a@x.example", "sip:b@x.example", "sip:c@x.example", "sip:d@x.example")
-ROOM = "sip:host@x.example"
+HOST = "sip:host@x.example"
+ROOM = room_uri(HOST, "token")
 
 
 class RulesTests(SynchronousTestCase):
@@ -264,38 +427,54 @@ class RulesTests(SynchronousTestCase):
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(("enter", "leave", "say", "name")),
+                st.sampled_from(("enter", "leave", "say", "whisper", "name")),
                 st.sampled_from(PEOPLE),
-                st.sampled_from((*PEOPLE, ROOM)),
+                st.sampled_from((*PEOPLE, HOST)),
                 st.sampled_from(("", "Al", "AL", " al ", "Bo", "\x00")),
+                st.booleans(),
             ),
             max_size=40,
         )
     )
-    def test_always(self, steps: list[tuple[str, str, str, str]]) -> None:
-        """Nobody hears itself, nobody outside hears, nobody speaks as another, the cap holds."""
-        rules = HostRules(ROOM, 3)
-        for act, person, other, nickname in steps:
+    def test_always(self, steps: list[tuple[str, str, str, str, bool]]) -> None:
+        """Nobody hears itself, nobody outside hears, nobody speaks as another, the cap holds.
+
+        What is for one goes to that one, if it is here and wants it (RFC 7701 §6.1, §6.2).
+        """
+        rules = HostRules(HOST, "token", 3)
+        private: dict[str, bool] = {HOST: True}
+        for act, person, other, nickname, hears in steps:
             if act == "enter":
                 try:
                     rules.make_room(1)
                 except PeerError as error:
                     self.assertEqual((error.status, len(rules.people)), (486, 3))
                 else:
-                    rules.enter(person)
+                    rules.enter(person, private=hears)
+                    private[person] = hears
             elif act == "leave":
                 rules.leave(person)
             elif act == "name":
                 rules.name(person, nickname)
-            else:
-                body = self.message(other, ROOM)
+            elif act == "say":
                 try:
-                    _, to = rules.recipients(person, "message/cpim", body)
+                    _, to = rules.recipients(person, "message/cpim", self.message(other, ROOM))
                 except PeerError:
                     self.assertTrue(other != person or person not in rules.people)
                 else:
                     self.assertEqual(set(to), set(rules.people) - {person})
-            self.assertIn(ROOM, rules.people)
+            elif person in rules.people:
+                body = self.message(person, other)
+                try:
+                    _, to = rules.recipients(person, "message/cpim", body)
+                except PeerError as error:
+                    here = other in rules.people
+                    self.assertEqual(error.status, 428 if here else 404)
+                    self.assertFalse(here and private[other])
+                else:
+                    self.assertEqual(to, [other])
+                    self.assertTrue(private[other] and other in rules.people)
+            self.assertIn(HOST, rules.people)
             self.assertLessEqual(len(rules.people), 3)
             names = [name.strip().lower() for name in rules.people.values() if name]
             self.assertEqual(len(names), len(set(names)))

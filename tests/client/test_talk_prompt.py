@@ -274,7 +274,7 @@ class RoomTests(TalkCase):
         self.wait(bobs.send("Eat"))
         self.settle()
         self.assertRegex(self.shown(before), r"#Plans bob: Eat")
-        self.assertIn("no private messages", self.type("/whisper bob x")[-1])
+        self.assertIn("#Plans you to bob only: psst", self.type("/whisper bob psst")[0])
         self.type("/leave")
         self.assertTrue(bobs.ended)
 

@@ -179,6 +179,42 @@ async def hosted_by_a_client(net: ScenarioNetwork) -> None:
     await net.until(lambda: bobs.ended, "it is over for bob")
 
 
+@scenario(shows=("IMS-57", "IMS-72"), stages=IN_PROCESS, layout=DIRECT)
+async def coming_and_going_at_a_clients(net: ScenarioNetwork) -> None:
+    """In rooms that a client hosts people whisper, leave, come back, and call others in."""
+    alice = await net.online("alice")
+    guests = {name: await Guest.come(net, name) for name in ("bob", "xenia", "carol")}
+    room, other = await alice.host("Plans", 4), await alice.host("Secrets")
+    identities = {name: one.client.identity for name, one in guests.items()}
+    await room.invite(identities["bob"], identities["xenia"])
+    bobs, xenias = await guests["bob"].room(net), await guests["xenia"].room(net)
+    await other.invite(identities["bob"])
+    await net.until(lambda: len(guests["bob"].talks) == 2, "bob is in both rooms")
+    await xenias.whisper(identities["bob"], "not for alice")
+    await bobs.whisper(alice.identity, "not for xenia")
+    await bobs.send("for all")
+    same(await heard(net, bobs, 1), ["not for alice"], "what bob hears")
+    message = await room.next()
+    same((message.text, room.is_private(message)), ("not for xenia", True), "what alice hears")
+    same((await room.next()).text, "for all", "what alice hears then")
+    same(await heard(net, xenias, 1), ["for all"], "what xenia hears")
+    await xenias.leave()
+    await net.until(lambda: len(room.participants) == 2, "xenia has left")
+    await bobs.send("while she is away")
+    xenias = await xenias.rejoin()
+    reference = await bobs.invite(identities["carol"])
+    same(None if reference is None else await reference.done(), 200, "carol comes")
+    carols = await guests["carol"].room(net)
+    people = {alice.identity, *identities.values()}
+    await net.until(lambda: {one.uri for one in xenias.participants} == people, "the roster")
+    await carols.send("hello")
+    same(await heard(net, xenias, 1), ["hello"], "xenia hears again")
+    same({one.uri for one in other.participants}, {alice.identity, identities["bob"]}, "the other")
+    await room.leave()
+    await other.leave()
+    await net.until(lambda: carols.ended and bobs.ended and xenias.ended, "it is over for all")
+
+
 @scenario(shows=("IMS-72", "IMS-03"), stages=EVERYWHERE)
 async def from_two_to_three(net: ScenarioNetwork) -> None:
     """A talk of two becomes a conference of three at the server, and the talk of two ends."""
