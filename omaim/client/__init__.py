@@ -22,10 +22,11 @@ Or talk in a session::
 
 Reading order: messages (what you get), client and meeting (what you call), then inbox, composing,
 reading, access; for sessions conversation, invited, talk, leg, sessions, then room, roster,
-hosting, large, fetching; for files upload, download, transfer, files; bot and prompt stand on the
-client.
+hosting and hosts, peers, large, fetching; for files upload, download, transfer, files; bot and
+prompt stand on the client.
 """
 
+from omaim.client.capabilities import Capabilities
 from omaim.client.client import Client
 from omaim.client.conversation import Conversation
 from omaim.client.download import Download
@@ -41,6 +42,7 @@ from omaim.client.running import run
 from omaim.client.upload import Upload
 
 __all__ = [
+    "Capabilities",
     "Client",
     "Conversation",
     "Download",

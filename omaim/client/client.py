@@ -16,6 +16,7 @@ from omaim.bodies.cpim import Address
 from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.mime import Part
 from omaim.client.access import Access, Phone, late_dns, server_uri
+from omaim.client.capabilities import Capabilities
 from omaim.client.composing import (
     ALL_REPORTS,
     CPIM_TYPE,
@@ -25,8 +26,9 @@ from omaim.client.composing import (
     write_list,
     write_list_body,
 )
+from omaim.client.conversation import Conversation
 from omaim.client.deferred import Mailbox
-from omaim.client.failures import Failure, WrongFormat, failure_of
+from omaim.client.failures import Failure, TooLarge, WrongFormat, failure_of
 from omaim.client.fetching import Fetching, Take
 from omaim.client.history import History
 from omaim.client.inbox import Inbox
@@ -36,6 +38,7 @@ from omaim.client.media import LIMITS, Media
 from omaim.client.meeting import Meeting
 from omaim.client.messages import DELIVERED, PENDING, SENDING, Message, Report, Sent, State, Typing
 from omaim.client.outbox import FEATURE, Outbox
+from omaim.client.peers import Peers
 from omaim.client.reading import CONTENTS, ENVELOPES
 from omaim.client.registration import Registration
 from omaim.client.reporting import Reporter
@@ -67,6 +70,7 @@ from omaim.sip.uri import SipUri, canonical_aor, parse_uri
 SOFTWARE: Final = "IM-client/OMA1.0 omaim"
 METHODS: Final = "INVITE, ACK, BYE, CANCEL, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, UPDATE"
 PARAMETERS: Final = f';{FEATURE};{LARGE_FEATURE};methods="{METHODS}"'
+REPORTED: Final = 5.0  # seconds that a session for one message waits for the report on it
 TAKEN: Final = (*ENVELOPES, *CONTENTS)
 
 _log = Logger()
@@ -104,6 +108,7 @@ class Client(Meeting):
         deferred: what waits for us at the IM Server.
         history: what is recorded of our conversations there.
         settings: what we want of the service; others of our devices may say something else.
+        peers: what those can whom we write to.
         on_state: gets a :class:`~omaim.client.messages.State` whenever it changes.
     """
 
@@ -237,7 +242,15 @@ class Client(Meeting):
             self.now,
             self._clock,
         )
-        self.sessions = Sessions(self._means)
+        self.peers = Peers(
+            self._phone,
+            self._opened,
+            PARAMETERS,
+            lambda: self._access.host,
+            lambda: len(self._means.legs) >= MOST,
+            self._clock,
+        )
+        self.sessions = Sessions(self._means, self.peers.shown)
         self._phone.on("MESSAGE", self.inbox.receive)
         self._phone.attach()
 
@@ -362,9 +375,11 @@ class Client(Meeting):
         """Send a message: to somebody, to a group by its address, or to several people.
 
         What is too large for a MESSAGE goes as a large message, in a session of its own;
-        its reader sees no difference. Others wait until earlier messages to the same
-        recipient were answered. A recipient that refuses the CPIM envelope gets the bare text,
-        without subject and reports.
+        its reader sees no difference. The server of a recipient who is not there keeps it.
+        Whose client is known to take no large messages is invited into a session that ends
+        with the message, and has to accept that, if it has sessions. Others wait until earlier
+        messages to the same recipient were answered. A recipient that refuses the CPIM envelope
+        gets the bare text, without subject and reports.
 
         Args:
             to: a SIP or tel URI, or "bob@south.example", or "bob" of our own domain; or several
@@ -384,10 +399,10 @@ class Client(Meeting):
             delivered is known from its report only.
 
         Raises:
-            TooLarge: the recipient does not take so much.
+            TooLarge: the recipient does not take so much, or has no way to take it.
             Failure: a subclass by what the network answered; the message was not delivered.
 
-        Spec: RFC 3428 §4, §7, §8; RFC 5438 §7.1
+        Spec: RFC 3428 §4, §7, §8; RFC 5438 §7.1; OMA SIMPLE IM 1.0 (choice of the mode)
         """
         if not isinstance(to, str):
             return await self.send_list(
@@ -408,8 +423,18 @@ class Client(Meeting):
             content = self._wrapped(content, [target], message_id, reports)
         if large is False:
             self._outbox.check(target, content, "let it go as a large message")
-        elif large or not self._outbox.fits(target, content):
+        elif large:
             return await self._deliver_large(target, (target,), content, message_id)
+        elif not self._outbox.fits(target, content):
+            known = await self.peers.ask(target)
+            if known.large is not False:
+                return await self._deliver_large(target, (target,), content, message_id)
+            if not known.sessions:
+                told = "their client takes neither large messages nor sessions"
+                raise TooLarge(0, f"{target}: {told}")
+            return await self._deliver_in_session(
+                target, Content(body, content_type, subject), reports
+            )
         try:
             return await self._deliver(target, (target,), content, message_id, validity)
         except WrongFormat as failure:
@@ -524,6 +549,32 @@ class Client(Meeting):
             sent.status = PENDING
         return sent
 
+    async def _deliver_in_session(
+        self, target: str, content: Content, reports: Sequence[str]
+    ) -> Sent:
+        """Invite somebody for one message only."""
+        conversation = await self.invite(target, subject=content.subject)
+        sent: Sent | None = None
+        try:
+            sent = await conversation.send(
+                content.body, content.content_type, subject=content.subject, reports=reports
+            )
+        finally:
+            leaving = Deferred.fromCoroutine(_leave(conversation, sent))
+            leaving.addErrback(lambda failure: _log.failure("A session was not left", failure))
+        return sent
+
+    async def can(self, who: str, *, fresh: bool = False) -> Capabilities:
+        """Return what somebody's client can; it is asked, unless that is known for an hour.
+
+        Args:
+            who: as ``to`` of :meth:`send`.
+            fresh: ask in any case.
+
+        Spec: RFC 3261 §11
+        """
+        return await self.peers.ask(self.address(who), fresh)
+
     def _fetch(self, service: str, wanted: Part | None, take: Take) -> Awaitable[int]:
         return Fetching(self._means, service, take).run(wanted)
 
@@ -561,6 +612,16 @@ class Client(Meeting):
 
     def _reply(self, to: str, text: str, **named: Any) -> Deferred[Sent]:
         return Deferred.fromCoroutine(self.send(to, text, **named))
+
+
+async def _leave(conversation: Conversation, sent: Sent | None) -> None:
+    """End a session that was there for one message, when its report has come or is late."""
+    if sent is not None and sent.message_id:
+        try:
+            await sent.delivered(REPORTED)
+        except Failure:
+            pass
+    await conversation.leave()
 
 
 def _identity(text: str, *more: str) -> str:

@@ -38,7 +38,7 @@ from omaim.roles.referrer import refer_uri
 from omaim.sip.answer_mode import OPTION as ANSWER_MODE
 from omaim.sip.answer_mode import AnswerMode, answer_mode
 from omaim.sip.headers import DialogRef, NameAddr
-from omaim.sip.message import Response
+from omaim.sip.message import Request, Response
 
 LIST_OPTION: Final = "recipient-list-invite"  # RFC 5366 §9
 
@@ -50,6 +50,7 @@ class Sessions:
 
     Args:
         means: of the client.
+        shown: told of each INVITE, and of the URI of who sent it.
 
     Attributes:
         on_invitation: gets each invitation to talk.
@@ -61,7 +62,8 @@ class Sessions:
         hosts: the conferences that we host.
     """
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, shown: Callable[[str, Request], object]) -> None:
+        self._shown = shown
         self.on_invitation: Callable[[Invited], object] | None = None
         self.on_conversation: Callable[[Conversation], object] | None = None
         self.answering = Answering()
@@ -220,6 +222,7 @@ class Sessions:
             raise PeerError("too many sessions are open", BUSY)
         offered = Offered.of(invitation)
         peer, verified = sender_of(invitation.request, means.trusts(invitation.flow))
+        self._shown(peer.uri_text, invitation.request)
         room = self.hosts.of(invitation.request)
         if room is not None:
             await room.joined(invitation, offered, peer, verified)

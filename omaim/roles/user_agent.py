@@ -108,7 +108,7 @@ class UserAgent:
         self._answers: dict[str, tuple[Answer, bool]] = {}
         self._dialogs: dict[DialogId, Answer] = {}
         self._acknowledged: dict[DialogId, Callable[[Request], object]] = {}
-        self.on("OPTIONS", self._options)
+        self.on("OPTIONS", self.options)
 
     @property
     def contact_uri(self) -> str:
@@ -422,7 +422,7 @@ class UserAgent:
             return False
         return True
 
-    def _options(self, incoming: Incoming) -> Response:
+    def options(self, incoming: Incoming) -> Response:
         """Tell what we can (RFC 3261 §11.2, RFC 6665 §4.4.4)."""
         headers = [("Allow", self.allow), ("Accept", ", ".join(self.accept))]
         headers.append(("Supported", ", ".join(sorted(self.supported))))
