@@ -309,6 +309,8 @@ class Client(Meeting):
         self.inbox.close()
         await self._media.stop()
         await self.endpoint.stop()
+        writing = self.files.disk.idle().addTimeout(patience, self._clock)
+        await writing.addErrback(lambda _: None)
 
     async def _opened(self) -> Registration:
         """Listen, the first time."""

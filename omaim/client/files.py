@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from omaim.bodies.file_selector import (
@@ -27,6 +26,7 @@ from omaim.bodies.file_selector import (
 )
 from omaim.bodies.message_media import MessageMedia
 from omaim.bodies.sdp import RECVONLY, SENDONLY, SENDRECV
+from omaim.client.disk import Disk, Work
 from omaim.client.download import Download
 from omaim.client.failures import Busy, NotAcceptable, failure_class
 from omaim.client.file_offer import FileOffer
@@ -74,15 +74,17 @@ class Files:
         on_file: gets each file that is offered.
         folder: where files that are offered go without asking; ``None`` asks.
         most: octets of a file that we take.
+        disk: where all of them are.
     """
 
     def __init__(self, means: Means) -> None:
+        self.disk = Disk(means.clock)
         self.on_file: Callable[[FileOffer], object] | None = None
         self.folder: Path | None = None
         self.most = LARGEST
         self._means = means
         self._shared: OrderedDict[str, _Shared] = OrderedDict()
-        self._busy: set[Path] = set()
+        self._busy: set[tuple[Path, str]] = set()  # folder and key of what is arriving
         self._under_way = 0
 
     # Sending.
@@ -108,16 +110,17 @@ class Files:
             progress: told of each step.
         """
         self._room()
-        file = await self.share(path, [peer])
+        shared = await self._share(Path(path), [peer])
+        file = shared.file
         transfer = FileTransfer(
             file,
             self._new_id(),
             disposition=ATTACHMENT,
-            modified=Path(path).stat().st_mtime,
+            modified=shared.changed / 1e9,
             first=after + 1,
             last=file.size if after else None,
         )
-        upload = Upload(self._means, peer, Path(path), transfer, secure)
+        upload = Upload(self._means, peer, Path(path), transfer, secure, self.disk)
         upload.again = lambda: self._resume(upload, secure)
         if progress is not None:
             upload.on_progress(progress)
@@ -170,16 +173,18 @@ class Files:
         if not wanted:
             raise UsageError("say which file: by its name, size, type or hash")
         self._room()
-        partial = self._partial(Path(folder), wanted)
+        work = Work(self.disk)
+        partial = await self._partial(Path(folder), wanted)
         resumes = partial.have > 0 and (wanted.size is None or partial.have < wanted.size)
         first = partial.have + 1 if resumes else 1
         transfer = FileTransfer(wanted, self._new_id(), first=first)
-        download = self._download(owner, transfer, partial, name, secure=secure, asked=True)
+        download = self._download(owner, transfer, partial, work, name, secure=secure, asked=True)
         try:
-            await partial.begin(first, self._pause)
+            await _begun(work, partial, first)
             await self._offer(download, download.wish, owner, leg, download.begin)
-        except BaseException:
+        except Exception:
             download.failed("it was not sent")
+            await work.done()
             raise
         self._resumable(download, Path(folder), name)
         return download
@@ -198,10 +203,13 @@ class Files:
         Raises:
             UsageError: it cannot be read.
         """
-        path = Path(path)
+        return (await self._share(Path(path), people)).file
+
+    async def _share(self, path: Path, people: Sequence[str]) -> _Shared:
+        work = Work(self.disk)
         try:
-            changed = path.stat().st_mtime_ns
-            file = await describe(path, self._pause)
+            changed = (await work.do(path.stat)).st_mtime_ns
+            file = await describe(path, work)
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
         to = frozenset(canonical_aor(one) for one in people)
@@ -209,12 +217,12 @@ class Files:
         before = self._shared.pop(key, None)
         if before is not None and before.file == file:
             to |= before.to
-        self._shared[key] = _Shared(path, file, to, changed)
+        self._shared[key] = shared = _Shared(path, file, to, changed)
         if len(self._shared) > SHARED:
             self._shared.popitem(last=False)
-        return file
+        return shared
 
-    def _asked_for(self, peer: str, wanted: FileSelector) -> _Shared:
+    async def _asked_for(self, peer: str, wanted: FileSelector) -> _Shared:
         """Return the file that somebody asks for.
 
         Raises:
@@ -225,8 +233,9 @@ class Files:
         except PeerError:
             person = peer
         found = []
-        for one in self._shared.values():
-            if person in one.to and wanted.selects(one.file) and _same(one):
+        for one in list(self._shared.values()):
+            fits = person in one.to and wanted.selects(one.file)
+            if fits and await self.disk.run(_same, one):
                 found.append(one)
         if len({one.file.hashes for one in found}) != 1:
             raise PeerError("no such file is here for you", 404)
@@ -298,11 +307,11 @@ class Files:
         if self._under_way >= UNDER_WAY:
             raise PeerError("too many files are under way", 486)
         if media.direction == RECVONLY:
-            shared = self._asked_for(peer, transfer.selector)
+            shared = await self._asked_for(peer, transfer.selector)
             said = attrs.evolve(transfer.provided(shared.file), selector=shared.file)
             if transfer.first > (shared.file.size or 0) + 1:
                 raise PeerError("the file has no such octets", 488)
-            return Upload(self._means, peer, shared.path, said, secure)
+            return Upload(self._means, peer, shared.path, said, secure, self.disk)
         if media.direction != SENDONLY:
             raise PeerError("nothing is to be sent", 488)
         return await self._decide(transfer, peer, verified, secure, asker)
@@ -321,11 +330,12 @@ class Files:
             raise PeerError(f"files of more than {self.most} octets are not taken here", 403)
 
         async def prepare(offer: FileOffer, folder: Path, name: str) -> Download:
-            tidy(folder, self._means.now() - KEPT)
-            partial = self._partial(folder, transfer.selector)
-            download = self._download(peer, transfer, partial, name, secure=secure)
+            work = Work(self.disk)
+            await work.do(tidy, folder, self._means.now() - KEPT)
+            partial = await self._partial(folder, transfer.selector)
+            download = self._download(peer, transfer, partial, work, name, secure=secure)
             try:
-                await partial.begin(transfer.first, self._pause)
+                await _begun(work, partial, transfer.first)
             except (NotWhole, OSError) as error:
                 download.failed(str(error))
                 if isinstance(error, NotWhole):
@@ -356,24 +366,23 @@ class Files:
 
     # How.
 
-    def _partial(self, folder: Path, file: FileSelector) -> Partial:
+    async def _partial(self, folder: Path, file: FileSelector) -> Partial:
         """Return where a file goes; the same place for the same file, if a hash tells that."""
         digest = next((value for kind, value in file.hashes if kind == SHA1), b"")
         if len(digest) != DIGEST:
             digest = b""
         most = min(self.most, self.most if file.size is None else file.size)
-        if digest:
-            partial = Partial(folder, digest.hex(), most)
-            if partial.path not in self._busy:
-                self._busy.add(partial.path)
-                return partial
-        return Partial(folder, self._new_id(), most, lasting=False)
+        lasting = bool(digest) and (folder, digest.hex()) not in self._busy
+        key = digest.hex() if lasting else self._new_id()
+        self._busy.add((folder, key))
+        try:
+            return await self.disk.run(Partial, folder, key, most, lasting)
+        except BaseException:
+            self._busy.discard((folder, key))
+            raise
 
     def _new_id(self) -> str:
         return self._means.phone.ids.token(ID)
-
-    def _pause(self) -> Awaitable[object]:
-        return deferLater(self._means.clock, 0.0)
 
     def _room(self) -> None:
         if self._under_way >= UNDER_WAY:
@@ -389,10 +398,16 @@ class Files:
         transfer.when_over(over)
 
     def _download(
-        self, peer: str, transfer: FileTransfer, partial: Partial, name: str, **named: bool
+        self,
+        peer: str,
+        transfer: FileTransfer,
+        partial: Partial,
+        work: Work,
+        name: str,
+        **named: bool,
     ) -> Download:
-        download = Download(self._means, peer, transfer, partial, name, **named)
-        download.when_over(lambda: self._busy.discard(partial.path))
+        download = Download(self._means, peer, transfer, partial, work, name, **named)
+        download.when_closed(lambda: self._busy.discard((partial.folder, partial.key)))
         return download
 
 
@@ -417,7 +432,14 @@ def selector(name: str, sha1: str, size: int | None, type: str) -> FileSelector:
     return FileSelector(name, size, type.lower(), hashes=hashes)
 
 
-async def describe(path: Path, pause: Callable[[], Awaitable[object]]) -> FileSelector:
+async def _begun(work: Work, partial: Partial, first: int) -> None:
+    """Get a file ready for the octets from ``first`` on; see :meth:`Partial.begin`."""
+    await work.do(partial.begin, first)
+    while await work.do(partial.catch_up):
+        pass
+
+
+async def describe(path: Path, work: Work) -> FileSelector:
     """Return what can be said about a file: name, size, type and hash.
 
     Raises:
@@ -427,11 +449,13 @@ async def describe(path: Path, pause: Callable[[], Awaitable[object]]) -> FileSe
     """
     digest = hashlib.sha1(usedforsecurity=False)
     size = 0
-    with path.open("rb") as file:
-        while data := file.read(BLOCK):
-            digest.update(data)
+    file = await work.do(path.open, "rb")
+    try:
+        while data := await work.do(file.read, BLOCK):
+            await work.do(digest.update, data)
             size += len(data)
-            await pause()
+    finally:
+        work.do(file.close)
     kind = mimetypes.guess_type(path.name)[0] or BINARY
     return FileSelector(path.name, size, kind, hashes=((SHA1, digest.digest()),))
 

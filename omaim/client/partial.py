@@ -1,5 +1,7 @@
 """A file that is arriving: what has come stands beside its place until it is whole.
 
+All of this waits for the disk, and is done in the steps of :mod:`omaim.client.disk`.
+
 Spec: RFC 5547 §6 (file-range), §8.2.2, §8.3.1 (hash); §10 (names)
 """
 
@@ -7,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -40,7 +41,8 @@ class Partial:
     def __init__(self, folder: Path, key: str, most: int, lasting: bool = True) -> None:
         if not key.isalnum():
             raise UsageError("a key is letters and digits")
-        self._folder = folder
+        self.folder = folder
+        self.key = key
         self.path = folder / f".{key}.part"
         self._most = most
         self._lasting = lasting
@@ -48,11 +50,10 @@ class Partial:
         self._digest = hashlib.sha1(usedforsecurity=False)
         self.have = self.path.stat().st_size if self.path.is_file() else 0
 
-    async def begin(self, first: int, pause: Callable[[], Awaitable[object]]) -> None:
+    def begin(self, first: int) -> None:
         """Get ready for the octets from ``first`` on (1 is the first of the file).
 
-        Args:
-            pause: lets others run for a moment; hashing what is here takes some time.
+        Go on with :meth:`catch_up`.
 
         Raises:
             NotWhole: octets before them are missing.
@@ -60,15 +61,22 @@ class Partial:
         """
         if first - 1 > self.have:
             raise NotWhole(f"the first {first - 1} octets are not here")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         self._file = file = os.fdopen(os.open(self.path, flags, 0o666), "r+b")
         file.truncate(first - 1)
         self.have = first - 1
         self._digest = hashlib.sha1(usedforsecurity=False)
-        while data := file.read(BLOCK):
-            self._digest.update(data)
-            await pause()
+
+    def catch_up(self) -> bool:
+        """Hash some more of what is here already; tell whether there is more of it.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        data = self._file.read(BLOCK) if self._file is not None else b""
+        self._digest.update(data)
+        return bool(data)
 
     def write(self, data: bytes) -> None:
         """Take the octets that follow.
@@ -116,7 +124,7 @@ class Partial:
             stem, extension = name, ""
         for number in range(ALIKE):
             numbered = f"{stem} ({number})" if number else stem
-            target = self._folder / f"{numbered}{dot}{extension}"
+            target = self.folder / f"{numbered}{dot}{extension}"
             try:
                 os.link(self.path, target)
             except FileExistsError:

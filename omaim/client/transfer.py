@@ -149,7 +149,7 @@ class Transfer(Generic[T]):
         self._settle()
         for waiting in self._take_waiting():
             waiting.errback(self.failure)
-        self.let_go()
+        self.leave()
 
     def _settle(self) -> None:
         self._alarm.deadline = NEVER
@@ -161,6 +161,10 @@ class Transfer(Generic[T]):
     def _take_waiting(self) -> list[Deferred[T]]:
         waiting, self._waiting = self._waiting, []
         return waiting
+
+    def leave(self) -> None:
+        """It has failed: end what carried it."""
+        self.let_go()
 
     def let_go(self) -> None:
         """End the medium, with the call if that is all there is in it."""

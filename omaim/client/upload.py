@@ -15,10 +15,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure as Broken
+
 from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
 from omaim.bodies.file_selector import FileTransfer
 from omaim.bodies.sdp import SENDONLY
 from omaim.client.composing import Content, write_cpim
+from omaim.client.disk import Disk, Work
 from omaim.client.leg import Leg
 from omaim.client.means import Means
 from omaim.client.transfer import FAILED, Transfer
@@ -27,10 +31,12 @@ from omaim.msrp import Incoming, Outgoing, Report, Session, SessionUser
 from omaim.roles.negotiation import Medium, Wish
 from omaim.timers import Alarm
 
-READ: Final = 65_536  # octets of the file in one go
-AHEAD: Final = 262_144  # octets that wait for the connection, at most
+READ: Final = 131_072  # octets of the file in one go
+AHEAD: Final = 524_288  # octets that wait for the connection, at most
 CONFIRMED: Final = 30.0  # seconds after the last answer for the report that all has arrived
 BINARY: Final = "application/octet-stream"
+
+_log = Logger()
 
 
 class Upload(Transfer[int]):
@@ -40,6 +46,7 @@ class Upload(Transfer[int]):
         path: of the file.
         transfer: what is said about it.
         secure: over TLS.
+        disk: reads the file.
 
     Attributes:
         confirmed: octets of the file that have arrived, as the other side says.
@@ -47,7 +54,7 @@ class Upload(Transfer[int]):
     """
 
     def __init__(
-        self, means: Means, peer: str, path: Path, transfer: FileTransfer, secure: bool
+        self, means: Means, peer: str, path: Path, transfer: FileTransfer, secure: bool, disk: Disk
     ) -> None:
         super().__init__(means, peer, transfer.selector)
         self.path = path
@@ -60,7 +67,9 @@ class Upload(Transfer[int]):
         self._total = self._left
         self._head = 0  # octets of the envelope before the file's
         self.again: Callable[[], Awaitable[Upload]] | None = None
+        self._work = Work(disk)
         self._file: BinaryIO | None = None
+        self._reading = False
         self._outgoing: Outgoing | None = None
         self._late = Alarm(lambda _: self.succeeded(self._total))
         self.wish = Wish(
@@ -74,11 +83,18 @@ class Upload(Transfer[int]):
     def begin(self, leg: Leg, medium: Medium, own: bool) -> None:
         """The other side wants it: send."""
         self.joined(leg, medium, own)
-        try:
-            self._file = self.path.open("rb")
-            self._file.seek(self.transfer.first - 1)
-        except OSError as error:
-            self.failed(f"{self.path} cannot be read: {error.strerror}")
+        opening = self._work.do(self._open)
+        opening.addCallbacks(lambda _: self._begin(medium), self._unreadable)
+        opening.addErrback(self._broken)
+
+    def _open(self) -> None:
+        self._file = file = self.path.open("rb")
+        file.seek(self.transfer.first - 1)
+
+    def _begin(self, medium: Medium) -> None:
+        """The file is open: send it."""
+        if self.over or not medium.open:
+            self._shut()
             return
         kind, prefix = self._wrapped(medium)
         self._head = len(prefix)
@@ -112,22 +128,42 @@ class Upload(Transfer[int]):
 
     def _pump(self) -> None:
         """Read on, as long as what is read goes out."""
-        outgoing, file = self._outgoing, self._file
-        if outgoing is None or file is None:
-            return
-        try:
-            while self._left and outgoing.pending < AHEAD and not outgoing.ended:
-                data = file.read(min(READ, self._left))
-                if not data:
-                    raise OSError(0, "it has become shorter")
-                self._left -= len(data)
-                outgoing.write(data)
-        except OSError as error:
-            outgoing.abort()
-            self.failed(f"{self.path} cannot be read: {error.strerror}")
+        outgoing = self._outgoing
+        if outgoing is None or self._reading or self.over or outgoing.ended:
             return
         if not self._left:
             outgoing.finish()
+        elif outgoing.pending < AHEAD:
+            self._reading = True
+            reading = self._work.do(self._read, min(READ, self._left))
+            reading.addCallbacks(self._got, self._unreadable).addErrback(self._broken)
+
+    def _read(self, most: int) -> bytes:
+        data = b"" if self._file is None else self._file.read(most)
+        if not data:
+            raise OSError(0, "it has become shorter")
+        return data
+
+    def _got(self, data: bytes) -> None:
+        self._reading = False
+        if self._outgoing is not None and not self.over:
+            self._left -= len(data)
+            self._outgoing.write(data)
+            self._pump()
+
+    def _unreadable(self, failure: Broken) -> None:
+        error = failure.value
+        if not isinstance(error, OSError):
+            failure.raiseException()
+        if self._outgoing is not None:
+            self._outgoing.abort()
+        self.failed(f"{self.path} cannot be read: {error.strerror}")
+        self._shut()
+
+    def _broken(self, failure: Broken) -> None:
+        _log.failure("A file was not sent", failure)
+        self.failed("it could not be read")
+        self._shut()
 
     def _progressed(self, octets: int) -> None:
         if not self.over:
@@ -171,6 +207,9 @@ class Upload(Transfer[int]):
         self.let_go()
 
     def _shut(self) -> None:
+        self._work.do(self._close)
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.bodies.file_selector import SHA1, FileSelector
@@ -28,7 +27,9 @@ class PartialTests(SynchronousTestCase):
         return Partial(self.folder, KEY, most, lasting)
 
     def begin(self, partial: Partial, first: int) -> None:
-        self.successResultOf(Deferred.fromCoroutine(partial.begin(first, lambda: succeed(None))))
+        partial.begin(first)
+        while partial.catch_up():
+            pass
 
     def names(self) -> list[str]:
         return sorted(one.name for one in self.folder.iterdir())
@@ -45,8 +46,8 @@ class PartialTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         """What comes behind a gap is not taken."""
-        starting = Deferred.fromCoroutine(self.partial().begin(2, lambda: succeed(None)))
-        self.failureResultOf(starting, NotWhole)
+        with self.assertRaises(NotWhole):
+            self.partial().begin(2)
 
     def test_too_much(self) -> None:
         """No more is written than the file may have."""
@@ -68,8 +69,8 @@ class PartialTests(SynchronousTestCase):
         """What stands in the way as a link is not followed."""
         self.folder.mkdir()
         (self.folder / ".ab12.part").symlink_to(self.folder / "elsewhere")
-        starting = Deferred.fromCoroutine(self.partial().begin(1, lambda: succeed(None)))
-        self.failureResultOf(starting, OSError)
+        with self.assertRaises(OSError):
+            self.partial().begin(1)
         self.assertFalse((self.folder / "elsewhere").exists())
 
     def test_unbegun(self) -> None:
@@ -121,8 +122,8 @@ class PartialTests(SynchronousTestCase):
                 partial = self.partial()
             self.assertEqual(partial.have, len(model))
             if first - 1 > len(model):
-                starting = Deferred.fromCoroutine(partial.begin(first, lambda: succeed(None)))
-                self.failureResultOf(starting, NotWhole)
+                with self.assertRaises(NotWhole):
+                    partial.begin(first)
                 continue
             self.begin(partial, first)
             model = model[: first - 1]
