@@ -12,6 +12,7 @@ from omaim.bodies.imdn import DELIVERY, DISPLAY
 from omaim.client.client import Client
 from omaim.client.messages import Message, Report, Sent
 from omaim.client.terminal import Screen
+from omaim.client.words import told
 from omaim.errors import OmaimError
 from omaim.sip.uri import canonical_aor
 
@@ -20,6 +21,7 @@ REMEMBERED: Final = 1_000  # messages of ours that a report can still name
 UNREAD: Final = 1_000  # messages that wait for a sign of life at the terminal
 ROOM: Final = "room."  # how the addresses of groups begin that a server serves without being told
 BAR: Final = 10  # characters of a bar
+SHOWN: Final = 4_000  # characters of one message
 NAME: Final = 14  # characters of a name beside it
 
 
@@ -43,6 +45,7 @@ class Desk:
     Attributes:
         people: everybody who was seen, by the name shown.
         groups: addresses of groups from which something came.
+        failed: what went wrong last; ``None`` for nothing.
     """
 
     def __init__(self, client: Client, screen: Screen, clock: Any) -> None:
@@ -51,6 +54,7 @@ class Desk:
         self.clock = clock
         self.people: dict[str, str] = {}
         self.groups: set[str] = set()
+        self.failed: Exception | None = None
         self._texts: dict[str, str] = {}  # Message-ID -> beginning of the text
         self._unread: list[Message] = []
         self._prompt = ""
@@ -65,6 +69,11 @@ class Desk:
     def trouble(self, text: str) -> None:
         """Show that something went wrong."""
         self.screen.show(text, "error")
+
+    def refused(self, error: Exception) -> None:
+        """Show in one line what did not work; /why tells the rest."""
+        self.failed = error
+        self.trouble(told(error))
 
     def own(self, text: str) -> None:
         """Show what the person said."""
@@ -94,7 +103,7 @@ class Desk:
         head = f"{self.moment(message.sent_at)} {place}{who}{remark}{also}{doubt}: "
         if message.subject:
             head += f"[{message.subject}] "
-        first, *more = message.text.splitlines() or [_described(message)]
+        first, *more = clipped(message.text) or [_described(message)]
         self.screen.show(head + first, "peer")
         for line in more:
             self.screen.show("      " + line, "peer")
@@ -180,6 +189,11 @@ class Desk:
             self.people.setdefault(name, uri)
         return name
 
+    def forget(self, uri: str) -> None:
+        """There is nobody of this address."""
+        for name in [name for name, one in self.people.items() if one == uri]:
+            del self.people[name]
+
     def short(self, uri: str) -> str:
         """Return an address as people write it."""
         try:
@@ -209,6 +223,14 @@ class Desk:
         then = time.localtime(moment) if moment else now
         same = now[:3] == then[:3]
         return time.strftime("%H:%M" if same else "%d %b %H:%M", then)
+
+
+def clipped(text: str) -> list[str]:
+    """Return the lines of a text, as far as a screen is the place for them."""
+    lines = text[:SHOWN].splitlines()
+    if len(text) > SHOWN:
+        lines.append(f"… ({len(text) - SHOWN} more characters, which are not shown here)")
+    return lines
 
 
 def octets(number: int | None) -> str:

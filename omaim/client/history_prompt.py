@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from omaim.bodies.history_list import Pager, Recorded
+from omaim.client.desk import clipped
 from omaim.client.history import History, Recalled
 from omaim.errors import UsageError
 
@@ -101,7 +102,7 @@ class HistoryPrompt:
         sender = "you" if self._own(recalled.sender) else self._words.short(recalled.sender)
         head = f"  {self._words.moment(recalled.sent_at)} {sender}: "
         text = recalled.text or f"({recalled.content_type}, {len(recalled.body)} octets)"
-        first, *more = text.splitlines() or [""]
+        first, *more = clipped(text) or [""]
         self._words.say(head + first)
         for line in more:
             self._words.say("      " + line)

@@ -50,6 +50,7 @@ class Hosts:
         self.rooms: list[HostedRoom] = []
         self._means = means
         self._notifier: Notifier | None = None
+        means.inviter.referrer.on_refer = self._referred
 
     async def host(self, subject: str, maximum: int) -> HostedRoom:
         """Host a conference; see :meth:`omaim.client.Client.host`."""
@@ -60,7 +61,6 @@ class Hosts:
         if self._notifier is None:
             self._notifier = Notifier(means.phone, most=MOST)
             self._notifier.serve(HostPackage(self.of, self._by_uri, self._may_watch))
-            means.inviter.referrer.on_refer = self._referred
         room = HostedRoom(means, subject, maximum, means.phone.ids.token(_TOKEN))
         self.rooms.append(room)
         room.on_roster_changed = lambda: self._changed(room)
@@ -72,13 +72,17 @@ class Hosts:
 
         Its address is told by the Request-URI, or by To where a server on the way has put our
         own address in its place.
+
+        Raises:
+            PeerError: 404, it is over, or another device of ours hosts it.
         """
-        for uri in (request.uri, request.to.uri_text):
-            token = room_in(uri)
-            for room in self.rooms:
-                if token == room.token:
-                    return room
-        return None
+        token = room_in(request.uri) or room_in(request.to.uri_text)
+        if not token:
+            return None
+        for room in self.rooms:
+            if token == room.token:
+                return room
+        raise PeerError("no such conference is hosted here", 404)
 
     async def close(self, patience: float) -> None:
         """End all rooms.
@@ -120,8 +124,8 @@ class Hosts:
         """Do what somebody in a room wants done.
 
         Raises:
-            PeerError: 603 it is not about a room; 403 who asks may not; 486 there would be too
-                many; what it asks for is broken.
+            PeerError: 603 it is not about a room; 404 there is no such room; 403 who asks may
+                not; 486 there would be too many; what it asks for is broken.
         """
         call = referral.call
         leg = None if call is None else call.context

@@ -12,26 +12,39 @@ import difflib
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.deferred_list import Waiting
 from omaim.client.client import Client
 from omaim.client.desk import Command, Desk
-from omaim.client.failures import Failure
+from omaim.client.failures import Failure, NotFound
 from omaim.client.file_prompt import FilePrompt
 from omaim.client.history_prompt import HistoryPrompt, chosen
 from omaim.client.messages import PENDING, Message, Sent, State, Typing
 from omaim.client.questions import Questions
+from omaim.client.reading import ENVELOPES
 from omaim.client.talk_prompt import TalkPrompt
 from omaim.client.terminal import Screen
+from omaim.client.words import detail
 from omaim.errors import OmaimError
+from omaim.sip.reasons import reason_for
 
-PATIENCE: Final = 35.0  # seconds for what is under way when the person leaves
+PATIENCE: Final = 35.0  # seconds for what is under way when there are no more lines
+LEAVING: Final = 2.0  # seconds for what is under way when a person leaves
 FOLDER: Final = "downloads"
 _LISTED: Final = ("/list ", "/conference ", "/invite ", "/kick ", "/host ")
-_NAMED: Final = ("/to ", "/talk ", "/whisper ", *_LISTED)  # commands whose first word is a name
+_NAMED: Final = (
+    "/to ",
+    "/talk ",
+    "/whisper ",
+    "/can ",
+    *_LISTED,
+)  # commands whose first word is a name
+
+# What can be done before we are registered.
+_AT_ONCE: Final = ("who", "connect", "why", "help", "quit")
 
 _log = Logger()
 
@@ -55,6 +68,7 @@ class Prompt:
         self._over: Deferred[int] = Deferred()
         self._doing: set[Deferred[None]] = set()
         self._turn = DeferredLock()
+        self._unregistered: list[Deferred[None]] | None = []
         self._to = ""
         self._waiting: tuple[Waiting, ...] = ()
         self._state = ""
@@ -81,7 +95,9 @@ class Prompt:
                 "show, record, fetch or delete what you talked about",
                 history.enter,
             ),
+            "can": Command("/can NAME", "show what somebody's client takes", self._can),
             "connect": Command("/connect", "register again now", self._connect),
+            "why": Command("/why", "show more about what went wrong last", self._why),
             "help": Command("/help", "show this", self._help),
             "quit": Command("/quit", "leave; messages wait for you until you return", self._quit),
         }
@@ -101,10 +117,13 @@ class Prompt:
             self._prompted()
             self._say(f"You are {self._desk.short(self._client.identity)}. Registering …")
             try:
-                await self._client.register(insist=True)
+                await self._registering()
+            except CancelledError:
+                return 0
             except OmaimError as error:
                 self._screen.show(f"Not registered: {error}", "error")
                 return 1
+            self._begin()
             status = await self._over
             await self._settled()
             return status
@@ -112,12 +131,37 @@ class Prompt:
             await self._client.close()
             self._screen.stop()
 
+    def _registering(self) -> Deferred[Any]:
+        """Register; a person who leaves before that is not held up."""
+        registering: Deferred[Any] = Deferred.fromCoroutine(self._client.register(insist=True))
+        if not self._screen.patient:
+            self._over.addCallback(_give_up, registering)
+        return registering
+
+    def _begin(self) -> None:
+        """We are registered, or are not going to be: go on with what was typed before that."""
+        waiting, self._unregistered = self._unregistered, None
+        for one in waiting or ():
+            one.callback(None)
+
+    async def _registered(self) -> None:
+        """Wait until we are registered for the first time."""
+        if self._unregistered is None:
+            return
+        waiting: Deferred[None] = Deferred()
+        self._unregistered.append(waiting)
+        if len(self._unregistered) == 1:
+            self._say("That is done as soon as you are registered.")
+        await waiting
+
     async def _settled(self) -> None:
-        """Wait for what the last lines asked for, but not long."""
+        """Wait for what the last lines asked for, but not long; then give it up."""
         if self._doing:
             waiting: Deferred[Any] = DeferredList(list(self._doing))
-            waiting.addTimeout(PATIENCE, self._clock)
+            waiting.addTimeout(PATIENCE if self._screen.patient else LEAVING, self._clock)
             await waiting.addErrback(lambda _: None)
+            for one in list(self._doing):
+                one.cancel()
 
     # What the person does.
 
@@ -137,17 +181,22 @@ class Prompt:
     async def enter(self, text: str) -> None:
         """Do what a line asks for."""
         try:
+            if self._unregistered and not text.startswith(tuple(f"/{one}" for one in _AT_ONCE)):
+                await self._registered()  # behind those that wait
             if text.startswith("/") and not text.startswith("//"):
                 name, _, rest = text[1:].partition(" ")
                 await self._command(name.lower(), rest.strip())
             elif self._talks.current is not None:
                 await self._talks.say(text[1:] if text.startswith("//") else text)
             elif self._to:
+                await self._registered()
                 await self._send(self._to, text[1:] if text.startswith("//") else text)
             else:
                 self._say("Whom is it for? Type /to and a name, as /to bob, then the text again.")
         except OmaimError as error:
-            self._screen.show(f"That did not work: {error}", "error")
+            self._desk.refused(error)
+        except CancelledError:
+            pass  # the person has left
 
     async def _command(self, name: str, rest: str) -> None:
         command = self._commands.get(name)
@@ -158,7 +207,10 @@ class Prompt:
                 hint = f" Did you mean /{near[0]}?" if near else ""
                 self._say(f"There is no /{name}.{hint} /help shows what there is.")
                 return
-            command = self._commands[fitting[0]]
+            name = fitting[0]
+            command = self._commands[name]
+        if name not in _AT_ONCE and (name != "to" or " " in rest):
+            await self._registered()
         done = command.act(rest)
         if done is not None:
             await done
@@ -198,6 +250,35 @@ class Prompt:
         self._talks.who()
         if self._to and self._talks.current is None:
             self._say(f"What you type goes to {self._desk.short(self._to)}.")
+
+    async def _can(self, rest: str) -> None:
+        if not rest:
+            self._say("Type /can and a name, as /can bob.")
+            return
+        uri = self._desk.find(rest)
+        found = await self._client.can(uri, fresh=True)
+        who = self._desk.short(uri)
+        if found.status >= 300:
+            self._say(f"{who} does not say now ({found.status} {reason_for(found.status)}).")
+            return
+        wording = (
+            ("short messages", found.messages),
+            ("large messages", found.large),
+            ("talks", found.sessions),
+            ("files", found.files),
+        )
+        takes = [words for words, known in wording if known]
+        refuses = [words for words, known in wording if known is False]
+        said = [f"takes {', '.join(takes)}"] if takes else []
+        said += [f"does not take {', '.join(refuses)}"] if refuses else []
+        self._say(f"{who}'s client {' and '.join(said) or 'says nothing about it'}.")
+        texts = [one for one in found.accept if one not in ENVELOPES]
+        if texts:
+            self._say(f"  Formats: {', '.join(texts)}.")
+
+    def _why(self, rest: str) -> None:
+        failed = self._desk.failed
+        self._say("Nothing went wrong." if failed is None else detail(failed))
 
     async def _connect(self, rest: str) -> None:
         await self._client.register(insist=True)
@@ -281,7 +362,14 @@ class Prompt:
 
     async def _send(self, to: str, text: str) -> None:
         self._screen.show(f"{self._desk.moment()} you to {self._desk.short(to)}: {text}", "own")
-        sent = await self._client.send(to, text)
+        try:
+            sent = await self._client.send(to, text)
+        except NotFound:
+            self._desk.forget(to)
+            if self._to == to and self._talks.current is None:
+                self._to = ""
+                self._prompted()
+            raise
         self._sent(sent, text, self._desk.short(to))
 
     def _sent(self, sent: Sent, text: str, whom: str) -> None:
@@ -312,7 +400,8 @@ class Prompt:
                 if not self._to:
                     self._say("Type /to and a name to write to somebody; /help shows the rest.")
         elif state.name == "registering" and state.failure is not None:
-            self._screen.show(f"Not registered: {_why(state.failure)}.{_later(state)}", "error")
+            self._desk.failed = state.failure
+            self._screen.show(f"Not registered: {_reason(state.failure)}.{_later(state)}", "error")
         elif state.name == "registering" and name == "registered":
             self._say(f"The connection is lost.{_later(state) or ' Connecting again …'}")
         elif state.name == "failed":
@@ -330,6 +419,11 @@ class Prompt:
     def _broken(self, failure: Broken) -> None:
         _log.failure("A line was not served", failure)
         self._screen.show(f"That went wrong: {failure.getErrorMessage()}", "error")
+
+
+def _give_up(status: int, registering: Deferred[Any]) -> int:
+    registering.cancel()
+    return status
 
 
 def _paths(before: str) -> list[str]:
@@ -353,7 +447,7 @@ def _later(state: State) -> str:
     return f" Next try in {state.retry_in:.0f} s, or with /connect."
 
 
-def _why(failure: Exception) -> str:
+def _reason(failure: Exception) -> str:
     """Return what happened, without the advice."""
     if isinstance(failure, Failure):
         return f"{failure.status} {failure.reason}".strip()

@@ -266,7 +266,9 @@ class Room(Conversation):
             raise UsageError("this room was not joined by a client")
         if not self.ended:
             await self.leave()
-        return await self.again(self.uri)
+        room = await self.again(self.uri)
+        room.subject = room.subject or self.subject
+        return room
 
     # How it begins and ends.
 

@@ -5,7 +5,7 @@ Spec: OMA SIMPLE IM 1.0 (session mode, group sessions)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from omaim.client.conversation import Conversation
 from omaim.client.desk import Command, Desk
@@ -16,6 +16,7 @@ from omaim.client.questions import Question, Questions
 from omaim.client.room import Room
 from omaim.client.roster import Participant
 from omaim.errors import UsageError
+from omaim.sip.reasons import reason_for
 
 Group = Room | HostedRoom
 Session = Conversation | HostedRoom
@@ -79,7 +80,7 @@ class TalkPrompt:
         """Say what the person typed."""
         conversation = self._here()
         label = self._label(conversation)
-        who = f"{label} you" if isinstance(conversation, Room) else f"you to {label}"
+        who = f"{label} you" if isinstance(conversation, Group) else f"you to {label}"
         self._desk.own(f"{self._desk.moment()} {who}: {text}")
         self._desk.sent(await conversation.send(text), text)
 
@@ -156,9 +157,16 @@ class TalkPrompt:
         if not name:
             self._desk.say("Type /join and a room, as /join room.lobby.")
             return
-        left = self._left.pop(name.removeprefix("#"), None)
-        uri = left.uri if left is not None else self._desk.client.address(name.removeprefix("#"))
-        room = await self._desk.client.join(uri)
+        if self.choose(name):
+            return  # we are in it
+        left = self._left.get(name.removeprefix("#"))
+        if name.startswith("#") and left is None:
+            name = f"room.{name[1:]}"
+        if left is not None:
+            room = await left.rejoin()
+            self._left.pop(name.removeprefix("#"), None)
+        else:
+            room = await self._desk.client.join(self._desk.client.address(name))
         self._enter(room)
 
     def _enter(self, room: Group) -> None:
@@ -176,11 +184,11 @@ class TalkPrompt:
         self._desk.say(f"You are called {rest.strip()} here." if rest else "You have no nickname.")
 
     async def _whisper(self, rest: str) -> None:
-        name, _, text = rest.partition(" ")
-        if not name or not text.strip():
+        if " " not in rest:
             self._desk.say("Type /whisper, a name and the text, as /whisper Al see you later.")
             return
         room = self._room()
+        name, text = _named(rest, room.participants)
         sent = await room.whisper(self._desk.people.get(name, name), text.strip())
         label = self._label(room)
         self._desk.own(f"{self._desk.moment()} {label} you to {name} only: {text.strip()}")
@@ -197,7 +205,7 @@ class TalkPrompt:
         if reference is not None:
             status = await reference.done()
             if status >= 300:
-                self._desk.say(f"  {names} does not come ({status}).")
+                self._desk.say(f"  {names} does not come ({status} {reason_for(status)}).")
 
     async def _kick(self, rest: str) -> None:
         names = rest.replace(",", " ").split()
@@ -307,6 +315,8 @@ class TalkPrompt:
             self._left[label.removeprefix("#")] = conversation
             again = label.removeprefix("#")
             self._desk.say(f"You are out of {label}{because}. /join {again} goes in again.")
+        elif isinstance(conversation, HostedRoom):
+            self._desk.say(f"{label} is over for all{because}.")
         else:
             self._desk.say(f"The talk with {label} is over{because}.")
         if self.current is conversation:
@@ -359,3 +369,13 @@ def _parted(rest: str) -> tuple[str, str]:
     """Return the subject and the first message in what stands behind a name."""
     subject, _, first = f" {rest}".partition(" :")
     return subject.strip(), first.strip()
+
+
+def _named(text: str, people: Sequence[Participant]) -> tuple[str, str]:
+    """Return whom the beginning of a text names, and the rest; names may have blanks in them."""
+    names = {name for one in people for name in (one.nickname, one.name) if " " in name}
+    for name in sorted(names, key=len, reverse=True):
+        if text.casefold().startswith(f"{name.casefold()} "):
+            return name, text[len(name) :].strip()
+    name, _, rest = text.partition(" ")
+    return name, rest.strip()

@@ -175,7 +175,7 @@ class Conversing:
         listener.passed = self._passed
         listener.heard = self._heard
         listener.after = self._after
-        if self.signed and self.leg.side != TERMINATING:
+        if self.signed and self.leg.side != TERMINATING and not is_focus(self._invite):
             listener.judge = self._judge
         if hooks.wanted(MayPost):
             listener.ask = self._ask
@@ -387,6 +387,14 @@ class Conversing:
             return
         self._alarm.deadline = self._heard_at + self._idle
         self._agent.arm(self._alarm)
+
+
+def is_focus(invite: Request) -> bool:
+    """Tell whether a caller hosts a conference, in which it passes on what others say.
+
+    Who is invited knows that, and whose conference it is (RFC 4579 §5.1).
+    """
+    return any(one.params.has("isfocus") for one in invite.contacts)
 
 
 def _icid(request: Request) -> str:

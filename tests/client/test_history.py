@@ -176,7 +176,7 @@ class HistoryTests(HomeTests):
         self.assertEqual(got[1], "      lines")
         self.assertRegex(got[2], r"you: first\tline$")
         self.assertIn("Nothing is recorded", typed("/history carol")[0])
-        self.assertIn("there is no message 1", typed("/history get 1")[0])
+        self.assertIn("There is no message 1", typed("/history get 1")[0])
         self.assertIn("Say which", typed("/history delete")[0])
         self.assertIn("Type /history", typed("/history bob now")[0])
         typed("/history")

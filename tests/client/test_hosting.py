@@ -396,6 +396,60 @@ class HostTests(HostCase):
         self.settle(3.0)
         self.assertTrue(self.room("bob").ended)
 
+    def test_other_device(self) -> None:
+        """Another device of the host's, which requests reach as well, keeps out of it."""
+        other = self.registered("alice")
+        self.addCleanup(lambda: self.wait(other.close()))
+        other.on_invitation(lambda invited: self.fail("it is not for this device"))
+        room = self.host("bob", "carol")
+        self.wait(self.room("carol").leave())
+        self.settle(2.0)
+        self.wait(self.room("carol").rejoin())
+        reference = self.wait(self.room("bob").invite("dave"))
+        self.assertEqual(self.wait(reference.done()), 404)
+        self.settle(2.0)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB, CAROL])
+        self.assertEqual(len(self.room("bob").participants), 3)
+
+
+class AnchoredTests(HostCase):
+    """MSRP passes the IM Server, which lets a host pass on what others say."""
+
+    def im_settings(self) -> dict[str, Any]:
+        return {}
+
+    def test_all_hear_all(self) -> None:
+        """In their own names, to all and to one; and who has left comes back."""
+        room = self.host("bob", "carol")
+        self.wait(self.room("bob").send("to all"))
+        self.wait(self.room("bob").whisper("carol", "to carol"))
+        self.settle()
+        self.wait(self.room("carol").leave())
+        again = self.wait(self.room("carol").rejoin())
+        self.settle(2.0)
+        self.wait(self.room("bob").send("welcome"))
+        self.settle()
+        heard = [self.successResultOf(room.next()) for _ in range(2)]
+        said = [(one.sender, one.text) for one in heard]
+        self.assertEqual(said, [(BOB, "to all"), (BOB, "welcome")])
+        heard = [self.successResultOf(self.rooms["carol"][0].next()) for _ in range(2)]
+        self.assertEqual([one.text for one in heard], ["to all", "to carol"])
+        self.assertEqual(self.successResultOf(again.next()).sender, BOB)
+
+    def test_connection_lost(self) -> None:
+        """A guest whose MSRP connection breaks stays, and misses nothing (RFC 4975 §5.4)."""
+        room = self.host("bob", "carol")
+        got: list[str] = []
+        self.room("bob").on_message(lambda message: got.append(message.text))
+        self.wait(room.send("one"))
+        self.settle()
+        self.network.reset("10.0.0.12", "10.0.0.2")
+        self.settle(0.01)
+        self.wait(self.room("carol").send("two"))
+        self.settle(10.0)
+        self.assertEqual(got, ["one", "two"])
+        self.assertFalse(room.ended or self.room("bob").ended)
+
 
 class DirectTests(PairTests):
     def test_direct(self) -> None:

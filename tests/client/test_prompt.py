@@ -12,7 +12,16 @@ from omaim.client import Client
 from omaim.client.line_editor import Completer
 from omaim.client.prompt import Prompt
 from omaim.client.terminal import nothing
-from tests.client.support import ALICE, BOB, CORE, DOMAIN, ClientTests, HomeTests, ServedTests
+from tests.client.support import (
+    ALICE,
+    BOB,
+    CORE,
+    DOMAIN,
+    ClientTests,
+    HomeTests,
+    ServedTests,
+    envelope,
+)
 
 
 class Paper:
@@ -156,7 +165,13 @@ class PromptTests(HomeTests):
 
     def test_unknown(self) -> None:
         """Failures are sentences that say what to do."""
-        self.assertIn("check how the address is written", self.type("/to nobody hello")[-1])
+        self.assertEqual(
+            self.type("/to nobody hello")[-1],
+            "Nobody has this address here. Check how it is written.",
+        )
+        self.assertEqual(self.paper.prompt, "> ")
+        self.assertNotIn("nobody", self.paper.complete("/to n"))
+        self.assertIn("NotFound, status 404", self.type("/why")[-1])
         self.assertIn("write sip:alice@north.example", self.type("/to http://x")[-1])
         self.assertIn("is not there now", self.type("/to bob " + "x" * 1400)[-1])
 
@@ -168,6 +183,27 @@ class PromptTests(HomeTests):
         self.assertIn("Did you mean /quit?", self.type("/qiut")[0])
         self.assertIn("There is no /xyzzy.", self.type("/xyzzy")[0])
         self.assertIn("Type /to and a name", self.type("/to")[0])
+
+    def test_can(self) -> None:
+        """What somebody's client takes can be asked; nothing is guessed of who is not there."""
+        bob = self.registered("bob")
+        shown = self.type("/can bob")
+        self.assertEqual(
+            shown[0], "bob's client takes short messages, large messages, talks, files."
+        )
+        self.assertIn("text/plain", shown[1])
+        self.wait(bob.close())
+        self.assertIn("bob does not say now (480", self.type("/can bob")[-1])
+
+    def test_leave_while_it_rings(self) -> None:
+        """Who leaves while somebody is being called does not wait for the answer."""
+        bob = self.registered("bob")
+        bob.on_invitation(lambda invited: None)
+        self.type("/talk bob")
+        self.type("/quit", 10.0)
+        self.assertEqual(self.successResultOf(self.running), 0)
+        self.assertEqual(bob.conversations, [])
+        self.wait(bob.close())
 
     def test_slash(self) -> None:
         """Two slashes send a line that begins with one."""
@@ -245,12 +281,45 @@ class NoticeTests(HomeTests):
         self.assertRegex(shown[0], r"^  1\. .* from bob, \d+ octets$")
         self.assertEqual(len(shown), 4)
         self.assertRegex(typed("/deferred get 2")[0], "bob: two$")
-        self.assertIn("there is no message 7", typed("/deferred get 7")[0])
+        self.assertIn("There is no message 7", typed("/deferred get 7")[0])
         self.assertEqual(len(typed("/deferred")), 3)
         self.assertEqual(typed("/deferred delete 1"), ["Deleted."])
         self.assertRegex(typed("/deferred get")[0], "bob: three$")
         self.assertEqual(typed("/deferred"), ["Nothing waits for you at the server."])
         self.assertIn("/deferred get", typed("/deferred what")[0])
+
+
+class EarlyTests(ServedTests):
+    """Lines that are typed before we are registered."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server.registrations = [
+            lambda incoming: incoming.response(503, [("Retry-After", "20")])
+        ]
+        self.paper, self.running = start(self, self.alice)
+        self.assertIn("Not registered", self.paper.lines[-1])
+
+    def test_waits(self) -> None:
+        """What needs the server is done once, and in order, when we are registered."""
+        for line in ("/to bob one", "two", "/who"):
+            self.paper.on_line(line)
+            self.settle()
+        self.assertEqual(self.server.of("MESSAGE"), [])
+        self.assertIn("You are alice, not registered.", self.paper.lines)
+        waits = [one for one in self.paper.lines if "as soon as you are registered" in one]
+        self.assertEqual(len(waits), 1)
+        self.settle(30.0)
+        texts = [envelope(one).part.text() for one in self.server.of("MESSAGE")]
+        self.assertEqual(texts, ["one", "two"])
+
+    def test_leaves(self) -> None:
+        """Who leaves before that is not held up."""
+        self.paper.on_line("/history on")
+        self.paper.on_line("/quit")
+        self.settle(5.0)
+        self.assertEqual(self.successResultOf(self.running), 0)
+        self.assertTrue(self.paper.stopped)
 
 
 class TroubleTests(ServedTests):

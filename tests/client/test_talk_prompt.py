@@ -186,8 +186,8 @@ class TalkTests(TalkCase):
 
     def test_nowhere(self) -> None:
         """What needs a session says so."""
-        self.assertIn("you are in no talk now", self.type("/leave")[-1])
-        self.assertIn("you are in no room now", self.type("/nick Al")[-1])
+        self.assertIn("You are in no talk now", self.type("/leave")[-1])
+        self.assertIn("You are in no room now", self.type("/nick Al")[-1])
         self.assertIn("no room", self.type("/join bob")[-1])
         for line in ("/talk", "/join", "/invite", "/kick", "/whisper", "/conference", "/send"):
             if line not in ("/invite", "/kick"):
@@ -228,11 +228,14 @@ class RoomTests(TalkCase):
         self.assertIn("you to Bo only: Psst", self.type("/whisper Bo Psst")[0])
         message = self.successResultOf(self.his.next())
         self.assertTrue(self.his.is_private(message))
-        self.assertIn("nobody here is called Xy", self.type("/whisper Xy hello")[-1])
+        self.assertIn("Nobody here is called Xy", self.type("/whisper Xy hello")[-1])
+        self.wait(self.his.nickname("Bo Bo"))
+        self.settle(3.0)
+        self.assertIn("you to Bo Bo only: Psst", self.type("/whisper bo bo Psst")[0])
         before = len(self.paper.lines)
         self.wait(self.his.send("by name"))
         self.settle()
-        self.assertIn("#lobby Bo: by name", self.shown(before))
+        self.assertIn("#lobby Bo Bo: by name", self.shown(before))
 
     def test_invite_and_kick(self) -> None:
         """People are called in and put out."""
@@ -241,12 +244,26 @@ class RoomTests(TalkCase):
         self.assertIn("  carol has come into #lobby.", self.paper.lines)
         self.type("/kick carol", 5.0)
         self.assertIn("  carol has left #lobby.", self.paper.lines)
-        self.assertIn("  nobody does not come (404).", self.type("/invite nobody"))
+        self.assertIn("  nobody does not come (404 Not Found).", self.type("/invite nobody"))
 
     def test_out_and_in(self) -> None:
         """Who left is told how to come back."""
         self.assertIn("/join lobby goes in again", self.type("/leave")[-1])
         self.assertIn("You are in #lobby", self.type("/join lobby")[-1])
+        self.assertEqual(self.type("/join #lobby"), [])
+        self.type("/leave")
+        self.assertIn("You are in #lobby", self.type("/join #lobby")[-1])
+
+    def test_refused(self) -> None:
+        """A refusal is one line that says what happened; /why shows the rest."""
+        self.type("/leave")
+        self.group(f"sip:room.tea@{DOMAIN}", BOB)
+        (line,) = self.type("/join room.tea")
+        self.assertNotRegex(line, "403|119|do not try again")
+        self.assertLess(len(line), 70)
+        (why,) = self.type("/why")
+        self.assertIn("Refused, status 403", why)
+        self.assertIn("119", why)
 
     def test_conference(self) -> None:
         """A talk of two becomes one of three."""
@@ -335,8 +352,8 @@ class FileTests(TalkCase):
 
     def test_trouble(self) -> None:
         """What is not there, and what goes wrong, is said."""
-        self.assertIn("there is no file", self.type("/send nowhere.txt")[-1])
-        self.assertIn("say to whom first", self.type(f"/send {self.path}")[-1])
+        self.assertIn("There is no file", self.type("/send nowhere.txt")[-1])
+        self.assertIn("Say to whom first", self.type(f"/send {self.path}")[-1])
         self.assertEqual(self.type("/abort"), ["No file is on its way."])
         self.assertEqual(self.type("/resume"), ["No file broke off."])
         self.network.between("10.0.0.11", "10.0.0.2", Link(delay=1.0))
