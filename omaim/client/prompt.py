@@ -22,7 +22,7 @@ from omaim.client.desk import Command, Desk
 from omaim.client.failures import Failure, NotFound
 from omaim.client.file_prompt import FilePrompt
 from omaim.client.history_prompt import HistoryPrompt, chosen
-from omaim.client.messages import PENDING, Message, Sent, State, Typing
+from omaim.client.messages import PENDING, Message, State, Typing
 from omaim.client.questions import Questions
 from omaim.client.reading import ENVELOPES
 from omaim.client.talk_prompt import TalkPrompt
@@ -236,7 +236,7 @@ class Prompt:
         shown = ", ".join(self._desk.note(uri) for uri in people)
         self._screen.show(f"{self._desk.moment()} you to {shown}: {text.strip()}", "own")
         sent = await self._client.send_list(people, text.strip())
-        self._sent(sent, text.strip(), shown)
+        self._desk.sent(sent, text.strip())
 
     def _who(self, rest: str) -> None:
         client = self._client
@@ -370,13 +370,11 @@ class Prompt:
                 self._to = ""
                 self._prompted()
             raise
-        self._sent(sent, text, self._desk.short(to))
-
-    def _sent(self, sent: Sent, text: str, whom: str) -> None:
         self._desk.sent(sent, text)
-        if len(sent.to) != 1 or sent.status != PENDING:
+        if sent.status != PENDING:
             return
-        if self._desk.is_group(sent.to[0]):
+        whom = self._desk.short(to)
+        if self._desk.is_group(to):
             self._say(f"  The server has taken it for everybody in {whom}.")
         else:
             self._say(f"  {whom} is not there now; the message is kept for later.")

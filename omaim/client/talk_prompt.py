@@ -6,6 +6,9 @@ Spec: OMA SIMPLE IM 1.0 (session mode, group sessions)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
 
 from omaim.client.conversation import Conversation
 from omaim.client.desk import Command, Desk
@@ -15,7 +18,8 @@ from omaim.client.messages import Message, Typing
 from omaim.client.questions import Question, Questions
 from omaim.client.room import Room
 from omaim.client.roster import Participant
-from omaim.errors import UsageError
+from omaim.client.words import told
+from omaim.errors import OmaimError, UsageError
 from omaim.sip.reasons import reason_for
 
 Group = Room | HostedRoom
@@ -199,7 +203,11 @@ class TalkPrompt:
         if not people:
             self._desk.say("Type /invite and names, as /invite bob,carol.")
             return
-        reference = await self._room().invite(*people)
+        room = self._room()
+        if isinstance(room, HostedRoom):
+            await self._call(room, people)
+            return
+        reference = await room.invite(*people)
         names = self._desk.names(people)
         self._desk.say(f"{names} will be invited.")
         if reference is not None:
@@ -233,7 +241,20 @@ class TalkPrompt:
             return
         room = await self._desk.client.host(subject.strip())
         self._enter(room)
-        await room.invite(*people)
+        await self._call(room, people)
+
+    async def _call(self, room: HostedRoom, people: Sequence[str]) -> None:
+        """Call people into a room of ours; say who does not come."""
+        results: list[tuple[bool, Any]] = await DeferredList(
+            [Deferred.fromCoroutine(room.invite(one)) for one in people], consumeErrors=True
+        )
+        for person, (came, result) in zip(people, results, strict=True):
+            if came:
+                continue
+            if not isinstance(result.value, OmaimError):
+                result.raiseException()
+            self._desk.failed = result.value
+            self._desk.trouble(f"  {self._desk.short(person)}: {told(result.value)}")
 
     # What happens.
 

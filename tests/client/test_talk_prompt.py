@@ -292,6 +292,7 @@ class RoomTests(TalkCase):
         self.settle()
         self.assertRegex(self.shown(before), r"#Plans bob: Eat")
         self.assertIn("#Plans you to bob only: psst", self.type("/whisper bob psst")[0])
+        self.assertIn("  dave: Nobody has this address here. Check", self.type("/invite dave")[-1])
         self.type("/leave")
         self.assertTrue(bobs.ended)
 
