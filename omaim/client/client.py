@@ -12,6 +12,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
+from omaim.bodies import iscomposing
 from omaim.bodies.cpim import Address
 from omaim.bodies.deferred_list import Waiting
 from omaim.bodies.mime import Part
@@ -46,6 +47,7 @@ from omaim.client.seen import Seen
 from omaim.client.sessions import LIST_OPTION, Sessions
 from omaim.client.settings import Settings
 from omaim.client.taken import name_of
+from omaim.client.typists import PagerTypist
 from omaim.errors import PeerError, UsageError
 from omaim.ids import Ids
 from omaim.msrp import MsrpUri
@@ -185,6 +187,7 @@ class Client(Meeting):
         self._registration: Registration | None = None
         self._opening = DeferredLock()
         self._outbox = Outbox(self._phone, self._opened)
+        self._typist = PagerTypist(self._phone, self._tell_typing)
         self._watcher = Watcher(self._phone)
         self.deferred = Mailbox(
             self._watcher,
@@ -302,6 +305,7 @@ class Client(Meeting):
         Args:
             patience: seconds that each of these may take.
         """
+        self._typist.stop()
         await self._outbox.drain(patience, self._clock)
         await self.settings.withdraw(patience)
         await self.sessions.close(patience)
@@ -445,6 +449,22 @@ class Client(Meeting):
         # It does not take the envelope: better without reports than not at all.
         return await self._deliver(target, (target,), Content(body, content_type), "", validity)
 
+    def typing(self, to: str) -> None:
+        """Our user pressed a key, and writes to somebody outside of sessions.
+
+        The other side learns now and then that we are writing, if it wants to know.
+
+        Args:
+            to: as :meth:`send` has it.
+
+        Spec: RFC 3994 §3.2, §4
+        """
+        self._typist.typed(self.address(to))
+
+    def _tell_typing(self, target: str, document: bytes) -> Deferred[int]:
+        sending = self._outbox.send(target, Content(document, iscomposing.MEDIA_TYPE))
+        return sending.addCallback(lambda response: response.status)
+
     async def send_list(
         self,
         to: Sequence[str],
@@ -522,6 +542,7 @@ class Client(Meeting):
         sent = Sent(self._clock, to, message_id)
         if message_id:
             self.inbox.expect(sent)
+        self._typist.sent(target)
         response = await self._outbox.send(target, content, validity, headers)
         if response.status >= 300:
             self.inbox.forget(sent)

@@ -338,8 +338,12 @@ class Prompt:
         """There is somebody."""
         self._desk.seen()
         line = self._screen.line
-        if line and not line.startswith("/"):
+        if not line or line.startswith("/"):
+            return
+        if self._talks.current is not None:
             self._talks.typed()
+        elif self._to and self._client.registered:
+            self._client.typing(self._to)
 
     def complete(self, before: str) -> list[str]:
         """Return what the text before the cursor may become."""

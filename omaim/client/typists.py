@@ -5,8 +5,11 @@ Spec: RFC 3994
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
+
+from twisted.internet.defer import Deferred
 
 from omaim.bodies.iscomposing import (
     ACTIVE,
@@ -66,6 +69,56 @@ class Typist:
             self._tell(write_iscomposing(IsComposing(state, refresh, "text/plain")))
         self._alarm.deadline = machine.deadline
         self._agent.arm(self._alarm)
+
+
+class PagerTypist:
+    """Tells those to whom our user writes short messages, without a session.
+
+    Who does not take that, or is not there, is not told again.
+
+    Args:
+        agent: has the clock.
+        send: sends a document to a URI, and returns what fires with the status of its answer.
+
+    Spec: RFC 3994 §4 (page mode)
+    """
+
+    def __init__(self, agent: UserAgent, send: Callable[[str, bytes], Deferred[int]]) -> None:
+        self._agent = agent
+        self._send = send
+        self._typists: OrderedDict[str, Typist] = OrderedDict()
+
+    def typed(self, to: str) -> None:
+        """Our user pressed a key, and writes to somebody."""
+        typist = self._typists.get(to)
+        if typist is None:
+            typist = self._typists[to] = Typist(self._agent, lambda body: self._tell(to, body))
+            if len(self._typists) > MOST:
+                self._typists.popitem(last=False)[1].stop()
+        typist.typed()
+
+    def sent(self, to: str) -> None:
+        """The message itself goes out."""
+        typist = self._typists.get(to)
+        if typist is not None:
+            typist.sent()
+
+    def stop(self) -> None:
+        """Tell nobody any more."""
+        for typist in self._typists.values():
+            typist.stop()
+        self._typists.clear()
+
+    def _tell(self, to: str, document: bytes) -> None:
+        telling = self._send(to, document)
+        telling.addCallbacks(
+            lambda status: None if status < 300 else self._refused(to), lambda _: self._refused(to)
+        )
+
+    def _refused(self, to: str) -> None:
+        typist = self._typists.get(to)
+        if typist is not None:
+            typist.refused()
 
 
 class Typists:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from omaim.client import Client
 from omaim.client.line_editor import Completer
+from omaim.client.messages import Typing
 from omaim.client.prompt import Prompt
 from omaim.client.terminal import nothing
 from tests.client.support import (
@@ -183,6 +184,28 @@ class PromptTests(HomeTests):
         self.assertIn("Did you mean /quit?", self.type("/qiut")[0])
         self.assertIn("There is no /xyzzy.", self.type("/xyzzy")[0])
         self.assertIn("Type /to and a name", self.type("/to")[0])
+
+    def test_told_while_typing(self) -> None:
+        """Who is written to sees that, outside of sessions too; not of commands (RFC 3994)."""
+        bob = self.registered("bob")
+        told: list[Typing] = []
+        bob.on_typing(told.append)
+        self.type("/to bob")
+        for line in ("/", "/h", "", "H", "Hi", "Hi there"):
+            self.paper.line = line
+            self.paper.on_key()
+            self.settle(0.2)
+        self.assertEqual(told, [Typing(self.alice.identity, True)])
+        self.type("Hi there")
+        self.settle(60.0)
+        self.assertEqual([one.active for one in told], [True])
+        self.assertEqual(self.successResultOf(bob.inbox.next()).text, "Hi there")
+        self.wait(bob.close())
+        for line in ("a", "ab"):
+            self.paper.line = line
+            self.paper.on_key()
+            self.settle(100.0)
+        self.assertEqual(self.wait(self.registered("bob").deferred.list()), ())
 
     def test_can(self) -> None:
         """What somebody's client takes can be asked; nothing is guessed of who is not there."""
