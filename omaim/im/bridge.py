@@ -5,8 +5,9 @@ recorded, durably, before its sender hears that it was taken. A long one passes 
 the slower side holds the faster one back (:meth:`Side.steer`), and nothing is kept but what is
 recorded.
 
-A session that is lost may be replaced. Until then short messages wait, those among them that were
-not confirmed yet; of a long one its sender is made to send it again.
+A session that is lost may be replaced. What was not confirmed by then waits for that and is sent
+again, if it is short; a long one its sender is made to send again. What comes meanwhile waits, too,
+and is not acknowledged before it can go on.
 
 Spec: RFC 4975 §5.4, §7; OMA SIMPLE IM 1.0 (session mode through the IM Server)
 """
@@ -333,7 +334,7 @@ class _Short(_Passing):
             return
         listener, lock = self.side.bridge.listener, self.side.lock
         plain = listener.ask is None and listener.settle is None and not self._through
-        if plain and not lock.locked:
+        if plain and self.side.other.there and not lock.locked:
             self._pass_on(Content(self.incoming.content_type, body))
             return
         self.incoming.hold()
@@ -347,6 +348,8 @@ class _Short(_Passing):
         content = Content(incoming.content_type, body)
         if listener.ask is not None:
             content = await listener.ask(self.side, content, len(body))
+        if not self._through:
+            await self.side.other.back()  # what has no way to go is not acknowledged
         self._size = len(content.body)
         if self._size <= listener.most:
             self._content = content

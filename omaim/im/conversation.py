@@ -35,6 +35,7 @@ from omaim.timers import NEVER, Alarm
 
 LARGEST: Final = 1_048_576  # octets of a message that is recorded
 IDLE: Final = 'SIP;cause=200;text="nobody said anything"'
+LAST_WORDS: Final = 1.0  # seconds for what is to be told before the calls end
 LOST: Final = 'SIP;cause=503;text="the MSRP connection is lost"'
 
 _log = Logger()
@@ -331,8 +332,16 @@ class Conversing:
             self._agent,
             lambda: plan.broken(near),
             lambda: plan.renew(near, reinvite),
-            lambda: self.end(LOST),
+            self._give_up,
         )
+
+    def _give_up(self) -> None:
+        """A session is lost for good: tell who has said something, then end both calls."""
+        for one in self._mending:
+            one.stop()
+        if self.plan is not None:
+            self.plan.give_up()
+        self._after(LAST_WORDS, lambda: self.end(LOST))
 
     # The end
 

@@ -284,11 +284,15 @@ class MediaPlan:
                 if side.session is not None and side.session.state == CLOSED:
                     self._lost(side, "a session was not replaced")
 
+    def give_up(self) -> None:
+        """No session that is lost is replaced any more: what waits for one has failed."""
+        for line in self._lines:
+            line.bridge.give_up()
+
     def close(self, why: str = "") -> None:
         """The conversation is over."""
         self._closed = True
-        for line in self._lines:
-            line.bridge.give_up()
+        self.give_up()
         self._near.close(why)
         self._far.close(why)
 

@@ -18,7 +18,7 @@ from omaim.errors import OmaimError, PeerError
 from omaim.roles.user_agent import UserAgent
 from omaim.timers import NEVER, Alarm
 
-PATIENCE: Final = 40.0  # seconds until there is another session, or the call is given up
+PATIENCE: Final = 28.0  # seconds until there is another session; MSRP's answers may take 30
 PAUSE: Final = 30.0  # seconds between two losses that are mended
 SOON: Final = 0.2  # seconds until who has called offers another: the peer may be hanging up
 LATE: Final = 5.0  # seconds until who was called does

@@ -163,3 +163,14 @@ class ThroughServerTests(HomeTests):
             for got in self.got.values():
                 self.assertCountEqual([text[:9] for text in got], [text[:9] for text in texts])
                 got.clear()
+
+    def test_hearer_gone(self) -> None:
+        """What is said while the hearer cannot be had fails in the end, and its sender is told."""
+        self.network.cut("10.0.0.12")
+        self.network.reset("10.0.0.12", "10.0.0.2")
+        self.settle(0.5)
+        sent = self.wait(self.hers.send("anybody?"))
+        self.settle(90.0)
+        self.assertEqual(sent.status, "failed")
+        self.assertTrue(self.hers.ended)
+        self.assertEqual(self.got["bob"], [])
