@@ -102,7 +102,9 @@ class Peers:
             key = canonical_aor(uri)
         except PeerError:
             return
-        self._keep(key, self.known(key).filled(Capabilities.shown(request)))
+        known = self.known(key)
+        if known.status != 200:  # what was answered counts more, and for so long only
+            self._keep(key, known.filled(Capabilities.shown(request)))
 
     def _keep(self, key: str, found: Capabilities) -> None:
         lasts = KEPT if found.status == 200 else FAILED

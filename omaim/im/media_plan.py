@@ -172,6 +172,7 @@ class MediaPlan:
 
     @property
     def on_broken(self) -> Callable[[bool], object] | None:
+        """Told of each session that was lost and may be replaced; see above."""
         return self._on_broken
 
     @on_broken.setter
