@@ -52,7 +52,7 @@ class Capabilities:
         """
         if response.status >= 300:
             return Capabilities(status=response.status)
-        methods = {one.strip().upper() for one in response.values("Allow")}
+        methods = {one.strip().upper() for one in _values(response, "Allow")}
         if not methods:
             return Capabilities(status=response.status)
         contacts = _contacts(response)
@@ -64,7 +64,7 @@ class Capabilities:
             large=invites and _says(contacts, LARGE_FEATURE),
             sessions=invites and (tagged if sessions is None else sessions),
             files=files if invites else False,
-            accept=tuple(one.partition(";")[0].strip() for one in response.values("Accept")),
+            accept=tuple(one.partition(";")[0].strip() for one in _values(response, "Accept")),
             status=response.status,
         )
 
@@ -110,6 +110,14 @@ def wants_description(request: Request) -> bool:
     """Tell whether an OPTIONS is to be answered with a session description (RFC 3261 §11.2)."""
     kinds = [one.partition(";")[0].strip().lower() for one in request.values("Accept")]
     return not kinds or any(one in (SDP, "application/*", "*/*") for one in kinds)
+
+
+def _values(response: Response, name: str) -> list[str]:
+    """Return the values of a header field; none where they cannot be read."""
+    try:
+        return response.values(name)
+    except PeerError:
+        return []
 
 
 def _contacts(message: Request | Response) -> list[NameAddr]:
