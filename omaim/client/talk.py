@@ -168,13 +168,13 @@ class Talk:
             Failure: a subclass by what came back.
         """
         medium = self.medium
-        if medium is None or not medium.open:
+        if medium is None or not (medium.open or self._renewing):
             return fail(Ended(481))
         if not medium.accepts.takes(CPIM_TYPE):
             return fail(failure_in_session(415, (*medium.accepts.types, *medium.accepts.wrapped)))
         if medium.max_size is not None and len(body) > medium.max_size:
             return fail(failure_in_session(413))
-        return self._post(medium.session, CPIM_TYPE, body, sent, False)
+        return self._post(medium, CPIM_TYPE, body, sent, False)
 
     def _wraps(self, content_type: str) -> bool:
         accepts = self._accepts
