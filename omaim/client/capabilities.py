@@ -48,7 +48,8 @@ class Capabilities:
     def told(response: Response) -> Capabilities:
         """Return what the answer to an OPTIONS tells.
 
-        Only a user agent has Allow in it; what a proxy answers tells nothing.
+        Only a user agent has Allow in it; what a proxy answers tells nothing. Without a Contact
+        nothing is told of features: a server that answers for a group has none.
         """
         if response.status >= 300:
             return Capabilities(status=response.status)
@@ -58,11 +59,14 @@ class Capabilities:
         contacts = _contacts(response)
         sessions, files = _media(response)
         invites = _INVITE in methods
-        tagged = _says(contacts, FEATURE) or _says(contacts, LARGE_FEATURE)
+        large: bool | None = None
+        if contacts:
+            large = _says(contacts, LARGE_FEATURE)
+            sessions = large or _says(contacts, FEATURE) if sessions is None else sessions
         return Capabilities(
             messages=_MESSAGE in methods,
-            large=invites and _says(contacts, LARGE_FEATURE),
-            sessions=invites and (tagged if sessions is None else sessions),
+            large=large if invites else False,
+            sessions=sessions if invites else False,
             files=files if invites else False,
             accept=tuple(one.partition(";")[0].strip() for one in _values(response, "Accept")),
             status=response.status,

@@ -178,8 +178,11 @@ class ToldTests(SynchronousTestCase):
 
     def test_plain_phone(self) -> None:
         """A phone without tags has no instant messages but MESSAGE."""
-        told = Capabilities.told(self.response([("Allow", "INVITE, ACK, BYE, MESSAGE")]))
+        fields = [("Allow", "INVITE, ACK, BYE, MESSAGE"), ("Contact", "<sip:b@192.0.2.1>")]
+        told = Capabilities.told(self.response(fields))
         self.assertEqual((told.messages, told.large, told.sessions), (True, False, False))
+        told = Capabilities.told(self.response(fields[:1]))
+        self.assertEqual((told.messages, told.large, told.sessions), (True, None, None))
 
     def test_by_its_media(self) -> None:
         """Without our tags a description with MSRP in it tells of sessions (RFC 3264 §9)."""
