@@ -214,7 +214,7 @@ class RelayClient:
         if is_numeric(host) and not port:
             raise Unavailable("a relay known by its address needs a port")
         connection = self._endpoint.reach(
-            Hop(host, port, first.secure, host if first.secure else "")
+            Hop(host, port, first.secure, host if first.secure else "", ours=True)
         )
         up: Deferred[str] = Deferred()
         connection.when_up(up.callback)

@@ -13,8 +13,9 @@ from omaim.client.conversation import Conversation
 from omaim.client.failures import Failure
 from omaim.errors import UsageError
 from omaim.net.msrp import NOWHERE
+from tests.net.loopback import OURS
 from tests.net.support import Authority
-from tests.relay.support import DOMAIN, OURS, RelayCase
+from tests.relay.support import DOMAIN, RelayCase
 
 
 class RelayTests(RelayCase):
@@ -39,21 +40,24 @@ class RelayTests(RelayCase):
         await client.open()
         return client
 
-    async def pair(self, relay: str) -> tuple[Client, Client]:
+    async def pair(self, relay: str, **more: Any) -> tuple[Client, Client]:
         """Return alice, whose relay this is, and bob; they reach one another without a server."""
         bob = await self.open("bob", "127.0.0.1:9", listen="127.0.0.1")
         port = bob.endpoint.listeners[0].port
-        alice = await self.open("alice", f"127.0.0.1:{port}", listen="127.0.0.1", relay=relay)
+        alice = await self.open(
+            "alice", f"127.0.0.1:{port}", listen="127.0.0.1", relay=relay, **more
+        )
         alice._media._tried |= {"TCP", "TLS"}  # she cannot listen
         bob.auto_accept = True
         return alice, bob
 
     def test_talk(self) -> Any:
-        """She offers her relay's URI, he connects to it, and both talk (§5.1)."""
+        """She offers her relay's URI, he connects to it, and both talk (§5.1). Her own relay may be
+        where she goes to no peer."""
 
         async def run() -> None:
             relay = await self.relay("127.0.0.1")
-            alice, bob = await self.pair(self.uri(relay))
+            alice, bob = await self.pair(self.uri(relay), msrp_networks=["10.0.0.0/8"])
             begun: Deferred[Conversation] = Deferred()
             bob.on_conversation(begun.callback)
             hers = await alice.invite("bob")
@@ -90,6 +94,22 @@ class RelayTests(RelayCase):
             alice, _ = await self.pair(self.uri(relay).replace("msrps", "msrp"))
             with self.assertRaises(Failure):
                 await alice.invite("bob")
+
+        return Deferred.fromCoroutine(run())
+
+    def test_networks(self) -> Any:
+        """Peers have a client connect only to the networks that it was told (RFC 4975 §14)."""
+
+        async def run() -> None:
+            alice, _ = await self.pair("", msrp_networks=["10.0.0.0/8"], msrp_lowest_port=20)
+            talk = await alice.invite("bob")
+            ended: Deferred[str] = Deferred()
+            talk.on_end(ended.callback)
+            await ended
+            endpoint = alice._media.endpoint
+            assert endpoint is not None
+            self.assertTrue(endpoint.counters["refused_targets"])
+            self.assertEqual(endpoint.counters["connections_opened"], 0)
 
         return Deferred.fromCoroutine(run())
 
