@@ -34,11 +34,10 @@ from omaim.client.talk import LARGEST, Talk, talk_types
 from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
-from omaim.roles.negotiation import Wish
+from omaim.roles.negotiation import REPLACED, Medium, Wish
 from omaim.sip.headers import NameAddr
 from omaim.timers import NEVER, Alarm
 
-REPLACED: Final = "replaced"  # why a session ends for which the peer offers another
 RENEWING: Final = 40.0  # seconds in which a lost session is replaced, or the call ends
 PAUSE: Final = 30.0  # seconds between two losses that are mended
 
@@ -230,6 +229,7 @@ class Conversation:
         self.talk.medium = medium = leg.media[index]
         leg.ending.append(self._end)
         leg.on_change = self._changed
+        leg.on_moved = self._moved
         leg.bring = lambda media: self._files.bring(leg, media, self.peer, self.verified)
         if medium is None or medium.session.state == CLOSED:
             self._give_up("the MSRP session could not be connected")
@@ -247,10 +247,14 @@ class Conversation:
         hand(self._on_replaced, other)
         self.leg.abandon('SIP;cause=200;text="replaced"')
 
-    # When MSRP is lost and the call is up: another session takes its place (RFC 4975 §5.4).
+    # When MSRP is lost, or will be, and the call is up: another session takes its place
+    # (RFC 4975 §5.4).
 
     def _lost(self, why: str) -> None:
-        """The session is gone, and we have not ended it: who has called offers another."""
+        """The session is gone, and we have not ended it: who has called offers another.
+
+        So does who goes through a relay of ours: nobody else may know that this was lost.
+        """
         now = self._means.phone.now()
         if self.talk.medium is None or self.leg.over or why == REPLACED:
             return
@@ -260,7 +264,7 @@ class Conversation:
         self._renewed_at = now
         self._alarm.deadline = now + RENEWING
         self._means.phone.arm(self._alarm)
-        if self.leg.call.caller:
+        if self.leg.call.caller or self.talk.medium.passage is not None:
             Deferred.fromCoroutine(self._renew(why)).addErrback(_not_renewed)
 
     async def _renew(self, why: str) -> None:
@@ -274,6 +278,18 @@ class Conversation:
         else:
             self._alarm.deadline = NEVER
 
+    def _moved(self, medium: Medium) -> None:
+        """Our relay has another way for us: the peer has to know before the old one ends."""
+        if medium is self.talk.medium:
+            Deferred.fromCoroutine(self._move(medium)).addErrback(_not_renewed)
+
+    async def _move(self, medium: Medium) -> None:
+        try:
+            self.talk.medium = await self.leg.renew(medium, self.wish(medium.wish.secure))
+        except Failure as failure:
+            # The old way stands until it ends; then the session is lost.
+            _log.warn("Another way through the relay is not taken: {why}", why=str(failure))
+
     def _changed(self) -> None:
         """The peer has changed the media: ours may be another one now."""
         medium = self.leg.media[self._index]
@@ -282,8 +298,8 @@ class Conversation:
             self._alarm.deadline = NEVER
 
     def _give_up(self, why: str) -> None:
-        self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
         self._end(why)
+        self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
 
     def _end(self, why: str) -> None:
         if self._why is None:

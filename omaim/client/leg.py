@@ -53,6 +53,7 @@ class Leg:
         bring: gets each medium that the peer adds; the result says what we bring to it,
             ``None`` refuses it. Without it all are refused.
         on_change: called when the peer has changed the media.
+        on_moved: gets a medium whose way through our relay ends, to :meth:`renew` it.
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
@@ -65,6 +66,7 @@ class Leg:
         self.negotiation = negotiation
         self.bring: Bring | None = None
         self.on_change: Callable[[], object] | None = None
+        self.on_moved: Callable[[Medium], object] | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
         self.transfers: dict[str, FileSelector] = {}
@@ -195,6 +197,7 @@ class Leg:
         self.call = call
         call.context = self
         call.on_offer = self._offered
+        self.negotiation.on_moved = self._moved
         call.on_bye = lambda reason: self._end(_words(reason))
         self._means.legs.add(self)
 
@@ -230,15 +233,20 @@ class Leg:
         return self._medium_of(wish)
 
     async def renew(self, medium: Medium, wish: Wish) -> Medium:
-        """Put another session in the place of one that was lost; return its medium.
+        """Put another session in the place of one that was lost, or will be; return its medium.
 
         Raises:
-            Failure: it was refused.
+            Failure: it was refused; the one that was there is as it was.
 
-        Spec: RFC 4975 §5.4
+        Spec: RFC 4975 §5.4; RFC 4976 §5.1
         """
+        self.negotiation.move(medium)
         await self._change(lambda now: [wish if one is medium.wish else one for one in now])
         return self._medium_of(wish)
+
+    def _moved(self, medium: Medium) -> None:
+        if self.on_moved is not None and not self.over:
+            self.on_moved(medium)
 
     def _medium_of(self, wish: Wish) -> Medium:
         for medium in self.media:

@@ -83,4 +83,6 @@ class Media:
 
     def stop(self) -> Deferred[None]:
         """End all sessions and listen no more."""
+        if self._relay is not None:
+            self._relay.stop()
         return succeed(None) if self.endpoint is None else self.endpoint.stop()

@@ -84,7 +84,7 @@ class Client:
 
     def asking(self, *relays: str, password: str = "", **more: Any) -> RelayClient:
         """Return what asks relays for this user."""
-        return RelayClient(
+        asking = RelayClient(
             self.endpoint,
             reactor,
             tuple(map(MsrpUri.parse, relays)),
@@ -92,6 +92,8 @@ class Client:
             password or f"{self.name}-secret",
             **more,
         )
+        self.case.addCleanup(asking.stop)
+        return asking
 
     async def behind(self, *relays: str, **more: Any) -> Session:
         """Get a way through relays; return the session."""

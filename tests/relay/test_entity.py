@@ -288,9 +288,14 @@ class AuthTests(RelayCase):
         alice = self.client("alice")
         ways: list[Passage] = []
         client = alice.asking(self.uri(relay), expires=1)
-        first = await client.authorize(alice.session, ways.append)
+
+        def renewed(way: Passage) -> None:
+            self.assertNotEqual(alice.session.relays, way.relays)
+            way.adopt(alice.session)
+            ways.append(way)
+
+        first = await client.authorize(alice.session, renewed)
         await self.until(lambda: ways, 3)
-        self.assertNotEqual(ways[0].relays, first.relays)
         self.assertEqual(alice.session.relays, ways[0].relays)
         self.assertTrue(first.released)
         for leg in relay.relay.legs:
