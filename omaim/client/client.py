@@ -88,8 +88,8 @@ class Client(Meeting):
         display: name that recipients see.
         listen: "ADDRESS" or "ADDRESS:PORT" of ours; found out by itself if empty.
         relay: MSRP URI of our relay, as "msrps://relay.north.example;tcp", that lets peers
-            reach us where they could not connect; none if empty. It knows us by username and
-            password.
+            reach us where they could not connect, as behind a NAT: then we only open
+            connections ourselves. None if empty. It knows us by username and password.
         msrp_networks: those in which peers may have us connect to them, as "10.0.0.0/8"; if
             empty all but such as no host can have, and but loopback ones where we are not at
             one. Our own relay may be anywhere.

@@ -209,7 +209,7 @@ class Negotiation:
         Spec: RFC 4976 §5.1
         """
         while self._ways is not None and len(self._ready) < count:
-            session = self._msrp.session(_NOBODY, TLS)
+            session = self._msrp.session(_NOBODY, TLS, vouched=False)
             try:
                 way = await self._ways(session, self._renewed)
                 self._ready.append((session, way))
@@ -225,7 +225,7 @@ class Negotiation:
         """
         way, medium.other = medium.other, None
         if way is not None and not way.connection.over:
-            session = self._msrp.session(_NOBODY, TLS)
+            session = self._msrp.session(_NOBODY, TLS, vouched=False)
             way.adopt(session)
             self._ready.append((session, way))
 

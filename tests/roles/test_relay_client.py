@@ -36,6 +36,7 @@ class Scripted:
         path: the last part of the URI that it hands out.
         status: what it answers to good credentials; 0 for nothing.
         asked: when it got good credentials.
+        refused: statuses of the answers to what it has sent.
         connections: to it.
     """
 
@@ -43,6 +44,7 @@ class Scripted:
         self.path = "one"
         self.status = 200
         self.asked: list[float] = []
+        self.refused: list[int] = []
         self.connections: list[MsrpConnection] = []
         self.endpoint = MsrpEndpoint(network, clock, Resolver(clock), ids=Ids(9))
         case.successResultOf(self.endpoint.listen("TCP", RELAY, 9000))
@@ -87,7 +89,9 @@ class _Served:
 
     def received(self, data: bytes) -> None:
         for part in self._parser.feed(data):
-            if part.flag and not part.head.status:
+            if part.head.status:
+                self._relay.refused.append(part.head.status)
+            elif part.flag:
                 self._connection.write(self._relay.answer(part.head))
 
     def go_on(self) -> None:
@@ -120,12 +124,16 @@ class KeepingTests(SynchronousTestCase):
         self.ways: list[Passage] = []
         self.errors: list[OmaimError] = []
 
-    def behind(self) -> tuple[User, Passage]:
-        """Return a user with a session that is up, and its way."""
+    def behind(self, seconds: float = 1.0) -> tuple[User, Passage]:
+        """Return a user with a session that is up, and its way.
+
+        Args:
+            seconds: that it may take.
+        """
         user = User()
         session = self.endpoint.session(user.user)
         asking = self.client.authorize(session, self.ways.append, self.errors.append)
-        passage = self.clock.wait(Deferred.fromCoroutine(asking))
+        passage = self.clock.wait(Deferred.fromCoroutine(asking), seconds)
         passage.connect((MsrpUri.parse("msrp://bob.example:7/bob;tcp"),), True)
         self.clock.advance(1.0)
         self.assertEqual(session.state, OPEN)
@@ -199,6 +207,28 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual((self.ways, len(self.relay.asked)), ([], 1))
         self.behind()
         self.assertEqual(len(self.relay.connections), 2)
+
+    def test_claimed_early(self) -> None:
+        """Whoever comes before the peer is known waits, but not for long where others wait for
+        that on the same connection: to our relay."""
+        session = self.endpoint.session(User().user, vouched=False)
+        asking = Deferred.fromCoroutine(self.client.authorize(session))
+        self.clock.wait(asking)
+        (connection,) = self.relay.connections
+        own = f"msrp://{RELAY}:9000/one;tcp"
+        for number in range(3):
+            connection.write(
+                f"MSRP early{number} SEND\r\nTo-Path: {session.uri}\r\n"
+                f"From-Path: {own} msrp://mallory.example:7/x;tcp\r\nMessage-ID: m{number}00\r\n"
+                f"-------early{number}$\r\n".encode()
+            )
+        self.clock.advance(1.0)
+        self.assertEqual(self.endpoint.counters["claims_refused"], 0)
+        user, _ = self.behind(5.0)
+        self.assertEqual(user.opened, 1)
+        self.assertEqual(self.endpoint.counters["claims_refused"], 1)
+        self.assertEqual(self.relay.refused, [506, 506, 506])
+        self.assertFalse(session.closed)
 
     def test_over(self) -> None:
         """Nothing is asked for a session that has ended, and nothing when all has been stopped."""
