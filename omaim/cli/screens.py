@@ -110,7 +110,8 @@ def _home(plan: Plan, home: Home) -> list[str]:
     people = [f"    {one.aor:<28}password {one.password}" for one in home.people]
     return [
         f"{bold(home.domain)}   core {home.core}   IM Server {home.im}   relay {home.relay}",
-        f"    SIP {plan.port}, tls {plan.port + 1}   MSRP {plan.msrp_port}, tls {plan.msrp_port + 1}",
+        f"    SIP {plan.port}, tls {plan.port + 1}   "
+        f"MSRP {plan.msrp_port}, tls {plan.msrp_port + 1}, relay {plan.msrp_port}",
         *people,
         "",
     ]

@@ -94,6 +94,8 @@ class Client(Meeting):
             empty all but such as no host can have, and but loopback ones where we are not at
             one. Our own relay may be anywhere.
         msrp_lowest_port: the lowest port that they may have us connect to.
+        cema: let middleboxes of the network that anchor media do so in talks and rooms without
+            taking part in MSRP (RFC 6714).
         ca: PEM file of the authorities that TLS servers' certificates are checked with; the
             system's if empty.
         dns: servers as (host, port); the system's if empty.
@@ -125,6 +127,7 @@ class Client(Meeting):
         relay: str = "",
         msrp_networks: Sequence[str] = (),
         msrp_lowest_port: int = LOWEST,
+        cema: bool = False,
         ca: str = "",
         dns: Sequence[tuple[str, int]] = (),
         expires: int = 3600,
@@ -244,6 +247,7 @@ class Client(Meeting):
             self.address,
             self.now,
             self._clock,
+            cema=cema,
         )
         self.sessions = Sessions(self._means)
         self._phone.on("MESSAGE", self.inbox.receive)

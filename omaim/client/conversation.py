@@ -219,6 +219,7 @@ class Conversation:
             max_size=LARGEST,
             direction=SENDRECV,
             secure=secure,
+            cema=self._means.cema,
             chatroom=self.chatroom,
         )
 

@@ -139,16 +139,33 @@ class Leg:
 
     async def _answered(self, call: Call) -> None:
         try:
-            await self.negotiation.read_answer(call.remote)
+            await self._settle(call, call.remote)
             if not any(self.media):
                 raise PeerError("the peer accepts, and wants nothing of what was offered", 488)
         except PeerError as error:
             _log.info("An answer cannot be used: {why}", why=error.why)
             await call.bye([("Reason", f"SIP;cause={error.status}")])
             raise failure_class(error.status)(error.status, error.why) from error
+        except CallFailed:
+            await call.bye([("Reason", "SIP;cause=488")])
+            raise
         if call.over:
             raise Ended(481)
         self._begin(call)
+
+    async def _settle(self, call: Call, answer: Description) -> None:
+        """Take an answer; offer again without CEMA where that is wanted.
+
+        Raises:
+            PeerError: it cannot be used.
+            CallFailed: the peer refuses the other offer.
+
+        Spec: RFC 6714 §4.2
+        """
+        await self.negotiation.read_answer(answer)
+        if self.negotiation.wants_reoffer:
+            again = self.negotiation.reoffer()
+            await self.negotiation.read_answer(await call.reinvite(again.body, wait=False))
 
     @classmethod
     async def accept(
@@ -271,7 +288,7 @@ class Leg:
                 offer = self.negotiation.offer(wishes)
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
-                    await self.negotiation.read_answer(answer)
+                    await self._settle(self.call, answer)
                     return
                 except CallFailed as failed:
                     self.negotiation.withdraw()
