@@ -273,6 +273,25 @@ class RoomTests(SynchronousTestCase):
             return reach(uri)
 
         relay._reach = full
+        ours = f"msrps://{HOST}:9000/ours;tcp"
+        self.world.give(ours, host="inner.example.com")
+        stranger = self.world.peer("stranger")
+        stranger.send(f"{ours} msrps://inner.example.com:7000/x;tcp msrps://c.example.com:7/c;tcp")
+        self.assertEqual(stranger.whats(), ["200"])
+        self.world.settle()
+        stranger.fail()
+
+    def test_not_who_asks_to_go_on(self) -> None:
+        """Nor does a client of ours that wants to go on to somewhere."""
+        relay = self.world.relay
+        reach = relay._reach
+
+        def full(uri: MsrpUri) -> Leg:
+            for _ in range(5):
+                relay.make_room()
+            return reach(uri)
+
+        relay._reach = full
         self.alice.send(f"{self.alice.use_path} {FAR}")
         self.assertEqual([peer.name for peer in self.world.peers if peer.gone], ["bob", "carol"])
         self.world.settle()
