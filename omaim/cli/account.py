@@ -23,6 +23,7 @@ class Account(TypedDict):
     display: str
     ca: str
     listen: str
+    relay: str
     dns: tuple[tuple[str, int], ...]
 
 
@@ -37,6 +38,9 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--display", "-d", default="", help="Your name as others see it.")
     @click.option("--ca", default="", help="PEM file with the authorities that TLS trusts.")
     @click.option("--listen", default="", help="Own ADDRESS or ADDRESS:PORT; found out if empty.")
+    @click.option(
+        "--relay", default="", metavar="URI", help="Your MSRP relay, as msrps://HOST;tcp."
+    )
     @click.option("--dns", multiple=True, metavar="HOST:PORT", help="DNS server to ask.")
     @functools.wraps(command)
     def with_account(
@@ -46,6 +50,7 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
         display: str,
         ca: str,
         listen: str,
+        relay: str,
         dns: tuple[str, ...],
         **others: Any,
     ) -> Any:
@@ -56,6 +61,7 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
             display=display,
             ca=ca,
             listen=listen,
+            relay=relay,
             dns=tuple(parse_place(one, 53) for one in dns),
         )
         return command(account=account, **others)

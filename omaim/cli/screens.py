@@ -69,6 +69,11 @@ def lab_screen(plan: Plan, seconds: float, kept: bool, trace: str, control: str)
             (f"/conference bob,{xenia.private_id}", "people called into one room"),
         ),
         f"  {_names(DIRECT)} talk without a server between (IM-9), all others with it.",
+        bold("Behind a NAT, sessions go by the MSRP relay of the domain:"),
+        f"  OMAIM_PASSWORD={third.password} {omaim} client {third.private_id} "
+        f"-s {_place(north.core, plan.port)} \\",
+        f"    --relay 'msrps://relay.{north.domain};tcp' --dns {plan.dns} \\",
+        f"    --ca {plan.folder}/ca.pem",
         bold("One message from the command line, with its delivery report:"),
         f"  OMAIM_PASSWORD={north.people[1].password} {omaim} say {north.people[1].private_id} "
         f"{south.people[0].private_id} Hello -s {_place(north.core, plan.port)}",
@@ -104,8 +109,9 @@ def _names(people: tuple[str, ...]) -> str:
 def _home(plan: Plan, home: Home) -> list[str]:
     people = [f"    {one.aor:<28}password {one.password}" for one in home.people]
     return [
-        f"{bold(home.domain)}   core {home.core}   IM Server {home.im}   "
-        f"SIP {plan.port}, tls {plan.port + 1}   MSRP {plan.msrp_port}, tls {plan.msrp_port + 1}",
+        f"{bold(home.domain)}   core {home.core}   IM Server {home.im}   relay {home.relay}",
+        f"    SIP {plan.port}, tls {plan.port + 1}   "
+        f"MSRP {plan.msrp_port}, tls {plan.msrp_port + 1}, relay {plan.msrp_port}",
         *people,
         "",
     ]

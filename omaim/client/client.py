@@ -55,6 +55,7 @@ from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import INetwork, ReactorNetwork
+from omaim.net.reach import LOWEST, Reach
 from omaim.net.resolver import Resolver
 from omaim.net.self_signed import self_signed
 from omaim.net.tls import TlsSettings
@@ -93,8 +94,14 @@ class Client(Meeting):
         display: name that recipients see.
         listen: "ADDRESS" or "ADDRESS:PORT" of ours; found out by itself if empty.
         relay: MSRP URI of our relay, as "msrps://relay.north.example;tcp", that lets peers
-            reach us where they could not connect; none if empty. It knows us by username and
-            password.
+            reach us where they could not connect, as behind a NAT: then we only open
+            connections ourselves. None if empty. It knows us by username and password.
+        msrp_networks: those in which peers may have us connect to them, as "10.0.0.0/8"; if
+            empty all but such as no host can have, and but loopback ones where we are not at
+            one. Our own relay may be anywhere.
+        msrp_lowest_port: the lowest port that they may have us connect to.
+        cema: let middleboxes of the network that anchor media do so in talks and rooms without
+            taking part in MSRP (RFC 6714).
         ca: PEM file of the authorities that TLS servers' certificates are checked with; the
             system's if empty.
         dns: servers as (host, port); the system's if empty.
@@ -125,6 +132,9 @@ class Client(Meeting):
         display: str = "",
         listen: str = "",
         relay: str = "",
+        msrp_networks: Sequence[str] = (),
+        msrp_lowest_port: int = LOWEST,
+        cema: bool = False,
         ca: str = "",
         dns: Sequence[tuple[str, int]] = (),
         expires: int = 3600,
@@ -166,6 +176,7 @@ class Client(Meeting):
                 tls=tls,
             )
         self._name, self._node, self._ca = name, node, ca
+        self._reach = Reach(msrp_networks, msrp_lowest_port)
         self._ids = self.endpoint.ids
         self.now = wall(self._clock)
         username = username or f"{self.user}@{self.domain}"
@@ -244,6 +255,7 @@ class Client(Meeting):
             self.address,
             self.now,
             self._clock,
+            cema=cema,
         )
         self.peers = Peers(
             self._phone,
@@ -338,7 +350,7 @@ class Client(Meeting):
 
     def _make_msrp(self, tls: TlsSettings) -> MsrpEndpoint:
         if self._node is not None:
-            endpoint: MsrpEndpoint = self._node.msrp(self._name, tls)
+            endpoint: MsrpEndpoint = self._node.msrp(self._name, tls, allowed=self._reach)
             return endpoint
         return MsrpEndpoint(
             self._network,
@@ -349,6 +361,7 @@ class Client(Meeting):
             wire=self.endpoint.wire,
             limits=LIMITS,
             tls=tls,
+            allowed=self._reach,
         )
 
     def _tls(self) -> TlsSettings:

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.sdp import SENDRECV
 from omaim.client.composing import ALL_REPORTS, TEXT, Content
 from omaim.client.download import Download
-from omaim.client.failures import Ended
+from omaim.client.failures import Ended, Failure
 from omaim.client.files import Files, selector
 from omaim.client.handing import hand
 from omaim.client.leg import Leg
@@ -33,10 +34,10 @@ from omaim.client.transfer import Transfer
 from omaim.client.upload import Upload
 from omaim.msrp import CLOSED
 from omaim.roles.mending import Mending
-from omaim.roles.negotiation import Medium, Wish
+from omaim.roles.negotiation import REPLACED, Medium, Wish
 from omaim.sip.headers import NameAddr
 
-REPLACED: Final = "replaced"  # why a session ends for which the peer offers another
+_log = Logger()
 
 
 class Conversation:
@@ -218,6 +219,7 @@ class Conversation:
             max_size=LARGEST,
             direction=SENDRECV,
             secure=secure,
+            cema=self._means.cema,
             chatroom=self.chatroom,
         )
 
@@ -228,6 +230,7 @@ class Conversation:
         self.talk.medium = medium = leg.media[index]
         leg.ending.append(self._end)
         leg.on_change = self._changed
+        leg.on_moved = self._moved
         leg.bring = lambda media: self._files.bring(leg, media, self.peer, self.verified)
         if medium is None or medium.session.state == CLOSED:
             self._give_up("the MSRP session could not be connected")
@@ -245,19 +248,37 @@ class Conversation:
         hand(self._on_replaced, other)
         self.leg.abandon('SIP;cause=200;text="replaced"')
 
-    # When MSRP is lost and the call is up: another session takes its place (RFC 4975 §5.4).
+    # When MSRP is lost, or will be, and the call is up: another session takes its place
+    # (RFC 4975 §5.4).
 
     def _lost(self, why: str) -> None:
-        """The session is gone, and we have not ended it."""
-        if self.talk.medium is None or self.leg.over or why == REPLACED:
+        """The session is gone, and we have not ended it: another one is offered.
+
+        By whoever has called, and at once by who goes through a relay of ours: nobody else may
+        know that this was lost.
+        """
+        medium = self.talk.medium
+        if medium is None or self.leg.over or why == REPLACED:
             return
         self.talk.renew()
-        self._mending.broken(self.leg.call.caller)
+        self._mending.broken(self.leg.call.caller or medium.passage is not None)
 
     async def _renew(self) -> None:
         lost = self.talk.medium
         if lost is not None:
             self._renewed(await self.leg.renew(lost, self.wish(lost.wish.secure)))
+
+    def _moved(self, medium: Medium) -> None:
+        """Our relay has another way for us: the peer has to know before the old one ends."""
+        if medium is self.talk.medium:
+            Deferred.fromCoroutine(self._move(medium)).addErrback(_not_moved)
+
+    async def _move(self, medium: Medium) -> None:
+        try:
+            self._renewed(await self.leg.renew(medium, self.wish(medium.wish.secure)))
+        except Failure as failure:
+            # The old way stands until it ends; then the session is lost.
+            _log.warn("Another way through the relay is not taken: {why}", why=str(failure))
 
     def _changed(self) -> None:
         """The peer has changed the media: ours may be another one now."""
@@ -271,8 +292,8 @@ class Conversation:
             self.talk.renewed(medium)
 
     def _give_up(self, why: str) -> None:
-        self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
         self._end(why)
+        self.leg.abandon('SIP;cause=500;text="the MSRP session was lost"')
 
     def _end(self, why: str) -> None:
         if self._why is None:
@@ -280,3 +301,7 @@ class Conversation:
             self._mending.stop()
             self.talk.stop()
             hand(self._on_end, why)
+
+
+def _not_moved(failure: Broken) -> None:
+    _log.failure("A session did not take another way through its relay", failure)

@@ -46,6 +46,13 @@ class Config:
     )
     listen: str = setting("", "own ADDRESS or ADDRESS:PORT; empty: found out")
     ca: str = setting("", "PEM file with the authorities that TLS trusts; empty: the system's")
+    relay: str = setting("", "MSRP URI of our relay, as msrps://HOST;tcp; empty: none")
+    msrp_networks: tuple[str, ...] = setting(
+        (),
+        "networks in which peers may have us connect to them, as 10.0.0.0/8; empty: all with "
+        "addresses that a host can have, but loopback ones only where we are at one",
+    )
+    msrp_lowest_port: int = setting(1024, "the lowest port that they may have us connect to")
     display: str = setting("", "name that others see")
     mode: str = setting(
         "echo",
@@ -78,6 +85,9 @@ class BotEntity(Service):
             username=config.username,
             display=config.display,
             listen=config.listen,
+            relay=config.relay,
+            msrp_networks=config.msrp_networks,
+            msrp_lowest_port=config.msrp_lowest_port,
             ca=config.ca,
             node=node,
             name=name,

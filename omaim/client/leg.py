@@ -53,6 +53,7 @@ class Leg:
         bring: gets each medium that the peer adds; the result says what we bring to it,
             ``None`` refuses it. Without it all are refused.
         on_change: called when the peer has changed the media.
+        on_moved: gets a medium whose way through our relay ends, to :meth:`renew` it.
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
@@ -65,6 +66,7 @@ class Leg:
         self.negotiation = negotiation
         self.bring: Bring | None = None
         self.on_change: Callable[[], object] | None = None
+        self.on_moved: Callable[[Medium], object] | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
         self.transfers: dict[str, FileSelector] = {}
@@ -140,16 +142,33 @@ class Leg:
 
     async def _answered(self, call: Call) -> None:
         try:
-            await self.negotiation.read_answer(call.remote)
+            await self._settle(call, call.remote)
             if not any(self.media):
                 raise PeerError("the peer accepts, and wants nothing of what was offered", 488)
         except PeerError as error:
             _log.info("An answer cannot be used: {why}", why=error.why)
             await call.bye([("Reason", f"SIP;cause={error.status}")])
             raise failure_class(error.status)(error.status, error.why) from error
+        except CallFailed:
+            await call.bye([("Reason", "SIP;cause=488")])
+            raise
         if call.over:
             raise Ended(481)
         self._begin(call)
+
+    async def _settle(self, call: Call, answer: Description) -> None:
+        """Take an answer; offer again without CEMA where that is wanted.
+
+        Raises:
+            PeerError: it cannot be used.
+            CallFailed: the peer refuses the other offer.
+
+        Spec: RFC 6714 §4.2
+        """
+        await self.negotiation.read_answer(answer)
+        if self.negotiation.wants_reoffer:
+            again = self.negotiation.reoffer()
+            await self.negotiation.read_answer(await call.reinvite(again.body, wait=False))
 
     @classmethod
     async def accept(
@@ -200,6 +219,7 @@ class Leg:
         self.call = call
         call.context = self
         call.on_offer = self._offered
+        self.negotiation.on_moved = self._moved
         call.on_bye = lambda reason: self._end(_words(reason))
         self._means.legs.add(self)
 
@@ -235,15 +255,16 @@ class Leg:
         return self._medium_of(wish)
 
     async def renew(self, medium: Medium, wish: Wish) -> Medium:
-        """Put another session in the place of one that was lost; return its medium.
+        """Put another session in the place of one that was lost, or will be; return its medium.
 
         It may be one that the peer has offered meanwhile.
 
         Raises:
-            Failure: it was refused.
+            Failure: it was refused; the one that was there is as it was.
 
-        Spec: RFC 4975 §5.4
+        Spec: RFC 4975 §5.4; RFC 4976 §5.1
         """
+        self.negotiation.move(medium)
 
         def changed(now: list[Wish | None]) -> Wishes | None:
             if medium not in self.media:
@@ -255,6 +276,10 @@ class Leg:
         if found is None:
             raise failure_class(603)(603, "the other side does not want it")
         return found
+
+    def _moved(self, medium: Medium) -> None:
+        if self.on_moved is not None and not self.over:
+            self.on_moved(medium)
 
     def _medium_of(self, wish: Wish) -> Medium:
         for medium in self.media:
@@ -287,7 +312,7 @@ class Leg:
                 offer = self.negotiation.offer(wishes)
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
-                    await self.negotiation.read_answer(answer)
+                    await self._settle(self.call, answer)
                     return
                 except CallFailed as failed:
                     self.negotiation.withdraw()

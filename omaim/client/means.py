@@ -38,6 +38,7 @@ class Means:
         now: tells the time, seconds since the epoch.
         accept: media types that are taken.
         legs: the calls that are up.
+        cema: let middleboxes anchor what is said in sessions (RFC 6714).
     """
 
     phone: Phone
@@ -55,6 +56,7 @@ class Means:
     now: Callable[[], float]
     clock: Any
     legs: set[Leg] = attrs.field(factory=set)
+    cema: bool = False
 
     def contact(self, *parameters: str, focus: str = "") -> str:
         """Return our Contact value with feature tags and the like.

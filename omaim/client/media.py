@@ -53,7 +53,8 @@ class Media:
     async def negotiation(self, secure: bool = False) -> Negotiation:
         """Return what negotiates the sessions of one call.
 
-        Where we cannot listen we connect ourselves.
+        Where we cannot listen, or have a relay as nobody could connect to us, we connect
+        ourselves.
 
         Args:
             secure: over TLS.
@@ -65,11 +66,12 @@ class Media:
             self.endpoint = self._make(self._tls())
             if self._make_relay is not None:
                 self._relay = self._make_relay(self.endpoint)
+        if self._relay is not None:
+            return Negotiation(self.endpoint, vouch=True, ways=self._relay.authorize)
         await self._listen(self.endpoint, TCP)
         if secure:
             await self._listen(self.endpoint, TLS)
-        ways = None if self._relay is None else self._relay.authorize
-        return Negotiation(self.endpoint, vouch=True, ways=ways)
+        return Negotiation(self.endpoint, vouch=True)
 
     async def _listen(self, endpoint: MsrpEndpoint, transport: str) -> None:
         host = self._host()
@@ -83,4 +85,6 @@ class Media:
 
     def stop(self) -> Deferred[None]:
         """End all sessions and listen no more."""
+        if self._relay is not None:
+            self._relay.stop()
         return succeed(None) if self.endpoint is None else self.endpoint.stop()

@@ -55,6 +55,7 @@ class Posts:
     def __init__(self) -> None:
         self.waiting = 0
         self._count = 0
+        self._session: Session | None = None  # that messages go by now
         self._homeless: list[Post] = []
         self._over = False
 
@@ -70,6 +71,11 @@ class Posts:
             session: it goes by; ``None`` to wait for one.
         """
         self._count += 1
+        self._session = session
+        self._go(post)
+
+    def _go(self, post: Post) -> None:
+        session = self._session
         if session is None or session.closed:
             self._wait(post)
         else:
@@ -100,18 +106,16 @@ class Posts:
 
     def _ended(self, post: Post, status: int) -> None:
         if status == GONE and post.sessions < SESSIONS and not self._over:
-            self._wait(post)
+            self._go(post)  # another session may be there before the last one has ended
         else:
             self._count -= 1
             post.on_end(status or GONE)
 
     def again(self, session: Session) -> None:
         """Another session has taken the place of the one that was lost."""
+        self._session = session
         for post in self._taken():
-            if session.closed:
-                self._wait(post)
-            else:
-                self._send(session, post)
+            self._go(post)
 
     def give_up(self) -> None:
         """No other session will come."""

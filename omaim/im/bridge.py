@@ -162,7 +162,10 @@ class Side:
     # Another session takes the place of one that was lost (RFC 4975 §5.4).
 
     def wait(self, message: _Short) -> None:
-        """Keep a message for the session that is to come."""
+        """Keep a message for the session that is to come, if it is not there already."""
+        if self.there:
+            message.go()
+            return
         self._waiting.append(message)
         message.keep(message.burden)
 

@@ -17,7 +17,16 @@ from twisted.internet.defer import Deferred, TimeoutError
 from omaim.errors import OmaimError
 from omaim.lab.message_scenes import across, offline, refused, register, to_many
 from omaim.lab.scene import Played, Scene
-from omaim.lab.session_scenes import conference, direct, file, private, retrieve, room, session
+from omaim.lab.session_scenes import (
+    conference,
+    direct,
+    file,
+    private,
+    relayed,
+    retrieve,
+    room,
+    session,
+)
 from omaim.lab.stage import Stage
 
 LONGEST: Final = 40.0  # seconds for a step; SIP itself may take 32 to give up
@@ -31,6 +40,7 @@ STEPS: Final[tuple[tuple[str, Act], ...]] = (
     ("What is refused", refused),
     ("A session across domains", session),
     ("A session without a server between", direct),
+    ("A session through a relay, from behind a NAT", relayed),
     ("A file", file),
     ("What waited, fetched in a session", retrieve),
     ("A chat room with six people", room),

@@ -29,6 +29,7 @@ class Config:
         "SIP servers with names, NAME=udp:ADDRESS:PORT+tcp:ADDRESS:PORT; the first name in a "
         "domain serves the domain",
     )
+    relays: tuple[str, ...] = setting((), "MSRP relays with names, NAME=ADDRESS:PORT")
 
 
 def parse_server(text: str) -> Host:
@@ -46,11 +47,23 @@ def parse_server(text: str) -> Host:
     return Host(name, addresses.pop(), ports)
 
 
-def zones_of(servers: tuple[str, ...]) -> list[Any]:
+def parse_relay(text: str) -> Host:
+    """Return the relay in ``NAME=ADDRESS:PORT``.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    name, _, rest = text.partition("=")
+    if "." not in name:
+        raise UsageError(f"{text}: write NAME.DOMAIN=ADDRESS:PORT")
+    address, port = parse_place(rest)
+    return Host(name, address.strip("[]"), (("msrps", port),))
+
+
+def zones_of(servers: tuple[str, ...], relays: tuple[str, ...] = ()) -> list[Any]:
     """Return a zone for each domain; its first server takes the domain's requests."""
     domains: dict[str, list[Host]] = {}
-    for text in servers:
-        host = parse_server(text)
+    for host in [*map(parse_server, servers), *map(parse_relay, relays)]:
         domains.setdefault(host.name.partition(".")[2], []).append(host)
     return [zone(domain, hosts, hosts[0]) for domain, hosts in domains.items()]
 
@@ -61,7 +74,7 @@ class Dns(Service):
 
     def __init__(self, node: Node, config: Config) -> None:
         self._place = parse_place(config.listen)
-        self._authority = DnsAuthority(node.clock, zones_of(config.servers))
+        self._authority = DnsAuthority(node.clock, zones_of(config.servers, config.relays))
         self._ready: Deferred[None] = Deferred()
 
     def ready(self) -> Deferred[None]:

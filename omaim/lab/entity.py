@@ -35,7 +35,9 @@ class Config:
     algorithms: tuple[str, ...] = setting(
         (), "digest algorithms that the cores offer; MD5 alone for old clients; empty: the usual"
     )
-    msrp_port: int = setting(MSRP, "MSRP port of every IM Server; TLS is one above")
+    msrp_port: int = setting(
+        MSRP, "MSRP port of every IM Server, TLS is one above; and of every relay"
+    )
 
 
 def contents_of(config: Config, now: datetime.datetime) -> tuple[dict[str, Any], Plan | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -22,10 +22,12 @@ ORDER: Final = (
     "bob",
     "carol",
     "mallory",
+    "relay-north",
     "core-north",
     "im-north",
     "core-south",
     "im-south",
+    "relay-south",
     "xenia",
     "yusuf",
     "zoe",
@@ -84,9 +86,13 @@ class Scene:
 
     # The people.
 
-    async def arrive(self, name: str) -> Client:
-        """Switch on somebody's phone and register it."""
-        phone = self.stage.phone(name)
+    async def arrive(self, name: str, **named: Any) -> Client:
+        """Switch on somebody's phone and register it.
+
+        Args:
+            named: more for the :class:`~omaim.client.Client`.
+        """
+        phone = self.stage.phone(name, **named)
         phone.auto_accept = True
         phone.on_message(self.got.setdefault(name, []).append)
         phone.on_conversation(self.talks.setdefault(name, []).append)
@@ -103,6 +109,12 @@ class Scene:
         if name not in self.phones:
             raise UsageError(f"{name}'s phone is not on")
         return self.phones[name]
+
+    async def leave(self, name: str) -> None:
+        """Switch off somebody's phone."""
+        phone = self.phones.pop(name)
+        self.stage.clients.remove(phone)
+        await phone.close()
 
     def aor(self, name: str) -> str:
         """Return somebody's address."""
@@ -168,6 +180,15 @@ class Scene:
         ladder = self.stage.ladder(self.drawn, ORDER)
         steps = tuple(step for step in ladder.steps if not step.summary.title.startswith("100 "))
         return attrs.evolve(ladder, steps=steps)
+
+    async def media_ways(self) -> set[tuple[str, str, str]]:
+        """Return between whom MSRP has passed in this step, by name, and at which point."""
+        ladder = await self.draw()
+        steps = [step for step in ladder.steps if step.protocol == "MSRP" and step.point]
+        return {
+            (*sorted((step.source.name, step.target.name)), step.point)  # type: ignore[misc]
+            for step in steps
+        }
 
     async def media_points(self) -> set[str]:
         """Return the reference points that MSRP has crossed in this step."""

@@ -72,6 +72,35 @@ async def direct(scene: Scene) -> None:
     scene.check("BYE has ended it", over, "it goes on")
 
 
+async def relayed(scene: Scene) -> None:
+    """Carol is behind a NAT now: nobody can connect to her. Her phone opens a connection to the
+    MSRP relay of her domain, proves who she is by AUTH, and gets a URI, which she offers Yusuf
+    in the place of her own; he connects to that, and all that he says comes to her by her
+    connection."""
+    await scene.aside("Carol switches her phone off", lambda: scene.leave("carol"))
+    relay = scene.stage.person("carol").relay
+    carol = await scene.aside("… and on behind a NAT", lambda: scene.arrive("carol", relay=relay))
+    talk = await scene.within(carol.invite(scene.aor("yusuf")), "the session")
+    there = await scene.invited("yusuf")
+    await scene.within(talk.send("From behind a wall.", reports=()), "what carol says")
+    message = await scene.within(there.next(), "what carol says at yusuf's")
+    scene.check("yusuf reads it", message.text == "From behind a wall.", message.text)
+    await scene.within(there.send("To behind one.", reports=()), "the answer")
+    answer = await scene.within(talk.next(), "the answer at carol's")
+    scene.check("carol reads the answer", answer.text == "To behind one.", answer.text)
+    ways = await scene.media_ways()
+    scene.check(
+        "it went by her relay, both hops of it IM-9",
+        ways == {("carol", "relay-north", "IM-9"), ("relay-north", "yusuf", "IM-9")},
+        sorted(ways),
+    )
+    await talk.leave()
+    over = await scene.stage.until(lambda: there.ended, LATEST)
+    scene.check("BYE has ended it", over, "it goes on")
+    await scene.aside("Carol switches her phone off", lambda: scene.leave("carol"))
+    await scene.aside("… and on at home", lambda: scene.arrive("carol"))
+
+
 async def file(scene: Scene) -> None:
     """Alice sends Bob a file. The offer has its name, size and hash. It is one MSRP message that
     is passed on while it comes: its beginning is at Bob's before its end has left Alice's. When

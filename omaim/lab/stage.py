@@ -41,6 +41,8 @@ class Subscriber:
     private_id: str
     password: str = attrs.field(repr=False)
     address: str  # of the phone; "" to find one out
+    relay: str = ""  # MSRP URI of the domain's relay, if it has one
+    ca: str = ""  # PEM file of the authority that vouches for it
 
 
 def subscribers(contents: Mapping[str, Any], where: str) -> dict[str, Subscriber]:
@@ -50,12 +52,15 @@ def subscribers(contents: Mapping[str, Any], where: str) -> dict[str, Subscriber
         UsageError: a people file is missing or wrong.
     """
     found: dict[str, Subscriber] = {}
-    for name, entity in contents.get("entities", {}).items():
+    entities = contents.get("entities", {})
+    relays = {one["domain"]: one for one in entities.values() if one.get("kind") == "relay"}
+    for name, entity in entities.items():
         if entity.get("kind") != "core":
             continue
         if not entity.get("people"):
             raise UsageError(f"{where}: {name} names no people file, so nobody can play")
         host = parse_listen(entity["listen"][0]).host
+        relay = relays.get(entity["domain"], {})
         for number, person in enumerate(read_file(entity["people"]).get("person", ())):
             aor = person.get("public", [f"sip:{person['private']}"])[0]
             user = aor.partition(":")[2].partition("@")[0]
@@ -66,6 +71,8 @@ def subscribers(contents: Mapping[str, Any], where: str) -> dict[str, Subscriber
                 person["private"],
                 person["password"],
                 _phone(host, FIRST_PHONE + number),
+                f"msrps://{relay['host']};tcp" if relay else "",
+                relay.get("ca", ""),
             )
     return found
 
@@ -181,6 +188,7 @@ class Stage:
             "username": person.private_id,
             "listen": person.address,
             "name": who,
+            "ca": person.ca,
             **named,
         }
         client = Client(person.aor, node=self.node, **settings)

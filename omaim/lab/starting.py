@@ -70,7 +70,7 @@ def taken(plan: Plan) -> str:
     wanted = [(plan.dns_host, plan.dns_port)]
     for home in plan.homes:
         wanted += [(host, plan.port) for host in (home.core, home.im)]
-        wanted.append((home.im, plan.msrp_port))
+        wanted += [(host, plan.msrp_port) for host in (home.im, home.relay)]
     for host, port in wanted:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             with socket.socket(socket.AF_INET, kind) as probe:

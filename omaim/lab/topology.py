@@ -1,4 +1,4 @@
-"""The default network: two domains, each with a core and an IM Server, and their people.
+"""The default network: two domains, each with core, IM Server and MSRP relay, and their people.
 
 It is made as the contents of a topology file (see :mod:`omaim.node.config`), so that what runs
 in one process and what :func:`split` writes for many are the same text.
@@ -48,6 +48,7 @@ class Home:
     domain: str  # "north.example"
     core: str  # address
     im: str
+    relay: str
     people: tuple[Person, ...]
 
 
@@ -61,7 +62,8 @@ class Plan:
         port: SIP port of every server; TLS is one above.
         dns_port: port of the DNS.
         algorithms: of digest, that the cores offer; empty: what they offer by themselves.
-        msrp_port: MSRP port of every IM Server; TLS is one above.
+        msrp_port: MSRP port of every IM Server, where TLS is one above, and of every relay, where
+            there is TLS only.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Plan:
                 f"{short}.example",
                 f"{self.base}.{number}.1",
                 f"{self.base}.{number}.2",
+                f"{self.base}.{number}.3",
                 tuple(Person(name, f"{short}.example") for name in names),
             )
             for number, (short, names) in enumerate((("north", NORTH), ("south", SOUTH)), 1)
@@ -125,6 +128,7 @@ def network(plan: Plan) -> dict[str, Any]:
                 for home in plan.homes
                 for kind, address in (("core", home.core), ("im", home.im))
             ],
+            "relays": [f"relay.{home.domain}={home.relay}:{plan.msrp_port}" for home in plan.homes],
         }
     }
     for home in plan.homes:
@@ -161,6 +165,15 @@ def network(plan: Plan) -> dict[str, Any]:
             "direct": list(DIRECT),
             "groups": str(plan.folder / f"groups-{home.short}.toml"),
         }
+        entities[f"relay-{home.short}"] = {
+            "kind": "relay",
+            "domain": home.domain,
+            "host": f"relay.{home.domain}",
+            "listen": [f"tls:{home.relay}:{plan.msrp_port}"],
+            "certificate": str(plan.folder / f"relay-{home.short}.pem"),
+            "ca": str(plan.folder / "ca.pem"),
+            "people": str(plan.folder / f"people-{home.short}.toml"),
+        }
     return {
         "node": {"state": f"sqlite:///{plan.folder}/lab.db", "dns": [plan.dns]},
         "entities": entities,
@@ -180,7 +193,11 @@ def lay_out(plan: Plan, now: datetime.datetime) -> dict[str, Any]:
             {
                 f"{kind}-{home.short}": ((home.domain, f"{kind}.{home.domain}"), address)
                 for home in plan.homes
-                for kind, address in (("core", home.core), ("im", home.im))
+                for kind, address in (
+                    ("core", home.core),
+                    ("im", home.im),
+                    ("relay", home.relay),
+                )
             },
             now,
         )

@@ -15,6 +15,7 @@ from omaim.msrp.frame import Head, write_response
 from omaim.msrp.grants import Grants
 from omaim.msrp.uri import MsrpUri, parse_path, write_path
 
+NAMES: Final = 16  # of hosts, that are remembered as proved by one peer, or not
 _DIGITS: Final = 10  # of an Expires
 
 
@@ -81,7 +82,7 @@ class Neighbour:
         initiated: we have opened the connection.
     """
 
-    __slots__ = ("host", "initiated", "place", "secure", "vouches")
+    __slots__ = ("_proved", "_vouches", "host", "initiated", "place", "secure")
 
     def __init__(
         self,
@@ -94,8 +95,29 @@ class Neighbour:
         self.host: Final = host
         self.secure: Final = secure
         self.place: Final = place
-        self.vouches: Final = vouches
         self.initiated: Final = initiated
+        self._vouches = vouches
+        self._proved: dict[str, bool] = {}
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether it has proved to be some relay."""
+        return True in self._proved.values()
+
+    def has_proved(self, host: str) -> bool:
+        """Tell whether it was asked to prove to be the relay ``host``, and has."""
+        return self._proved.get(host, False)
+
+    def proves(self, host: str) -> bool:
+        """Tell whether it has proved to be the relay ``host`` (§6.3)."""
+        if not self.secure:
+            return False
+        known = self._proved.get(host)
+        if known is None:
+            known = self._vouches(host)
+            if len(self._proved) < NAMES:
+                self._proved[host] = known
+        return known
 
 
 @final

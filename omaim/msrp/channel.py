@@ -21,6 +21,7 @@ from omaim.msrp.uri import MsrpUri, parse_path
 from omaim.timers import NEVER, Alarm
 
 _CROWD: Final = 64  # entries of a lane before those that are done with are looked for
+CLAIM: Final = 4.0  # seconds that a request on a connection of ours waits until its peer is known
 _SPARE: Final = 64  # spellings of our URIs that a peer may use beside ours
 
 
@@ -81,6 +82,8 @@ class Channel:
         "_bound",
         "_choked",
         "_chunk",
+        "_claimed",
+        "_claimed_by",
         "_closed",
         "_crowd",
         "_deaf_since",
@@ -99,6 +102,7 @@ class Channel:
         "_reading",
         "_serving",
         "_session",
+        "_shared",
         "_stalled",
         "served",
         "turns",
@@ -128,6 +132,9 @@ class Channel:
         self._at = 0  # how many of them are done
         self._serving = False
         self._stalled = False  # they wait for something
+        self._shared = initiated  # with sessions of others: it leads to our relay
+        self._claimed: Session | None = None  # whose peer is not known yet
+        self._claimed_by = NEVER
         self._session: Session | None = None  # that the frame at hand is for
         self._chunk: Chunk | None = None  # that it is, if it is a SEND
         self._body_size = 0  # octets of another request's body so far
@@ -355,6 +362,10 @@ class Channel:
                 self._at -= 1
                 self._stalled = True
                 self._first_by = NEVER  # it is we who take time
+                if self._shared:
+                    self._claimed = session
+                    self._claimed_by = self._now + CLAIM
+                    self._schedule(self._claimed_by)
                 self._read_or_not()
                 return None
             try:
@@ -382,6 +393,7 @@ class Channel:
         if self._closed:
             return
         self._stalled = False
+        self._claimed_by = NEVER
         if not self.served:
             self._first_by = self._means.now() + self._means.limits.first
             self._schedule(self._first_by)
@@ -496,6 +508,9 @@ class Channel:
                     session.inbox.expire(incoming)
                 else:
                     lane.append((now + limits.silence, session, incoming))
+        if self._claimed_by <= now and self._claimed is not None:
+            self._means.count("claims_refused")
+            self._claimed.refuse_claims()
         why = ""
         if reading and self._first_by <= now:
             why = "no request in time"
@@ -520,6 +535,7 @@ class Channel:
         at = min(
             self._lane[0][0] if self._lane else NEVER,
             self._full_since + limits.stalled,
+            self._claimed_by,
             max(self._idle_since + limits.idle, now + 1.0),
         )
         if self._reading:

@@ -109,6 +109,9 @@ class Outlet:
         again: returns another connection to the relay that came first in a From-Path, when this
             one is gone.
         on_refused: an AUTH with credentials was refused at another relay.
+        owed: requests that came by this connection, for which the next hop's answer is due: a
+            REPORT may have to go back.
+        told_at: when something was written last; 0 when nothing was.
     """
 
     __slots__ = (
@@ -130,8 +133,10 @@ class Outlet:
         "again",
         "closed",
         "on_refused",
+        "owed",
         "stuck",
         "stuck_since",
+        "told_at",
     )
 
     def __init__(
@@ -144,6 +149,8 @@ class Outlet:
         self.closed = False
         self.stuck = False
         self.stuck_since = NEVER
+        self.owed = 0
+        self.told_at = 0.0
         self.again: Callable[[bytes], Outlet | None] | None = None
         self.on_refused: Callable[[], None] | None = None
         self._means = means
@@ -171,6 +178,17 @@ class Outlet:
     def pending(self) -> int:
         """How many requests may still be answered."""
         return len(self._passed)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it is up, nothing waits to be sent, and no answer is due here or to here."""
+        line = self._line
+        return (
+            line is not None
+            and not (self.closed or self._passed or self.owed or self._size or self._waiting)
+            and self._open is None
+            and not line.buffered()
+        )
 
     @property
     def full(self) -> bool:
@@ -346,6 +364,7 @@ class Outlet:
         if passed.transaction and head.check():
             return False
         del self._passed[transaction]
+        passed.source.owed -= 1
         if passed.transaction:
             self._send_back(passed, status, head)
         elif not 200 <= status < 300:
@@ -367,9 +386,10 @@ class Outlet:
             line.write(b"".join(out))
         out.clear()
         self._size = 0
+        self.told_at = self._means.now()
         if not self.stuck and line.buffered() >= self._window:
             self.stuck = True
-            self.stuck_since = self._means.now()
+            self.stuck_since = self.told_at
             self._schedule(self.stuck_since + self._means.limits.stalled)
 
     def drained(self) -> None:
@@ -392,6 +412,7 @@ class Outlet:
             if passed.deadline > now:
                 break
             del self._passed[transaction]
+            passed.source.owed -= 1
             if not passed.transaction:
                 self._means.count("answer_timeout")
                 self._report(passed, 408)
@@ -414,6 +435,7 @@ class Outlet:
         passed, self._passed = self._passed, {}
         late, self._late = self._late, {}
         for one in passed.values():
+            one.source.owed -= 1
             if one.transaction:
                 self._send_back(one, 408, None)
             else:
@@ -477,6 +499,7 @@ class Outlet:
             if not self._passed:
                 self._schedule(passed.deadline)
         self._passed[transaction] = passed
+        passed.source.owed += 1
 
     def _refuse(self, passing: Passing, status: int) -> None:
         """The next hop wants no more of the chunk that is open."""

@@ -107,6 +107,7 @@ class Session:
 
     __slots__ = (
         "_asked",
+        "_claims",
         "_full",
         "_inbox",
         "_means",
@@ -163,6 +164,7 @@ class Session:
         self._on_pause: Callable[[Session, bool], object] | None = None
         self._on_leave: Callable[[Session], object] | None = None
         self._on_vouched: list[Callable[[], object]] = []
+        self._claims = CLAIMS
 
     @property
     def closed(self) -> bool:
@@ -386,10 +388,16 @@ class Session:
 
     def wait_for_voucher(self, act: Callable[[], object]) -> bool:
         """Call ``act`` when :meth:`vouch` has been called; False when too many wait for that."""
-        if len(self._on_vouched) >= CLAIMS:
+        if len(self._on_vouched) >= self._claims:
             return False
         self._on_vouched.append(act)
         return True
+
+    def refuse_claims(self) -> None:
+        """Let nobody wait any longer until the peer is known: others wait for that as well."""
+        self._claims = 0
+        waiting, self._on_vouched = self._on_vouched, []
+        _call_all(waiting)
 
     def is_peer(self, path: tuple[MsrpUri, ...]) -> bool:
         """Tell whether a From-Path is that of the peer, as far as is known who that is.

@@ -1,6 +1,6 @@
 """A DNS authority in this process, for networks that have none: the lab's.
 
-Spec: RFC 3263 §4 (what SIP asks for); RFC 1035
+Spec: RFC 3263 §4 (what SIP asks for); RFC 4976 §8 (MSRP relays); RFC 1035
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ TTL = 60  # seconds; short, as a lab changes while people look
 
 @attrs.frozen
 class Host:
-    """One SIP server as DNS tells of it."""
+    """One SIP server, or MSRP relay, as DNS tells of it."""
 
     name: str  # "core.north.example"
     address: str  # IPv4 or IPv6, numeric
-    ports: tuple[tuple[str, int], ...]  # ("udp", 5060), ("tcp", 5060), ("tls", 5061)
+    ports: tuple[
+        tuple[str, int], ...
+    ]  # ("udp", 5060), ("tcp", 5060), ("tls", 5061); ("msrps", 2855)
 
 
+# NAPTR order, its service, and the prefix of SRV names; a relay has no NAPTR (RFC 4976 §8).
 _SERVICES = {
     "tls": (10, b"SIPS+D2T", "_sips._tcp"),
     "tcp": (20, b"SIP+D2T", "_sip._tcp"),
     "udp": (30, b"SIP+D2U", "_sip._udp"),
+    "msrps": (0, b"", "_msrps._tcp"),
 }
 
 

@@ -93,6 +93,8 @@ class MsrpEndpoint:
         serve: makes what lives on a new connection: a channel for sessions, unless a relay
             sets something of its own.
         allowed: where peers may have us connect to; relays of our own are at any place.
+        make_room: asked when there are as many connections as there may be: ends one, or says
+            that none can end.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class MsrpEndpoint:
         self.means = Means(self.now, self.ids, self._arm, self.count, limits)
         self.serve: Callable[[MsrpConnection], Served] = self._channel
         self.allowed = allowed or Reach()
+        self.make_room: Callable[[], bool] = _no_room
         self._network = network
         self._clock: Any = clock
         self._resolver = resolver or Resolver(clock, ids=self.ids)
@@ -289,7 +292,7 @@ class MsrpEndpoint:
         if known is not None:
             return known
         connection = MsrpConnection(self, hop.host, hop)
-        full = len(self._connections) >= self.peers.total
+        full = self._is_full()
         self._by_hop[hop] = connection
         self._connections.add(connection)
         if full:
@@ -311,6 +314,10 @@ class MsrpEndpoint:
             found.addCallback(self._found, connection)
             found.addErrback(self._unfound, connection)
         return connection
+
+    def has_room(self, hop: Hop) -> bool:
+        """Tell whether :meth:`reach` has a connection to ``hop``, or may open one."""
+        return hop in self._by_hop or not self._is_full()
 
     @property
     def host(self) -> str:
@@ -399,17 +406,21 @@ class MsrpEndpoint:
         self.count("connections_closed")
 
     def _accept(self, host: str, port: int) -> MsrpConnection | None:
-        if self._stopped or len(self._connections) >= self.peers.total:
-            self.count("refused_total")
-            return None
         if self._per_host[host] >= self.peers.per_host:
             self.count("refused_per_host")
+            return None
+        if self._stopped or self._is_full():
+            self.count("refused_total")
             return None
         connection = MsrpConnection(self, host, None)
         self._connections.add(connection)
         self._per_host[host] += 1
         self.count("connections_accepted")
         return connection
+
+    def _is_full(self) -> bool:
+        """Tell whether there is no place for one more connection, and none can be made."""
+        return len(self._connections) >= self.peers.total and not self.make_room()
 
     def _listen(
         self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
@@ -526,6 +537,11 @@ class MsrpEndpoint:
         if self._client_tls is None:
             self._client_tls = attrs.evolve(self._tls or TlsSettings(), self_signed=True)
         return self._client_tls
+
+
+def _no_room() -> bool:
+    """Keep all connections: whoever has one needs it."""
+    return False
 
 
 def _abort(connections: list[MsrpConnection]) -> None:

@@ -18,12 +18,14 @@ from zope.interface import implementer
 from omaim.errors import PeerError, UsageError
 from omaim.msrp.admitting import Admission, Neighbour, Terms
 from omaim.msrp.grants import Grants
+from omaim.msrp.leg import Leg
 from omaim.msrp.means import Limits
-from omaim.msrp.relaying import Leg, Relay
+from omaim.msrp.relaying import Relay
 from omaim.msrp.uri import MsrpUri
 from omaim.net.msrp import MsrpLimits
 from omaim.net.msrp_connection import Hop, MsrpConnection
 from omaim.net.network import Stream
+from omaim.net.reach import Reach
 from omaim.net.tls import names_host
 from omaim.node.config import parse_listen, setting
 from omaim.node.directory import Place
@@ -36,7 +38,6 @@ from omaim.sip.digest import ALGORITHMS
 from omaim.sip.nonces import Nonces
 
 TICK: Final = 1.0  # seconds between two looks at the machine's own numbers
-LOWEST: Final = 1024  # the port below which no MSRP is spoken, and others listen
 
 
 @attrs.frozen
@@ -65,7 +66,11 @@ class Config:
     max_uris_each: int = setting(
         1000, "of them for one client; a relay may ask for ten times as many"
     )
-    max_connections: int = setting(20_000, "connections at a time")
+    max_connections: int = setting(
+        20_000,
+        "connections at a time; for a further one, that ends which was not used for longest and "
+        "has nothing under way",
+    )
     max_connections_each: int = setting(
         500, "connections at a time from one address; above, they are closed at once"
     )
@@ -75,6 +80,14 @@ class Config:
     )
     relays: tuple[str, ...] = setting(
         (), "host names of relays that clients may come through; empty: all with a good certificate"
+    )
+    msrp_networks: tuple[str, ...] = setting(
+        (),
+        "networks in which paths may have it connect to a next hop, as 10.0.0.0/8; empty: all "
+        "with addresses that a host can have, but loopback ones only where it listens on one",
+    )
+    msrp_lowest_port: int = setting(
+        1024, "the lowest port that paths may have it connect to; below, there is no MSRP"
     )
     tls_only: bool = setting(False, "never connect to a next hop without TLS")
     unknown: bool = setting(True, "pass on methods that the relay does not know; else 501")
@@ -103,7 +116,8 @@ class RelayEntity(Service):
         self._tls = tls_settings(config.certificate, config.ca)
         limits = Limits(answer=config.answer, stalled=config.stalled, idle=config.idle)
         peers = MsrpLimits(total=config.max_connections, per_host=config.max_connections_each)
-        self.endpoint = node.msrp(name, self._tls, limits=limits, peers=peers)
+        allowed = Reach(config.msrp_networks, config.msrp_lowest_port)
+        self.endpoint = node.msrp(name, self._tls, limits=limits, peers=peers, allowed=allowed)
         self.endpoint.serve = self._serve
         self._node = node
         self._name = name
@@ -134,6 +148,7 @@ class RelayEntity(Service):
             config.unknown,
             float(config.rate),
         )
+        self.endpoint.make_room = self.relay.make_room
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = node.clock
 
@@ -208,15 +223,17 @@ class RelayEntity(Service):
         Raises:
             PeerError: we do not go there.
         """
-        known = uri.port >= LOWEST or (not uri.port and uri.secure)  # by the DNS, for AUTH (§8)
+        known = uri.port >= self.config.msrp_lowest_port
+        known = known or (not uri.port and uri.secure)  # by the DNS, for AUTH (§8)
         if uri.transport.lower() != "tcp" or not known:
             raise PeerError("no such next hop can be reached", 403)
         if not uri.secure and self.config.tls_only:
             raise PeerError("the next hop has no TLS", 403)
-        if self.endpoint.connections >= self.config.max_connections:
-            raise PeerError("too many connections", 408)
         host = uri.bare_host.lower()
-        connection = self.endpoint.reach(Hop(host, uri.port, uri.secure, host * uri.secure))
+        hop = Hop(host, uri.port, uri.secure, host * uri.secure)
+        if not self.endpoint.has_room(hop):
+            raise PeerError("too many connections", 408)
+        connection = self.endpoint.reach(hop)
         leg = self._legs.get(connection)
         if leg is None:
             leg = self._legs[connection] = self.relay.open(uri)

@@ -10,7 +10,7 @@ Spec: RFC 3264; RFC 4975 §5.4, §8; RFC 6135; RFC 6714; RFC 5547
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -39,10 +39,16 @@ from omaim.bodies.sdp import (
     SessionDescription,
 )
 from omaim.errors import PeerError, UsageError
-from omaim.msrp import CLOSED, RESERVED, Accepting, Session, SessionUser, parse_path
+from omaim.msrp import CLOSED, OPEN, RESERVED, Accepting, Session, SessionUser, parse_path
 from omaim.net.msrp import NOWHERE, TCP, TLS, MsrpEndpoint
 from omaim.roles.description import Description
 from omaim.roles.relay_client import Passage
+from omaim.timers import NEVER, Alarm
+
+REPLACED: Final = "replaced"  # why a session ends whose place another one has taken
+RETIRING: Final = 5.0  # seconds in which what is under way in it may arrive
+
+Ways: TypeAlias = Callable[[Session, Callable[[Passage], object]], Awaitable[Passage]]
 
 _NOBODY: Final = SessionUser(lambda session, incoming: incoming.refuse(403))
 _DIGITS: Final = 10**18  # more than enough for the number of a session
@@ -77,10 +83,12 @@ class Medium:
     Attributes:
         index: of the medium in the descriptions, from 0.
         session: sends and receives.
+        passage: its way through our relays, where we have some.
+        other: another way that our relay has given it, for a session that takes its place.
         agreed: what both sides said; ``None`` until they have.
     """
 
-    __slots__ = ("agreed", "index", "local", "passage", "session", "wish")
+    __slots__ = ("agreed", "index", "local", "other", "passage", "session", "wish")
 
     def __init__(
         self,
@@ -94,7 +102,8 @@ class Medium:
         self.wish = wish
         self.local = local
         self.session = session
-        self.passage = passage  # through our relays, where we have some
+        self.passage = passage
+        self.other: Passage | None = None
         self.agreed: Agreed | None = None
 
     def say(self, wish: Wish) -> None:
@@ -113,6 +122,13 @@ class Medium:
             direction=wish.direction,
         )
         self.session.inbox.accepting = accepting_of(wish)
+
+    def close(self, why: str) -> None:
+        """End the session."""
+        self.session.close(why)
+        for way in (self.passage, self.other):
+            if way is not None:
+                way.release()
 
     @property
     def open(self) -> bool:
@@ -143,12 +159,15 @@ class Negotiation:
         relays: MSRP URIs of our own relays, in the order for To-Path (RFC 4976 §5.1), each to
             be used by one session only.
         vouch: say what our certificate's fingerprint is, so that peers need no authority.
-        ways: gets a way through our relays for a session; :meth:`prepare` asks for them.
+        ways: gets a way through our relays for a session; :meth:`prepare` asks for them. See
+            :meth:`omaim.roles.relay_client.RelayClient.authorize`.
 
     Attributes:
         media: by index; ``None`` where a medium is refused, over, or not MSRP.
         remote: the peer's description, once it is there.
         wants_reoffer: the peer's answer works only after another offer; see :meth:`reoffer`.
+        on_moved: told of a medium whose way through our relay ends, while there is another one
+            for a session that takes its place; see :meth:`move`.
     """
 
     def __init__(
@@ -157,11 +176,12 @@ class Negotiation:
         *,
         relays: tuple[str, ...] = (),
         vouch: bool = False,
-        ways: Callable[[Session], Awaitable[Passage]] | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self.media: list[Medium | None] = []
         self.remote: SessionDescription | None = None
         self.wants_reoffer = False
+        self.on_moved: Callable[[Medium], object] | None = None
         self._msrp = msrp
         self._relays = relays
         self._vouch = vouch
@@ -169,6 +189,9 @@ class Negotiation:
         self._ready: list[tuple[Session, Passage]] = []  # for the media that are made next
         self._said: SessionDescription | None = None
         self._fresh: list[Medium] = []  # made for the exchange under way
+        self._leaving: list[Medium] = []  # whose places those take when it is answered
+        self._retired: list[Medium] = []  # that have lost their places a moment ago
+        self._retiring = Alarm(self._retire)
         # What both sides agreed on before an offer of ours that is not answered yet.
         self._before: tuple[list[Medium | None], SessionDescription | None] | None = None
         number = int(msrp.ids.token(), 16) % _DIGITS
@@ -186,12 +209,43 @@ class Negotiation:
         Spec: RFC 4976 §5.1
         """
         while self._ways is not None and len(self._ready) < count:
-            session = self._msrp.session(_NOBODY, TLS)
+            session = self._msrp.session(_NOBODY, TLS, vouched=False)
             try:
-                self._ready.append((session, await self._ways(session)))
+                way = await self._ways(session, self._renewed)
+                self._ready.append((session, way))
             except BaseException:
                 session.close("no way through the relay")
                 raise
+
+    def move(self, medium: Medium) -> None:
+        """Let the medium that is made next have the other way of this one, if there is one.
+
+        Raises:
+            Unavailable: no further session can be had.
+        """
+        way, medium.other = medium.other, None
+        if way is not None and not way.connection.over:
+            session = self._msrp.session(_NOBODY, TLS, vouched=False)
+            way.adopt(session)
+            self._ready.append((session, way))
+
+    def _renewed(self, way: Passage) -> None:
+        """Our relay has another way for a session."""
+        for number, (session, _) in enumerate(self._ready):
+            if session is way.session:
+                way.adopt(session)
+                self._ready[number] = (session, way)
+                return
+        for medium in [*self._fresh, *self.media]:
+            if medium is not None and medium.session is way.session:
+                medium.other = way
+                self._tell_moved(medium)
+                return
+        way.release()
+
+    def _tell_moved(self, medium: Medium) -> None:
+        if medium.other is not None and medium.agreed is not None and self.on_moved is not None:
+            self.on_moved(medium)
 
     # We offer.
 
@@ -243,9 +297,12 @@ class Negotiation:
         lines = [None if medium is None else medium.local for medium in media]
         before = (self.media, self._said)
         self._said = write_offer(lines, self._origin(), previous=self._said)
-        for old in self.media[: len(media)]:
-            if old is not None and old not in media and old.agreed is not None:
-                old.session.close("replaced")
+        for old, new in zip(self.media, media, strict=False):
+            if old is not None and old is not new and old.agreed is not None:
+                if new is None:
+                    old.close(REPLACED)
+                else:
+                    self._leaving.append(old)
         self._before = self._before or before
         self.media = media
         return Description(self._said.to_bytes())
@@ -274,12 +331,14 @@ class Negotiation:
                 continue
             elif isinstance(result, Refused):
                 self.media[result.index] = None
-                medium.session.close(result.why)
+                medium.close(result.why)
             else:
                 self._agree(medium, result)
         self.remote = remote
         self._fresh = []
         self._before = None
+        leaving, self._leaving = self._leaving, []
+        self._let_go(leaving)
 
     # The peer offers.
 
@@ -328,9 +387,9 @@ class Negotiation:
         except PeerError:
             self.withdraw()
             raise
-        for old in self.media:
+        for index, old in enumerate(self.media):
             if old is not None and old not in media:
-                _replace(old, media[old.index] if old.index < len(media) else None)
+                self._replace(old, media[index] if index < len(media) else None)
         self.media = media
         for result in answered.lines:
             medium = media[result.index]
@@ -338,7 +397,7 @@ class Negotiation:
                 continue
             if isinstance(result, Refused):
                 media[result.index] = None
-                medium.session.close(result.why)
+                medium.close(result.why)
             else:
                 self._agree(medium, result)
         self._said = answered.description
@@ -364,29 +423,57 @@ class Negotiation:
         """The exchange under way came to nothing: let go of what was made for it.
 
         What both sides agreed on before stands again (RFC 3264 §8), but for the sessions that
-        the offer was to end or to replace.
+        the offer was to end.
         """
+        self._leaving = []
         if self._before is not None:
             (self.media, self._said), self._before = self._before, None
         fresh, self._fresh = self._fresh, []
         for medium in fresh:
-            medium.session.close("not wanted")
+            medium.close("not wanted")
         self._forget_ways()
 
     def close(self, why: str = "") -> None:
         """The call is over, and so are its sessions."""
         fresh, self._fresh = self._fresh, []
-        for medium in [*fresh, *self.media]:
+        leaving, self._leaving = self._leaving, []
+        for medium in [*fresh, *leaving, *self.media]:
             if medium is not None:
-                medium.session.close(why)
+                medium.close(why)
+        self._retire()
         self._forget_ways()
+
+    def _replace(self, old: Medium, new: Medium | None) -> None:
+        """End a session, in whose place there may be another."""
+        if new is None:
+            old.close(REPLACED)
+            return
+        if new.wish.carry:
+            new.session.outbox.take_over(old.session.outbox)
+        self._let_go([old])
+
+    def _let_go(self, leaving: Sequence[Medium]) -> None:
+        """Let sessions end that others take the places of; what is under way there arrives."""
+        for medium in leaving:
+            if medium.session.state == OPEN:
+                self._retired.append(medium)
+                self._retiring.deadline = self._msrp.now() + RETIRING
+                self._msrp.means.arm(self._retiring)
+            else:
+                medium.close(REPLACED)
+
+    def _retire(self, now: float = NEVER) -> None:
+        retired, self._retired = self._retired, []
+        self._retiring.deadline = NEVER
+        for medium in retired:
+            medium.close(REPLACED)
 
     def _forget_ways(self) -> None:
         """Let go of ways that nobody took."""
         ready, self._ready = self._ready, []
         for session, passage in ready:
-            passage.release()
             session.close("not wanted")
+            passage.release()
 
     # How.
 
@@ -448,6 +535,7 @@ class Negotiation:
         path = parse_path(" ".join(agreed.remote.path))
         if medium.passage is not None:
             medium.passage.connect(path, agreed.active)
+            self._tell_moved(medium)
             return
         self._msrp.connect(
             session,
@@ -482,13 +570,6 @@ def _stays(medium: Medium, theirs: MessageMedia) -> bool:
     return (
         agreed is not None and agreed.remote.path == theirs.path and medium.session.state != CLOSED
     )
-
-
-def _replace(old: Medium, new: Medium | None) -> None:
-    """End a session, in whose place there may be another."""
-    if new is not None and new.wish.carry:
-        new.session.outbox.take_over(old.session.outbox)
-    old.session.close("replaced")
 
 
 def description_of(said: Description) -> SessionDescription:

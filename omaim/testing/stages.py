@@ -79,6 +79,10 @@ def zones(plan: Plan, secure: bool = False) -> str:
                 lines.append(f"{prefix}.{name} SRV 10 10 {plan.port + above} {host}")
         lines.append(f"core.{home.domain} A {home.core}")
         lines.append(f"im.{home.domain} A {home.im}")
+        lines.append(f"relay.{home.domain} A {home.relay}")
+        lines.append(
+            f"_msrps._tcp.relay.{home.domain} SRV 10 10 {plan.msrp_port} relay.{home.domain}"
+        )
     return "\n".join(lines)
 
 

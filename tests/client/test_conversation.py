@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import attrs
 from twisted.internet.defer import Deferred
 
 from omaim.client import arrivals
@@ -14,6 +18,8 @@ from omaim.client.invited import Invited
 from omaim.client.messages import Message, Typing
 from omaim.errors import UsageError
 from omaim.msrp import OPEN, Outgoing
+from omaim.roles.description import Description
+from omaim.roles.negotiation import Negotiation
 from tests.client.support import ALICE, BOB, PairTests
 
 
@@ -116,6 +122,39 @@ class InviteTests(PairTests):
         self.wait(hers.send("in private"))
         self.settle()
         self.assertEqual(self.successResultOf(his.next()).text, "in private")
+
+    def test_cema(self) -> None:
+        """Who knows CEMA says so; with one that does not, and nobody between, all is as ever."""
+        self.alice._means = self.alice.sessions._means = attrs.evolve(self.alice._means, cema=True)
+        hers, his = self.talk()
+        self.assertIn(b"a=msrp-cema", his.leg.call.request.body)
+        self.wait(hers.send("hello"))
+        self.settle()
+        self.assertEqual(self.successResultOf(his.next()).text, "hello")
+
+    def test_cema_falls_back(self) -> None:
+        """Where somebody between has changed the answer of one that does not know CEMA, and
+        would connect by the path, she offers again without it (RFC 6714 §4.2)."""
+        self.alice._means = self.alice.sessions._means = attrs.evolve(self.alice._means, cema=True)
+        self.bob._media._tried |= {"TCP", "TLS"}  # he cannot listen: he is active
+        offers: list[bytes] = []
+        answer = Negotiation.answer
+
+        async def between(negotiation: Negotiation, offer: Any, wishes: Any) -> Description:
+            said = await answer(negotiation, offer, wishes)
+            offers.append(offer.body)
+            if b"a=msrp-cema" not in offer.body:
+                return said
+            return Description(re.sub(rb"c=IN IP4 [\d.]+", b"c=IN IP4 192.0.2.77", said.body))
+
+        self.patch(Negotiation, "answer", between)
+        hers, his = self.talk()
+        self.settle()
+        self.assertEqual([b"a=msrp-cema" in body for body in offers], [True, False])
+        for end, other in ((hers, his), (his, hers)):
+            self.wait(end.send("hello"))
+            self.settle()
+            self.assertEqual(self.successResultOf(other.next()).text, "hello")
 
     def test_early_words(self) -> None:
         """What comes before anybody listens waits for who listens later."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from omaim.client import Client
+from omaim.client.access import server_uri
 from omaim.client.conversation import Conversation
 from omaim.client.failures import Failure
 from omaim.errors import UsageError
 from omaim.net.msrp import NOWHERE
+from omaim.node.people import make_user
+from tests.net.loopback import OURS
 from tests.net.support import Authority
-from tests.relay.support import DOMAIN, OURS, RelayCase
+from tests.relay.support import DOMAIN, RelayCase
 
 
 class RelayTests(RelayCase):
     """Alice cannot be reached, and has a relay; bob talks to her directly."""
 
-    timeout = 30
+    timeout = 60
 
     async def open(self, name: str, server: str, **more: Any) -> Client:
         ca = Path(self.mktemp())
@@ -39,21 +43,23 @@ class RelayTests(RelayCase):
         await client.open()
         return client
 
-    async def pair(self, relay: str) -> tuple[Client, Client]:
+    async def pair(self, relay: str, **more: Any) -> tuple[Client, Client]:
         """Return alice, whose relay this is, and bob; they reach one another without a server."""
         bob = await self.open("bob", "127.0.0.1:9", listen="127.0.0.1")
         port = bob.endpoint.listeners[0].port
-        alice = await self.open("alice", f"127.0.0.1:{port}", listen="127.0.0.1", relay=relay)
-        alice._media._tried |= {"TCP", "TLS"}  # she cannot listen
+        alice = await self.open(
+            "alice", f"127.0.0.1:{port}", listen="127.0.0.1", relay=relay, **more
+        )
         bob.auto_accept = True
         return alice, bob
 
     def test_talk(self) -> Any:
-        """She offers her relay's URI, he connects to it, and both talk (§5.1)."""
+        """She offers her relay's URI, he connects to it, and both talk (§5.1). Her own relay may be
+        where she goes to no peer."""
 
         async def run() -> None:
             relay = await self.relay("127.0.0.1")
-            alice, bob = await self.pair(self.uri(relay))
+            alice, bob = await self.pair(self.uri(relay), msrp_networks=["10.0.0.0/8"])
             begun: Deferred[Conversation] = Deferred()
             bob.on_conversation(begun.callback)
             hers = await alice.invite("bob")
@@ -77,6 +83,105 @@ class RelayTests(RelayCase):
 
         return Deferred.fromCoroutine(run())
 
+    async def talking(self, relay: str, caller: bool) -> tuple[Conversation, Conversation]:
+        """Return alice's and bob's ends of a conversation; alice goes through the relay.
+
+        Args:
+            caller: she has invited him, else he has invited her.
+        """
+        alice, bob = await self.pair(relay)
+        begun: Deferred[Conversation] = Deferred()
+        if caller:
+            bob.on_conversation(begun.callback)
+            hers = await alice.invite("bob")
+            return hers, await begun
+        alice.auto_accept = True
+        alice.on_conversation(begun.callback)
+        port = alice.endpoint.listeners[0].port
+        bob._access._server = server_uri(f"127.0.0.1:{port}", DOMAIN, "udp")
+        his = await bob.invite("alice", secure=True)
+        return await begun, his
+
+    def test_renewed(self) -> Any:
+        """Her relay's URIs end after two seconds; the relay gives others, of which he is told by
+        another offer in time. Whatever both say meanwhile arrives, once and in order (§5.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1", min_expires=1, default_expires=2)
+            for caller in (True, False):
+                hers, his = await self.talking(self.uri(relay), caller)
+                got: dict[str, list[str]] = {"hers": [], "his": []}
+                hers.on_message(lambda one, got=got: got["hers"].append(one.text))
+                his.on_message(lambda one, got=got: got["his"].append(one.text))
+                assert hers.talk.medium is not None
+                first = hers.talk.medium.session
+                self.assertEqual(len(first.path), 2)
+                said: list[Deferred[Any]] = []
+                for number in range(100):
+                    for end in (hers, his):
+                        said.append(Deferred.fromCoroutine(end.send(str(number), reports=())))
+                    await self.pause(0.05)
+                for sent in said:
+                    await sent
+                wanted = [str(number) for number in range(100)]
+                await self.until(lambda got=got: len(got["hers"]) == len(got["his"]) == 100)
+                self.assertEqual(got, {"hers": wanted, "his": wanted})
+                self.assertIsNot(hers.talk.medium.session, first)
+                self.assertTrue(first.closed)
+                await hers.leave()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_not_renewed(self) -> Any:
+        """When her relay refuses to renew her way, the conversation ends with it and both know;
+        another one gets another way as soon as the relay lets her."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1", min_expires=1, default_expires=2)
+            hers, his = await self.talking(self.uri(relay), True)
+            users = relay.node.stores.users  # type: ignore[attr-defined]
+            known = await users.get("alice")
+            another = make_user("alice", DOMAIN, "another", (f"sip:alice@{DOMAIN}",))
+            await users.put(attrs.evolve(another, version=known.version))
+            ends: list[str] = []
+            hers.on_end(ends.append)
+            his.on_end(ends.append)
+            await self.until(lambda: len(ends) == 2)
+            self.assertRegex(hers.why, "our way through the relay has ended: .*401")
+            version = (await users.get("alice")).version
+            await users.put(attrs.evolve(known, version=version))
+            hers, his = await self.talking(self.uri(relay), True)
+            await hers.send("again")
+            self.assertEqual((await his.next()).text, "again")
+
+        return Deferred.fromCoroutine(run())
+
+    def test_cut_off(self) -> Any:
+        """When the connection to her relay is lost, she offers another way and both talk on,
+        whoever has called; when the relay is gone as well, both know."""
+
+        async def run() -> None:
+            for caller in (True, False):
+                relay = await self.relay("127.0.0.1")
+                hers, his = await self.talking(self.uri(relay), caller)
+                await hers.send("one")
+                for leg in relay.relay.legs:
+                    leg.end("enough")
+                medium = hers.talk.medium
+                await self.until(lambda hers=hers, old=medium: hers.talk.medium is not old)
+                await hers.send("two")
+                await his.send("three")
+                texts = [(await his.next()).text, (await his.next()).text]
+                self.assertEqual((texts, (await hers.next()).text), (["one", "two"], "three"))
+                hers._renewed_at = -1e9
+                ends: list[str] = []
+                hers.on_end(ends.append)
+                his.on_end(ends.append)
+                await relay.node.stopService()  # type: ignore[attr-defined]
+                await self.until(lambda ends=ends: len(ends) == 2)
+
+        return Deferred.fromCoroutine(run())
+
     def test_no_way(self) -> Any:
         """Where the relay cannot be trusted, or refuses, nobody is invited."""
 
@@ -90,6 +195,22 @@ class RelayTests(RelayCase):
             alice, _ = await self.pair(self.uri(relay).replace("msrps", "msrp"))
             with self.assertRaises(Failure):
                 await alice.invite("bob")
+
+        return Deferred.fromCoroutine(run())
+
+    def test_networks(self) -> Any:
+        """Peers have a client connect only to the networks that it was told (RFC 4975 §14)."""
+
+        async def run() -> None:
+            alice, _ = await self.pair("", msrp_networks=["10.0.0.0/8"], msrp_lowest_port=20)
+            talk = await alice.invite("bob")
+            ended: Deferred[str] = Deferred()
+            talk.on_end(ended.callback)
+            await ended
+            endpoint = alice._media.endpoint
+            assert endpoint is not None
+            self.assertTrue(endpoint.counters["refused_targets"])
+            self.assertEqual(endpoint.counters["connections_opened"], 0)
 
         return Deferred.fromCoroutine(run())
 

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.im.room_rules import Rules
 from omaim.im.unsent import DEVICES, PATIENCE, Unsent
 from omaim.msrp import OPEN, Outgoing
+from omaim.roles.negotiation import RETIRING
 from tests.im.halls import Hall, HallGuest
 from tests.im.rooms import ALICE, AWARE, BOB
 from tests.im.rooms import Hall as PlainHall
@@ -77,8 +78,9 @@ class MovingTests(SynchronousTestCase):
         self.speak()
         self.bob.move()
         self.hall.clock.advance(1.0)
-        self.assertEqual(len(self.hall.msrp.sessions), 2)
         self.all_the_last(self.names(self.bob))
+        self.hall.clock.advance(RETIRING)
+        self.assertEqual(len(self.hall.msrp.sessions), 2)
         self.assertEqual(self.hall.conference.room.count, 2)
 
     def test_under_way(self) -> None:

@@ -13,7 +13,7 @@ from omaim.bodies.sdp import INACTIVE, MEDIA_TYPE, RECVONLY, SENDONLY
 from omaim.errors import PeerError
 from omaim.msrp import Outgoing
 from omaim.roles.description import CallFailed
-from omaim.roles.negotiation import Negotiation
+from omaim.roles.negotiation import RETIRING, Negotiation
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.pairs import SERVERS, FaultCase, pair
 from tests.im.parties import TAG, Party
@@ -269,6 +269,7 @@ class ChangeTests(FaultCase):
             self.assertEqual(xenia.user.bodies, [b"from alice"] * 2)
             self.assertEqual(alice.user.bodies, [b"from xenia"] * 2)
             self.assertFalse(call.over)
+            await net.sleep(RETIRING)
             for name in SERVERS:
                 self.assertEqual(len(net.entities[name].msrp.sessions), 2)
 

@@ -60,14 +60,15 @@ class DemoTests(TestCase):
             self.assertTrue(step.checks and step.passed)
         self.assertEqual([number for number, _ in shown], list(range(1, len(STEPS) + 1)))
         ladders = [step.ladder for step in played]
-        register, across, offline, to_many, refused, session, direct, file = ladders[:8]
-        retrieve, room, private, conference = ladders[8:]
+        register, across, offline, to_many, refused, session, direct, relayed = ladders[:8]
+        file, retrieve, room, private, conference = ladders[8:]
         self.assertLessEqual({"IM-1", "IM-2"}, points(register))
         for ladder in (across, offline, to_many, refused):
             self.assertLessEqual({"IM-1", "IM-2", "IP-1"}, points(ladder))
         for ladder, media in (
             (session, {"IM-7", "IM-8"}),
             (direct, {"IM-9"}),
+            (relayed, {"IM-9"}),
             (file, {"IM-7"}),
             (retrieve, {"IM-7"}),
             (room, {"IM-7", "IM-8"}),
@@ -78,6 +79,9 @@ class DemoTests(TestCase):
             found = {step.point for step in ladder.steps if step.protocol == "MSRP"}
             self.assertEqual(found - {""}, media)
         self.assertEqual(len(room.parties), 10)
+        self.assertIn(("relay-north", "relay"), [(one.name, one.role) for one in relayed.parties])
+        auth = [step.point for step in relayed.steps if step.summary.title == "AUTH"]
+        self.assertEqual(auth, ["", ""])
         names = [party.name for party in across.parties]
         self.assertEqual(
             names, ["alice", "core-north", "im-north", "core-south", "im-south", "xenia"]
@@ -108,7 +112,9 @@ class DemoTests(TestCase):
         played = await play(stage, lambda number, step: None)
         self.assertEqual(len(played), len(STEPS))
         passed = [step.passed for step in played]
-        self.assertEqual(passed, [number in (3, 7, 8, 9) for number in range(1, len(STEPS) + 1)])
+        self.assertEqual(
+            passed, [number in (3, 7, 8, 9, 10) for number in range(1, len(STEPS) + 1)]
+        )
         self.assertIn("nobody is called xenia", played[0].checks[-1].detail)
 
     async def test_silence(self) -> None:

@@ -52,12 +52,15 @@ class SplitTests(SynchronousTestCase):
         self.base = free_base()
 
     def test_network(self) -> None:
-        """The script starts five processes, the demo plays on them, their traces make one ladder,
+        """The script starts seven processes, the demo plays on them, their traces make one ladder,
         users are listed and deregistered by command, and the script's end is that of all."""
         folder = str(self.folder / "network")
         said = told("lab", "split", folder, "--base", self.base)
         topology = f"{folder}/network.toml"
-        for kind, name in (("core", "core-north"), ("im", "im-south"), ("dns", "dns")):
+        for kind, name in (
+            *(("core", "core-north"), ("im", "im-south"), ("dns", "dns")),
+            ("relay", "relay-south"),
+        ):
             line = f"{called('twistd')} --nodaemon --pidfile= omaim-{kind} --config {topology}"
             self.assertIn(f"{line} --name {name}\n", said)
         script = Running(["sh", f"{folder}/start.sh"], self.folder)
@@ -178,7 +181,7 @@ class TwistdTests(SynchronousTestCase):
     def test_help(self) -> None:
         """twistd lists the entities; each tells of its settings."""
         listed = self.twistd("--help").stdout
-        for kind in ("core", "im", "client", "lab", "dns"):
+        for kind in ("core", "im", "relay", "client", "lab", "dns"):
             self.assertIn(f"omaim-{kind}", listed)
         told = self.twistd("omaim-core", "--help").stdout
         for word in ("--domain", "--listen", "--config", "--log-format", "topology"):

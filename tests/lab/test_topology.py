@@ -68,7 +68,12 @@ class PlanTests(SynchronousTestCase):
         """Every entity's settings are those of its kind, and every file is there."""
         contents = lay_out(self.plan, NOW)
         self.assertEqual(
-            list(contents["entities"]), ["dns", "core-north", "im-north", "core-south", "im-south"]
+            list(contents["entities"]),
+            [
+                "dns",
+                *("core-north", "im-north", "relay-north"),
+                *("core-south", "im-south", "relay-south"),
+            ],
         )
         for name, entity in contents["entities"].items():
             settings = {key: value for key, value in entity.items() if key != "kind"}
@@ -159,8 +164,8 @@ class PlanTests(SynchronousTestCase):
             make_config(maker_of(part.kind).config(), part.settings, name)
             self.assertEqual(part.node.dns, ("127.9.0.10:15300",))
             states |= {part.node.state, part.node.trace, part.node.control}
-        self.assertEqual(len(states), 15)
-        self.assertEqual(len(trace_files(contents)), 5)
+        self.assertEqual(len(states), 21)
+        self.assertEqual(len(trace_files(contents)), 7)
         script = (self.folder / "start.sh").read_text()
         for name in contents["entities"]:
             self.assertIn(f"start {name} ", script)

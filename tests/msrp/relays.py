@@ -10,7 +10,8 @@ from omaim.msrp import FrameLimits, FrameParser, Head, Limits, Line, Means, Msrp
 from omaim.msrp.admitting import Admission, Neighbour, Terms, Verdict
 from omaim.msrp.frame import write_request, write_response
 from omaim.msrp.grants import Grant, Grants
-from omaim.msrp.relaying import Leg, Relay
+from omaim.msrp.leg import Leg
+from omaim.msrp.relaying import Relay
 from omaim.timers import Alarm, Deadlines
 
 HOST = "relay.example.com"

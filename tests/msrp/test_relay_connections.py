@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.msrp import Limits
+from omaim.msrp import Limits, MsrpUri
 from omaim.msrp.frame import write_response
+from omaim.msrp.leg import Leg
 from tests.msrp.relays import HOST, Peer, World, frames
 
 FAR = "msrps://far.example.com:7000/x;tcp"
@@ -165,6 +166,163 @@ class ConnectionTests(SynchronousTestCase):
         self.world.pass_time(31)
         (report,) = self.world.hops["one.example.com"].take()
         self.assertEqual((report.what, report.head.to_path.decode()), ("REPORT", origin))
+
+
+class RoomTests(SynchronousTestCase):
+    """What ends when there are too many connections."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.peers: list[Peer] = []
+        for name in ("alice", "bob", "carol"):
+            self.peers.append(self.world.client(name))
+            self.world.pass_time(1)
+        self.alice, self.bob, self.carol = self.peers
+        self.to_bob = f"{self.alice.use_path} {self.bob.use_path} {self.bob.uri}"
+
+    def ended(self) -> list[str]:
+        """Make room once; return who is gone then."""
+        self.world.relay.make_room()
+        return [peer.name for peer in self.world.peers if peer.gone]
+
+    def test_least_recently_used(self) -> None:
+        """The connection that was not used for longest goes first, whichever way it was used."""
+        self.alice.send(self.to_bob, Failure_Report="no")
+        self.assertEqual(self.ended(), ["carol"])
+        self.world.pass_time(1)
+        self.bob.authorize()
+        self.assertEqual(self.ended(), ["alice", "carol"])
+        self.assertTrue(self.world.relay.make_room())
+        self.assertFalse(self.world.relay.make_room())
+        self.assertEqual(self.world.counters["closed_for_room"], 3)
+        self.assertEqual(len(self.world.grants), 0)
+
+    def test_told_is_used(self) -> None:
+        """Who only listens uses the connection as well, and is not idle (§6.5)."""
+        self.bob.answers = False
+        for _ in range(3):
+            self.world.pass_time(200)
+            self.alice.send(self.to_bob, Failure_Report="no")
+        self.assertEqual((self.alice.gone, self.bob.gone, self.carol.gone), ("", "", "idle"))
+        self.world.pass_time(1)
+        self.alice.authorize()
+        self.assertEqual(self.ended(), ["bob", "carol"])
+
+    def test_strangers_first(self) -> None:
+        """Who has connected and not made a good request goes before all others."""
+        first, second = self.world.peer("first"), self.world.peer("second")
+        second.request("AUTH", f"msrps://{HOST};tcp")
+        self.assertEqual(self.ended(), ["first"])
+        self.assertEqual(first.gone, "its place is needed")
+        self.assertEqual(self.ended(), ["first", "second"])
+        self.assertEqual(self.ended(), ["alice", "first", "second"])
+
+    def test_unanswered(self) -> None:
+        """Neither the source nor the target of what was answered for and is not settled goes:
+        a REPORT may be due to the one, an answer from the other (§6.4.1)."""
+        self.bob.answers = False
+        self.alice.send(self.to_bob)
+        self.assertEqual(self.alice.whats(), ["200"])
+        self.assertEqual(self.ended(), ["carol"])
+        self.assertEqual(self.ended(), ["carol"])
+        self.world.pass_time(31)
+        self.assertEqual(self.alice.whats(), ["REPORT"])
+        self.assertEqual(len(self.ended()), 2)
+
+    def test_answered(self) -> None:
+        """When all is settled they may go."""
+        self.alice.send(self.to_bob)
+        self.world.settle()
+        self.assertEqual(len(self.ended()), 1)
+        self.assertEqual(len(self.ended()), 2)
+        self.assertEqual(len(self.ended()), 3)
+
+    def test_half(self) -> None:
+        """Nor does a connection go by which half a frame has come, or on which something waits."""
+        self.alice.say(b"MSRP abcd SEN")
+        self.bob.stuck = True
+        self.bob.request("AUTH", f"msrps://{HOST};tcp", Authorization="good")
+        self.assertEqual(self.ended(), ["carol"])
+        self.assertEqual(self.ended(), ["carol"])
+        self.bob.unstick()
+        self.world.pass_time(1)
+        self.assertEqual(self.ended(), ["bob", "carol"])
+
+    def test_in_a_chunk(self) -> None:
+        """Nor one in the middle of a chunk, whichever way that goes."""
+        head = (
+            f"MSRP abcd1234 SEND\r\nTo-Path: {self.to_bob}\r\nFrom-Path: {self.alice.uri}\r\n"
+            "Message-ID: 1234\r\nByte-Range: 1-*/*\r\nFailure-Report: no\r\n"
+            "Content-Type: a/b\r\n\r\n"
+        )
+        self.alice.say(head.encode() + b"x" * 30_000)
+        self.assertEqual(self.ended(), ["carol"])
+        self.assertEqual(self.ended(), ["carol"])
+        self.alice.say(b"\r\n-------abcd1234$\r\n")
+        self.world.pass_time(1)
+        self.assertEqual(len(self.ended()), 2)
+
+    def test_not_who_asks(self) -> None:
+        """Who needs a new connection does not lose its own for it, even as a stranger."""
+        relay = self.world.relay
+        reach = relay._reach
+
+        def full(uri: MsrpUri) -> Leg:
+            for _ in range(5):
+                relay.make_room()
+            return reach(uri)
+
+        relay._reach = full
+        ours = f"msrps://{HOST}:9000/ours;tcp"
+        self.world.give(ours, host="inner.example.com")
+        stranger = self.world.peer("stranger")
+        stranger.send(f"{ours} msrps://inner.example.com:7000/x;tcp msrps://c.example.com:7/c;tcp")
+        self.assertEqual(stranger.whats(), ["200"])
+        self.world.settle()
+        stranger.fail()
+
+    def test_not_who_asks_to_go_on(self) -> None:
+        """Nor does a client of ours that wants to go on to somewhere."""
+        relay = self.world.relay
+        reach = relay._reach
+
+        def full(uri: MsrpUri) -> Leg:
+            for _ in range(5):
+                relay.make_room()
+            return reach(uri)
+
+        relay._reach = full
+        self.alice.send(f"{self.alice.use_path} {FAR}")
+        self.assertEqual([peer.name for peer in self.world.peers if peer.gone], ["bob", "carol"])
+        self.world.settle()
+        self.assertEqual(self.alice.whats(), ["200"])
+
+    def test_many(self) -> None:
+        """Of many, they go in the order of their last use, and who is used meanwhile stays."""
+        peers = []
+        for number in range(200):
+            peers.append(self.world.client(f"p{number:03d}"))
+            self.world.pass_time(0.1)
+        for number in range(100):
+            if number == 50:
+                peers[60].authorize()
+            self.world.relay.make_room()
+        gone = {peer.name for peer in self.world.peers if peer.gone}
+        wanted = {"alice", "bob", "carol"} | {f"p{number:03d}" for number in range(98)}
+        self.assertEqual(gone, wanted - {"p060"})
+
+    def test_nobody_rests(self) -> None:
+        """Where all are busy, it is not looked for the least busy one again and again."""
+        for peer in self.peers:
+            peer.say(b"MSRP abcd SEN")
+        self.assertEqual(self.ended(), [])
+        for peer in self.peers:
+            peer.say(b"D")
+        self.carol.fail()
+        self.world.client("dave")
+        self.assertFalse(self.world.relay.make_room())
+        self.world.pass_time(1.1)
+        self.assertTrue(self.world.relay.make_room())
 
 
 class StreamTests(SynchronousTestCase):

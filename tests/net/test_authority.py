@@ -16,7 +16,8 @@ class AuthorityTests(TestCase):
     def setUp(self) -> None:
         core = Host("core.north.example", "127.0.1.1", (("udp", 5060), ("tls", 5061)))
         im = Host("im.north.example", "127.0.1.2", (("udp", 5060),))
-        self.authority = DnsAuthority(reactor, [zone("north.example", [core, im], core)])
+        relay = Host("relay.north.example", "127.0.1.3", (("msrps", 2855),))
+        self.authority = DnsAuthority(reactor, [zone("north.example", [core, im, relay], core)])
         self.port = self.authority.listen("127.0.0.1", 0)
         self.addCleanup(self.authority.stop)
         self.client = client.Resolver(servers=[("127.0.0.1", self.port)], timeout=(2,))
@@ -32,6 +33,15 @@ class AuthorityTests(TestCase):
         self.assertEqual(str(answers[0].payload.target), "core.north.example")
         answers, _, _ = yield self.client.lookupAddress("im.north.example")
         self.assertEqual(answers[0].payload.dottedQuad(), "127.0.1.2")
+
+    @inlineCallbacks
+    def test_relay(self):
+        """An MSRP relay is found by SRV (RFC 4976 §8)."""
+        answers, _, _ = yield self.client.lookupService("_msrps._tcp.relay.north.example")
+        found = answers[0].payload
+        self.assertEqual((found.port, str(found.target)), (2855, "relay.north.example"))
+        answers, _, _ = yield self.client.lookupAddress("relay.north.example")
+        self.assertEqual(answers[0].payload.dottedQuad(), "127.0.1.3")
 
     @inlineCallbacks
     def test_unknown_name(self):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from typing import Any
 
 from cryptography import x509
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
-from twisted.trial.unittest import TestCase
 
 from omaim.msrp import CLOSED, OPEN, Limits, MsrpUri, Outgoing, Session, parse_path
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
@@ -19,22 +16,11 @@ from omaim.net.network import ReactorNetwork
 from omaim.net.tls import REQUIRED, TlsSettings
 from omaim.net.wire import Wire, WireRecord
 from tests.msrp.support import User
+from tests.net.loopback import LOCAL, OURS, STRANGERS, LoopbackCase, settings
 from tests.net.support import Authority
 
-OURS = Authority()
-STRANGERS = Authority()
-LOCAL = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
-
-def settings(
-    *names: x509.GeneralName, authority: Authority = OURS, trust: Authority = OURS, **more: Any
-) -> TlsSettings:
-    """Return settings with a fresh certificate."""
-    certificate, key = authority.issue(*names)
-    return TlsSettings(certificate, key, trust.pem, **more)
-
-
-class LoopbackCase(TestCase):
+class EndpointCase(LoopbackCase):
     """Endpoints that are stopped at the end."""
 
     def endpoint(self, **more: Any) -> MsrpEndpoint:
@@ -49,19 +35,6 @@ class LoopbackCase(TestCase):
         await endpoint.listen(transport, "127.0.0.1", 0, tls)
         return endpoint
 
-    async def until(self, done: Any, seconds: float = 5.0) -> None:
-        """Wait until ``done()`` is true."""
-        for _ in range(int(seconds / 0.005)):
-            if done():
-                return
-            await self.pause(0.005)
-        self.fail("it did not happen in time")
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        reactor.callLater(seconds, waiting.callback, None)
-        return waiting
-
 
 def joined(
     near: MsrpEndpoint, far: MsrpEndpoint, transport: str = "TCP", **more: Any
@@ -74,7 +47,7 @@ def joined(
     return active, one, passive, other
 
 
-class TcpTests(LoopbackCase):
+class TcpTests(EndpointCase):
     async def test_messages(self) -> None:
         """Both sides send; the passive one after the first request (RFC 4975 §5.4)."""
         near, far = await self.listening(), await self.listening()
@@ -289,7 +262,7 @@ class TcpTests(LoopbackCase):
         return protocol
 
 
-class TlsTests(LoopbackCase):
+class TlsTests(EndpointCase):
     async def test_authority(self) -> None:
         """A certificate by an authority, that names the host, is believed (RFC 4975 §5.4)."""
         far = await self.listening("TLS", settings(LOCAL))

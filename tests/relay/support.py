@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Any
 
@@ -11,7 +10,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
-from twisted.trial.unittest import TestCase
 
 from omaim.msrp import FrameLimits, FrameParser, MsrpUri, Session
 from omaim.net.msrp import MsrpEndpoint
@@ -27,20 +25,18 @@ from omaim.sip.locating import Answer, Srv
 from omaim.stores.memory import memory_stores
 from tests.msrp.relays import Frame, join
 from tests.msrp.support import User
+from tests.net.loopback import LOCAL, OURS, LoopbackCase
+from tests.net.loopback import settings as own_settings
 from tests.net.support import Authority
 
 DOMAIN = "north.example"
-OURS = Authority()
-STRANGERS = Authority()
-LOCAL = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
 
 def settings(*names: str, authority: Authority = OURS, **more: Any) -> TlsSettings:
     """Return TLS settings with a fresh certificate; without names, with none."""
     if not names:
         return TlsSettings(b"", b"", OURS.pem, **more)
-    certificate, key = authority.issue(*[x509.DNSName(name) for name in names], LOCAL)
-    return TlsSettings(certificate, key, OURS.pem, **more)
+    return own_settings(*map(x509.DNSName, names), LOCAL, authority=authority, **more)
 
 
 class Names:
@@ -88,7 +84,7 @@ class Client:
 
     def asking(self, *relays: str, password: str = "", **more: Any) -> RelayClient:
         """Return what asks relays for this user."""
-        return RelayClient(
+        asking = RelayClient(
             self.endpoint,
             reactor,
             tuple(map(MsrpUri.parse, relays)),
@@ -96,6 +92,8 @@ class Client:
             password or f"{self.name}-secret",
             **more,
         )
+        self.case.addCleanup(asking.stop)
+        return asking
 
     async def behind(self, *relays: str, **more: Any) -> Session:
         """Get a way through relays; return the session."""
@@ -109,7 +107,7 @@ class Client:
             self.passage.connect(other.path, active)
 
 
-class RelayCase(TestCase):
+class RelayCase(LoopbackCase):
     """Relays that are stopped at the end."""
 
     def setUp(self) -> None:
@@ -163,19 +161,6 @@ class RelayCase(TestCase):
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), raw)
         self.addCleanup(raw.close)
         return raw
-
-    async def until(self, done: Any, seconds: float = 10.0) -> None:
-        """Wait until ``done()`` is true."""
-        for _ in range(int(seconds / 0.005)):
-            if done():
-                return
-            await self.pause(0.005)
-        self.fail("it did not happen in time")
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        reactor.callLater(seconds, waiting.callback, None)
-        return waiting
 
 
 class Raw(Protocol):

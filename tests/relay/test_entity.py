@@ -12,7 +12,8 @@ from omaim.msrp import CLOSED, MsrpUri, Outgoing, Report
 from omaim.net.wire import WireRecord
 from omaim.roles.relay_client import NotAuthorized, Passage
 from tests.msrp.relays import frames
-from tests.relay.support import STRANGERS, Client, RelayCase, junk, settings
+from tests.net.loopback import STRANGERS
+from tests.relay.support import Client, RelayCase, junk, settings
 
 BODY = bytes(range(256)) * 20_000  # 5 MB
 
@@ -287,13 +288,18 @@ class AuthTests(RelayCase):
         alice = self.client("alice")
         ways: list[Passage] = []
         client = alice.asking(self.uri(relay), expires=1)
-        first = await client.authorize(alice.session, ways.append)
+
+        def renewed(way: Passage) -> None:
+            self.assertNotEqual(alice.session.relays, way.relays)
+            way.adopt(alice.session)
+            ways.append(way)
+
+        first = await client.authorize(alice.session, renewed)
         await self.until(lambda: ways, 3)
-        self.assertNotEqual(ways[0].relays, first.relays)
         self.assertEqual(alice.session.relays, ways[0].relays)
         self.assertTrue(first.released)
         for leg in relay.relay.legs:
-            leg._end("enough")
+            leg.end("enough")
         count = len(ways)
         await self.until(lambda: len(ways) > count, 4)
         self.assertIsNot(ways[-1].connection, first.connection)
@@ -311,7 +317,7 @@ class AuthTests(RelayCase):
         alice.connect(bob.session, True)
         await self.until(lambda: alice.user.opened)
         for leg in relay.relay.legs:
-            leg._end("enough")
+            leg.end("enough")
         await self.until(lambda: alice.user.closed)
         await self.until(lambda: alice.passage is not None and alice.passage.released, 4)
         self.assertEqual(ways, [])
@@ -349,6 +355,43 @@ class HostileTests(RelayCase):
         await self.until(lambda: raws[3].gone)
         self.assertEqual([raw.gone for raw in raws], [False, False, False, True])
 
+    async def test_full(self) -> None:
+        """At its limit the relay ends what was not used for longest instead of refusing whoever
+        comes; one that has something under way stays (§6.5)."""
+        relay = await self.relay(max_connections=3)
+        alice, bob = self.client("alice"), self.client("bob")
+        await alice.behind(self.uri(relay))
+        await bob.behind(self.uri(relay))
+        bob.connect(alice.session, False)
+        alice.connect(bob.session, True)
+        await self.until(lambda: bob.user.opened)
+        bob.user.on_whole = lambda incoming: incoming.hold()
+        alice.session.send(Outgoing("text/plain", b"slowly"))
+        await self.until(lambda: bob.user.bodies)
+        others = [self.client("alice") for _ in range(3)]
+        for other in others:
+            await other.behind(self.uri(relay))
+        counters = relay.endpoint.counters
+        self.assertEqual((counters["closed_for_room"], counters["refused_total"]), (2, 0))
+        self.assertEqual(relay.endpoint.connections, 3)
+        self.assertEqual((alice.user.closed, bob.user.closed), ([], []))
+        await self.until(lambda: others[0].passage.connection.over)
+
+    async def test_full_of_work(self) -> None:
+        """Where each connection is needed, whoever comes is refused, and told 408 who wants to
+        go on to somewhere."""
+        relay = await self.relay(max_connections=1)
+        alice = self.client("alice")
+        await alice.behind(self.uri(relay))
+        assert alice.passage is not None
+        statuses: list[int] = []
+        alice.session.send(Outgoing("text/plain", b"2", on_end=statuses.append))
+        alice.passage.connect((MsrpUri("127.0.0.1", 9999, "x", True),), True)
+        await self.until(lambda: statuses)
+        self.assertEqual(statuses, [408])
+        self.assertEqual(relay.endpoint.counters["connections_opened"], 0)
+        self.assertFalse(alice.passage.connection.over)
+
     async def test_low_port(self) -> None:
         """The relay is no way to services that are not MSRP: 403, and no connection."""
         relay = await self.relay()
@@ -360,6 +403,20 @@ class HostileTests(RelayCase):
         alice.session.send(Outgoing("text/plain", b"2", on_end=statuses.append))
         await self.until(lambda: statuses)
         self.assertEqual(statuses, [403])
+        self.assertEqual(relay.endpoint.counters["connections_opened"], 0)
+
+    async def test_networks(self) -> None:
+        """The relay connects to next hops in the networks that it was told alone (RFC 4975 §14),
+        and may be told of a lower port."""
+        relay = await self.relay(msrp_networks=("10.0.0.0/8",), msrp_lowest_port=20)
+        alice = self.client("alice")
+        await alice.behind(self.uri(relay))
+        assert alice.passage is not None
+        statuses: list[int] = []
+        alice.session.send(Outgoing("text/plain", b"2", on_end=statuses.append))
+        alice.passage.connect((MsrpUri("127.0.0.1", 25, "x"),), True)
+        await self.until(lambda: alice.user.reports or 408 in statuses)
+        self.assertEqual(relay.endpoint.counters["refused_targets"], 1)
         self.assertEqual(relay.endpoint.counters["connections_opened"], 0)
 
     async def test_expired(self) -> None:

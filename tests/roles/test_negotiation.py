@@ -213,16 +213,34 @@ class ChangeTests(NegotiationCase):
         self.assertTrue(self.far.may_send)
 
     def test_moved(self) -> None:
-        """A new path in an offer means a new session, and the old one ends (RFC 4975 §5.4)."""
+        """A new path in an offer means a new session (RFC 4975 §5.4); the old one ends a moment
+        later, so that what is under way arrives."""
         moved = wish(self.alice)
         offer = self.one.offer([moved])
-        self.assertEqual(self.near.session.state, CLOSED)
-        self.do(self.one.read_answer(self.do(self.other.confirm(offer))))
+        answer = self.do(self.other.confirm(offer))
+        ends: list[int] = []
+        for session in (self.near.session, self.far.session):
+            session.send(Outgoing("text/plain", b"under way", on_end=ends.append))
+        self.do(self.one.read_answer(answer))
         self.clock.advance(1.0)
-        self.assertEqual(self.far.session.state, CLOSED)
+        self.assertEqual((self.alice.bodies.pop(), self.bob.bodies.pop()), (b"under way",) * 2)
+        self.assertEqual(ends, [200, 200])
+        self.clock.advance(5.0)
+        self.assertEqual([self.near.session.state, self.far.session.state], [CLOSED, CLOSED])
+        self.assertEqual((self.alice.closed, self.bob.closed), (["replaced"], ["replaced"]))
         self.medium(self.one).session.send(Outgoing("text/plain", b"from elsewhere"))
         self.clock.advance(1.0)
         self.assertEqual(self.bob.bodies, [b"from elsewhere"])
+
+    def test_not_moved(self) -> None:
+        """When the offer of a new path is refused, the old session goes on (RFC 3264 §8)."""
+        self.one.offer([wish(self.alice)])
+        self.one.withdraw()
+        self.clock.advance(10.0)
+        self.assertIs(self.medium(self.one), self.near)
+        self.near.session.send(Outgoing("text/plain", b"as before"))
+        self.clock.advance(1.0)
+        self.assertEqual((self.bob.bodies, len(self.caller.sessions)), ([b"as before"], 1))
 
     def test_ended(self) -> None:
         """An offer ends a medium with port 0; close ends all."""

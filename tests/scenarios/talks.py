@@ -92,6 +92,30 @@ async def talk_across_domains(net: ScenarioNetwork) -> None:
     await net.until(lambda: hers.ended, "the end is known to alice")
 
 
+@scenario(shows=("IMS-52",), stages=IN_PROCESS)
+async def talk_from_behind_a_nat(net: ScenarioNetwork) -> None:
+    """Nobody can connect to her: her session with the server goes by the relay of her domain."""
+    home = net.plan.homes[0]
+    ca = str(net.plan.folder / "ca.pem")
+    relay = f"msrps://relay.{home.domain};tcp"
+    alice = await net.online("alice", relay=relay, ca=ca)
+    xenia = await Guest.come(net, "xenia")
+    hers = await alice.invite(xenia.client.identity)
+    his = await xenia.talk(net)
+    for number in range(5):
+        await hers.send(f"h{number}", reports=())
+        await his.send(f"x{number}", reports=())
+    same(await heard(net, his, 5), [f"h{number}" for number in range(5)], "xenia hears")
+    same(await heard(net, hers, 5), [f"x{number}" for number in range(5)], "alice hears")
+    steps = [step for step in net.ladder().steps if step.protocol == "MSRP" and step.point]
+    hops = {(*sorted((one.source.name, one.target.name)), one.point) for one in steps}
+    same(("alice", "relay-north", "IM-7") in hops, True, "it goes by the relay")
+    same(("im-north", "relay-north", "IM-7") in hops, True, "which goes to the server")
+    same(("alice", "im-north", "IM-7") in hops, False, "it goes another way")
+    await his.leave()
+    await net.until(lambda: hers.ended, "the end is known to alice")
+
+
 @scenario(shows=("IMS-03", "IMS-04/session"), stages=IN_PROCESS)
 async def talk_declined(net: ScenarioNetwork) -> None:
     """Who declines is left alone, and the caller knows whether for good or for now."""

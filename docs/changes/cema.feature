@@ -1,0 +1,1 @@
+A client may let middleboxes anchor its sessions, `Client(cema=True)` (RFC 6714): it connects to what they put into session descriptions, and offers again without CEMA where the other side would go past them.

@@ -1,0 +1,1 @@
+`omaim lab` has an MSRP relay in each domain, found by the DNS; the demo shows a session from behind a NAT that goes by one, with its hops in ladder and capture; `omaim client`, `omaim say` and bots go by a relay with `--relay`.

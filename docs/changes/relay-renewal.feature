@@ -1,0 +1,1 @@
+The way of a session through its client's relay is renewed by another AUTH before it ends. Where the relay gives another one, the peer gets another offer in time, and nothing that is said meanwhile is lost; where it refuses, or is gone, the session ends with a reason, and further ones ask for another way.

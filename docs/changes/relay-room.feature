@@ -1,0 +1,1 @@
+A relay that has as many connections as it may no longer refuses whoever comes: it ends the connection that was not used for longest and has nothing under way, first of those who have not shown who they are.
