@@ -154,6 +154,7 @@ class Endpoint:
             self.now,
             self.arm,
             self.flow_to,
+            _has_room,
             self._find,
             self.resolver.failed,
             self._fail_later,
@@ -364,6 +365,11 @@ class Endpoint:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
         return None if self._stopped else self.flows.to(target)
 
+    def lags(self, flow: Flow) -> bool:
+        """Tell whether much waits for the peer of a flow: what is repeated would wait behind."""
+        path: Any = flow.connection
+        return isinstance(path, Connection) and path.lags
+
     def locate(self, request: Request) -> list[Target] | Deferred[list[Target]]:
         """Return where a request goes: a strict router, its first Route, or its URI.
 
@@ -510,6 +516,12 @@ class Endpoint:
                 self._redelivery.lost(flow.serial)
                 self.guarded(self.on_flow_closed, flow)
         self.arm()
+
+
+def _has_room(flow: Flow) -> bool:
+    """Tell whether one more request may wait for the peer of a stream."""
+    path: Any = flow.connection
+    return not isinstance(path, Connection) or path.has_room
 
 
 def _ignore_ack(request: Request, flow: Flow) -> None:
