@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import attrs
 from twisted.internet.defer import Deferred
 
 from omaim.net.stream import DOUBT
@@ -23,6 +22,7 @@ from omaim.sip.parser import Limits, Ping, Pong, StreamParser
 from omaim.timers import NEVER, Alarm, Deadlines
 
 if TYPE_CHECKING:
+    from omaim.net.limits import StreamLimits
     from omaim.net.network import Stream
     from omaim.sip.front import Front
     from omaim.sip.message import Request, Response
@@ -33,54 +33,6 @@ PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
 LOOKS: Final = 4  # at a slow peer, in the time that it may take nothing
 LITTLE: Final = 64  # of what may wait for one peer, the part that is not looked at
-
-
-@attrs.frozen
-class StreamLimits:
-    """What the peers of one endpoint may cost it."""
-
-    total: int = attrs.field(default=20_000, metadata={"help": "connections at a time"})
-    per_host: int = attrs.field(
-        default=4_000, metadata={"help": "connections at a time from one address"}
-    )
-    idle: float = attrs.field(
-        default=960.0, metadata={"help": "seconds without a message or keep-alive"}
-    )
-    first: float = attrs.field(
-        default=32.0, metadata={"help": "seconds a new peer has for its first message"}
-    )
-    half: float = attrs.field(
-        default=10.0, metadata={"help": "seconds a message may take from first to last octet"}
-    )
-    connect: float = attrs.field(
-        default=8.0, metadata={"help": "seconds for a connection of ours to come up"}
-    )
-    pong: float = attrs.field(
-        default=10.0, metadata={"help": "seconds to wait for the answer to a keep-alive"}
-    )
-    unread: int = attrs.field(
-        default=8_388_608,
-        metadata={
-            "help": "octets that may wait for one peer; further requests to it are refused, and "
-            "it is dropped when answers alone double that"
-        },
-    )
-    unread_total: int = attrs.field(
-        default=134_217_728,
-        metadata={"help": "octets that may wait for all slow peers before those get no more"},
-    )
-    stalled: float = attrs.field(
-        default=32.0,
-        metadata={"help": "seconds a peer may take nothing of what waits for it"},
-    )
-    begun: int = attrs.field(
-        default=67_108_864,
-        metadata={"help": "octets of messages that have begun, of all peers; the oldest goes"},
-    )
-    begun_per_host: int = attrs.field(
-        default=16_777_216,
-        metadata={"help": "octets of messages that have begun, from one address"},
-    )
 
 
 class Connections:
@@ -448,10 +400,10 @@ class Connection:
             self._look_at = now + limits.stalled / LOOKS
             self._schedule()
         asked = data.startswith(ANSWER) or data == PONG
-        if asked and not self._paused and self._stream is not None:
-            if unread > limits.unread // 2 or owner.waiting > limits.unread_total:
-                self._paused = True  # who does not read what it asked for, is not read
-                self._stream.pause()
+        much = unread > limits.unread // 2 or owner.waiting > limits.unread_total
+        if asked and much and not self._paused and self._stream is not None:
+            self._paused = True  # who does not read what it asked for, is not read
+            self._stream.pause()
         return True
 
     def _look(self, now: float) -> None:

@@ -21,10 +21,11 @@ from twisted.python.failure import Failure
 from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import wall
-from omaim.net.connection import Connection, Connections, StreamLimits
+from omaim.net.connection import Connection, Connections
 from omaim.net.driver import Driver
 from omaim.net.flows import Flows
 from omaim.net.incoming import Incoming
+from omaim.net.limits import StreamLimits
 from omaim.net.ports import Listener
 from omaim.net.redelivery import Redelivery
 from omaim.net.resolver import Resolver
