@@ -288,6 +288,8 @@ class Services:
         self._visits.end(visit)
         visit.exchange = None  # it refers to the visit
         if response.local:
+            if response.has("Retry-After"):
+                return False  # it lives, and there is no room: no reason to go without it
             visit.job.silent += (visit.criteria.server.name,)
         failed = status == 408 or 500 <= status < 600
         return failed and not visit.alive and not visit.cancelled and self._go_past(visit)
