@@ -191,7 +191,7 @@ class DeafClientTests(SynchronousTestCase):
         self.clock.advance(LIMITS.half + 1)
         self.assertLess(len(self.served), 50)  # it is not read
         self.peer.stream.resume()
-        self.clock.advance(1)
+        self.clock.advance(LIMITS.half - 1)
         self.peer.stream.write(data[50:])
         self.clock.advance(1)
         self.assertEqual((len(self.served), self.peer.why), (51, None))
