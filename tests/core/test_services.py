@@ -455,7 +455,7 @@ class FailureTests(ServiceCase):
             seen = len(self.im.messages(method))
             calls = [self.start(self.alice, BOB, method, large) for _ in range(40)]
             self.clock.advance(2.0)
-            refused = [call.result for call in calls if call.called]
+            refused: list[Any] = [call.result for call in calls if call.called]
             self.assertGreater(len(refused), 5)
             self.assertEqual({one.status for one in refused}, {503})
             self.assertEqual({one.first("Retry-After") for one in refused}, {"5"})

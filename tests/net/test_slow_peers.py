@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -130,7 +131,7 @@ class SlowServerTests(SynchronousTestCase):
             request = message("sip:bob@example.com", b"x" * 10_000, number)
             self.alice.send(
                 request,
-                lambda final, number=number: self.finals.update({number: final}),
+                partial(self.finals.__setitem__, number),
                 targets=targets,
             )
         self.clock.advance(1)
@@ -156,8 +157,8 @@ class SlowServerTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.bob.read_a_little()
         self.assertEqual(self.bob.heard.count(b"MESSAGE sip:"), 1)
-        for server in slow:
-            server.stream.abort()
+        for one in slow:
+            one.stream.abort()
         self.clock.advance(LIMITS.stalled)
         self.assertEqual(self.alice.connections.waiting, 0)
 
@@ -232,7 +233,8 @@ class DeafClientTests(SynchronousTestCase):
 class TimeLimitTests(SynchronousTestCase):
     def test_once_more_around(self) -> None:
         """A time that is over when the reactor comes back to it is over a little later only."""
-        clock, over = Clock(), []
+        clock = Clock()
+        over: list[float] = []
         TimeLimit(clock, 8.0, lambda: over.append(clock.seconds()))
         start = clock.seconds()
         clock.advance(7.9)
@@ -243,8 +245,9 @@ class TimeLimitTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """Nothing happens to who was in time, also at the last moment."""
         for after in (1.0, 7.8, 9.0):
-            clock, over = Clock(), []
-            limit = TimeLimit(clock, 8.0, lambda over=over: over.append(1))  # type: ignore[misc]
+            clock = Clock()
+            over: list[float] = []
+            limit = TimeLimit(clock, 8.0, partial(over.append, 8.0))
             clock.advance(after)
             limit.cancel()
             clock.advance(10.0)
@@ -275,7 +278,7 @@ class CopyTests(SynchronousTestCase):
             for transport in ("UDP", "TCP"):
                 self.successResultOf(endpoint.listen(transport, host, 5060))
         for server in servers:
-            server.on_request = lambda transaction, server=server: serve(server, transaction)
+            server.on_request = partial(serve, server)
         finals: dict[int, list[Response]] = {}
         for at, step in enumerate(steps):
             streams = [one._stream for one in servers[0].connections._streams if one._stream]

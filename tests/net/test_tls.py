@@ -97,7 +97,7 @@ class LoopbackTlsTests(TestCase):
     def setUp(self) -> None:
         self.endpoints: list[Endpoint] = []
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         for endpoint in self.endpoints:
             await endpoint.stop()
 
