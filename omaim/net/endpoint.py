@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +26,7 @@ from omaim.net.driver import Driver
 from omaim.net.flows import Flows
 from omaim.net.incoming import Incoming
 from omaim.net.limits import StreamLimits
-from omaim.net.ports import Listener
+from omaim.net.ports import Listener, Listens
 from omaim.net.redelivery import Redelivery
 from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
@@ -49,7 +49,7 @@ LOOK: Final = 1e-6  # seconds of pause for each transaction, before those of a d
 _log = Logger()
 
 
-class Endpoint:
+class Endpoint(Listens):
     """One SIP endpoint.
 
     Args:
@@ -166,41 +166,6 @@ class Endpoint:
         self._broken: list[Flow] = []
         self._refused: dict[tuple[str, int], None] = {}
         self._stopped = False
-
-    def listen(
-        self,
-        transport: str,
-        host: str,
-        port: int = 0,
-        tls: TlsSettings | None = None,
-        advertise: str = "",
-    ) -> Deferred[Listener]:
-        """Receive requests at an address.
-
-        Args:
-            transport: "UDP", "TCP" or "TLS".
-            host: numeric address to bind.
-            port: 0 takes a free one.
-            tls: who we are, for TLS.
-            advertise: the host that Via and URIs name instead of ``host``; for a wildcard,
-                the address that leads outside when not given.
-
-        Returns:
-            the listener; it fails with Unavailable when the address cannot be had.
-        """
-        upper = transport.upper()
-        try:
-            if upper == UDP:
-                receiver = self._incoming.datagrams
-                listener = self.flows.listen_datagram(
-                    host, port, advertise, receiver, self._unreachable
-                )
-                return succeed(listener)
-            if upper not in (TCP, TLS):
-                raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
-            return succeed(self.flows.listen_stream(upper, host, port, tls, advertise))
-        except Exception:
-            return fail()
 
     @property
     def listeners(self) -> list[Listener]:
@@ -415,6 +380,16 @@ class Endpoint:
         """A function that takes a message has raised: that is logged, and hurts nobody else."""
         _log.failure("{name}: a message was not served", name=self.name)
         self.count("crashed")
+
+    def _listen(
+        self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
+    ) -> Listener:
+        if transport == UDP:
+            receiver = self._incoming.datagrams
+            return self.flows.listen_datagram(host, port, advertise, receiver, self._unreachable)
+        if transport not in (TCP, TLS):
+            raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
+        return self.flows.listen_stream(transport, host, port, tls, advertise)
 
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
         self._incoming.from_stream(item, flow, now)
