@@ -125,9 +125,9 @@ class CrashTests(LivesTestCase):
             server.wait()
             await self.life()
             await self._register()
-            deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+            deadline = reactor.seconds() + 30
             while not self.confirmed:
-                self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+                self.assertLess(reactor.seconds(), deadline)
                 await deferLater(reactor, 0.02)
             self.assertEqual(self.confirmed, ["with it"])
 
