@@ -56,7 +56,9 @@ class BurstTests(SessionCase):
             net.entities["core-north"].endpoint.connections.limits = limits
             statuses, waits, bob = await self.burst(net)
             self.assertEqual(sum(statuses.values()), MANY)
-            self.assertEqual(set(statuses), {486, 503})
+            # 500 is what becomes of the 503 to the server's own call (RFC 3261 §16.7 step 6).
+            self.assertLessEqual(set(statuses), {486, 500, 503})
+            self.assertGreater(statuses[503], 0)
             self.assertEqual(waits["5"], statuses[503])
             self.assertEqual(len(bob.invitations), statuses[486])
 
