@@ -8,17 +8,14 @@ the server's memory grows by meanwhile.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from benchmarks.msrp import Server, _failed, _show
+from benchmarks.msrp import Server, _show, run_pinned, say_form
 from benchmarks.rooms import CORE, IM, PORT
 from omaim.msrp import Incoming, Outgoing, Session, SessionUser
-from omaim.msrp import framing as _form
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import ReactorNetwork
@@ -140,24 +137,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="of the file, MiB")
     parser.add_argument("--cores", default=",", help="of the server and of the people: 0,1")
     wanted = parser.parse_args()
-    from twisted.internet import reactor
-
-    loop: Any = reactor
     server, load = wanted.cores.split(",")
-    if load:
-        os.sched_setaffinity(0, {int(load)})
-    compiled = not str(_form.__file__).endswith(".py")
-    print(f"omaim {'compiled' if compiled else 'interpreted'}, Python {platform.python_version()}")
+    say_form()
 
     async def run() -> None:
         values = await _file(wanted.size << 20, server, "memory:")
         _show(f"file of {wanted.size} MiB", values)
 
-    def begin() -> None:
-        Deferred.fromCoroutine(run()).addErrback(_failed).addBoth(lambda _: loop.stop())
-
-    loop.callWhenRunning(begin)
-    loop.run()
+    run_pinned(run, load)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from omaim.ids import Ids
@@ -403,12 +403,6 @@ async def _file(octets: int, core: str) -> dict[str, float]:
 
 def loopback(rooms: list[int], under_way: list[int], octets: int, cores: tuple[str, str]) -> None:
     """Measure over sockets."""
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-
-    loop: Any = reactor
-    if cores[1]:
-        os.sched_setaffinity(0, {int(cores[1])})
 
     async def run() -> None:
         for members in rooms:
@@ -419,11 +413,29 @@ def loopback(rooms: list[int], under_way: list[int], octets: int, cores: tuple[s
         if octets:
             _show(f"file of {octets >> 20} MiB", await _file(octets, cores[0]))
 
+    run_pinned(run, cores[1])
+
+
+def run_pinned(run: Callable[[], Coroutine[Any, Any, None]], core: str) -> None:
+    """Run a coroutine in the reactor to its end, on one core; "" for any."""
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+
+    loop: Any = reactor
+    if core:
+        os.sched_setaffinity(0, {int(core)})
+
     def begin() -> None:
         Deferred.fromCoroutine(run()).addErrback(_failed).addBoth(lambda _: loop.stop())
 
     loop.callWhenRunning(begin)
     loop.run()
+
+
+def say_form() -> None:
+    """Print which omaim this is, and which Python."""
+    compiled = not str(_form.__file__).endswith(".py")
+    print(f"omaim {'compiled' if compiled else 'interpreted'}, Python {platform.python_version()}")
 
 
 def _failed(failure: Any) -> None:
@@ -447,8 +459,7 @@ def main() -> None:
     if wanted.serve:
         serve(wanted.serve[0], int(wanted.serve[1]))
         return
-    compiled = not str(_form.__file__).endswith(".py")
-    print(f"omaim {'compiled' if compiled else 'interpreted'}, Python {platform.python_version()}")
+    say_form()
     _show("frames parsed", {"us": parse()})
     _show("messages, both ends", {"us": messages()})
     _show("copies in a room of 100", {"us": copies()})

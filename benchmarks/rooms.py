@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import tempfile
 import time
@@ -19,13 +17,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from benchmarks.msrp import Server, _failed, _resident, _show
+from benchmarks.msrp import Server, _failed, _resident, _show, run_pinned, say_form
 from omaim.bodies.cpim import MEDIA_TYPE, Address, Cpim
 from omaim.bodies.mime import Part
 from omaim.im.config import Config
 from omaim.im.entity import build
 from omaim.msrp import Outgoing, Session, SessionUser
-from omaim.msrp import framing as _form
 from omaim.net.endpoint import Endpoint
 from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import ReactorNetwork
@@ -247,14 +244,8 @@ def main() -> None:
     if wanted.serve:
         serve(wanted.serve)
         return
-    from twisted.internet import reactor
-
-    loop: Any = reactor
     server, load = wanted.cores.split(",")
-    if load:
-        os.sched_setaffinity(0, {int(load)})
-    compiled = not str(_form.__file__).endswith(".py")
-    print(f"omaim {'compiled' if compiled else 'interpreted'}, Python {platform.python_version()}")
+    say_form()
 
     async def run() -> None:
         for members in (int(text) for text in wanted.rooms.split(",")):
@@ -264,11 +255,7 @@ def main() -> None:
                 values = await _room(members, count, server, state, wanted.speakers)
             _show(f"room of {members}", values)
 
-    def begin() -> None:
-        Deferred.fromCoroutine(run()).addErrback(_failed).addBoth(lambda _: loop.stop())
-
-    loop.callWhenRunning(begin)
-    loop.run()
+    run_pinned(run, load)
 
 
 if __name__ == "__main__":

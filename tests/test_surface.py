@@ -43,9 +43,10 @@ def surface() -> list[str]:
             found.append(f"{name}.{one}")
             value = getattr(module, one)
             if isinstance(value, type):
+                ours = [base for base in value.__mro__ if base.__module__.startswith("omaim")]
                 found += [
                     f"{name}.{one}.{inner}"
-                    for inner in sorted(vars(value))
+                    for inner in sorted({inner for base in ours for inner in vars(base)})
                     if not inner.startswith("_") and callable(getattr(value, inner))
                 ]
     return found

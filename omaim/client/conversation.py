@@ -80,11 +80,12 @@ class Conversation:
         self._on_replaced: Callable[[Conversation], object] | None = None
         self._why: str | None = None
         self._index = 0  # of our medium
+        self._loss = ""  # why the session was lost last
         self._mending = Mending(
             means.phone,
             lambda: not (self.ended or self.talk.open),
             self._renew,
-            lambda: self._give_up("the MSRP session was lost"),
+            lambda: self._give_up(self._loss or "the MSRP session was lost"),
         )
 
     def __repr__(self) -> str:
@@ -254,14 +255,17 @@ class Conversation:
     def _lost(self, why: str) -> None:
         """The session is gone, and we have not ended it: another one is offered.
 
-        By whoever has called, and at once by who goes through a relay of ours: nobody else may
-        know that this was lost.
+        By whoever has called, or by who goes through a relay: the other side may not know yet
+        that this was lost.
         """
         medium = self.talk.medium
         if medium is None or self.leg.over or why == REPLACED:
             return
+        self._loss = why
         self.talk.renew()
-        self._mending.broken(self.leg.call.caller or medium.passage is not None)
+        ours = medium.passage is not None
+        theirs = medium.agreed is not None and len(medium.agreed.remote.path) > 1
+        self._mending.broken(self.leg.call.caller if ours == theirs else ours)
 
     async def _renew(self) -> None:
         lost = self.talk.medium

@@ -208,7 +208,8 @@ class Forwarder:
         status = response.status
         if status < 200:
             return
-        if status == 503:
+        wait = response.first("Retry-After") if response.local else None
+        if status == 503 and wait is None:
             status = 500  # our other next hops are not overloaded
         if status == 408:
             self._endpoint.count("timeout")  # RFC 4320 §4.2: silence
@@ -216,6 +217,8 @@ class Forwarder:
             return
         if response.local or status != response.status:
             response = job.request.response(status, None, self._ids.tag())
+            if wait is not None:
+                response.add("Retry-After", wait)
         else:
             response.remove_first("Via")
         self.send_up(job, response)
@@ -229,6 +232,9 @@ class Forwarder:
 
     def send_up(self, job: Job, response: Response) -> None:
         """Give the sender an answer, with what it may know; our Via is off already."""
+        if job.transaction.invite and self._waits(job, response):
+            self._endpoint.count("repeat_waits")
+            return
         if job.visit is not None and job.request.method == "MESSAGE":
             response = self._as_before(job, job.visit, response)
         neighbour = job.neighbour
@@ -241,6 +247,15 @@ class Forwarder:
         if response.status >= 200:
             self.done(job)
         self._endpoint.respond(job.transaction, response)
+
+    def _waits(self, job: Job, response: Response) -> bool:
+        """Tell whether a 2xx is the repeat of one that still waits for a peer who reads slowly."""
+        transaction = job.transaction
+        return (
+            transaction.answered
+            and response.to.tag == transaction.tag
+            and self._endpoint.lags(transaction.reply_to)
+        )
 
     def _as_before(self, job: Job, visit: Visit, response: Response) -> Response:
         """Return the answer to what a server passed on, or what it was the first time.

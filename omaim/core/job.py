@@ -31,6 +31,7 @@ class Job:
             hop.
         looked_up: we have waited once for the address of a server.
         open: it waits for its final response.
+        silent: the application servers that said nothing to it; they may have it all the same.
         visit: at the application server that passed it on to us, ``None`` for others.
     """
 
@@ -42,6 +43,7 @@ class Job:
         "relay",
         "request",
         "served",
+        "silent",
         "skip",
         "terminating",
         "transaction",
@@ -67,6 +69,7 @@ class Job:
         self.relay: Relay | None = None
         self.looked_up = False
         self.open = True
+        self.silent: tuple[str, ...] = ()
         self.visit: Visit | None = None
 
     @property

@@ -200,6 +200,12 @@ class Services:
             criteria = profile.next_server(job.request, case, NO_REGISTRATION, after)
             if criteria is None:
                 return True
+            if criteria.server.name in job.silent:
+                # It may still find the request, and would take this for a copy (482).
+                if criteria.server.default_handling != CONTINUE:
+                    raise PeerError("an application server does not answer", 504)
+                after = criteria.priority
+                continue
             if job.skip:
                 made = self._made_by(job, criteria)
                 if isinstance(made, Deferred):
@@ -271,6 +277,8 @@ class Services:
 
     def _heard(self, visit: Visit, response: Response) -> bool:
         """Take a server's response; true when it is to go no further."""
+        if not response.local:
+            self._visits.heard(visit)
         if visit.over:
             return True
         status = response.status
@@ -279,6 +287,10 @@ class Services:
             return False
         self._visits.end(visit)
         visit.exchange = None  # it refers to the visit
+        if response.local:
+            if response.has("Retry-After"):
+                return False  # it lives, and there is no room: no reason to go without it
+            visit.job.silent += (visit.criteria.server.name,)
         failed = status == 408 or 500 <= status < 600
         return failed and not visit.alive and not visit.cancelled and self._go_past(visit)
 
@@ -286,6 +298,7 @@ class Services:
         """A server took too long; when it is back it shall not find the request waiting."""
         if visit.exchange is not None:
             visit.exchange.give_up()
+        visit.job.silent += (visit.criteria.server.name,)
         if not self._go_past(visit):
             self._forwarder.abandon(visit.job)
             self._forwarder.answer(visit.job, 504)

@@ -1,8 +1,9 @@
 """Requests that are at an application server, and how long they may stay there.
 
-A server that says nothing soon is dead. One that says 100 has some more time to act: to pass
-the request on or to answer more. From then on what comes back is its answer, and it may take
-as long as the transaction does.
+A server that says nothing soon is dead. One that says 100, or has said something of another
+request meanwhile and so is only busy, has some more time to act: to pass the request on or to
+answer more. From then on what comes back is its answer, and it may take as long as the
+transaction does.
 
 Spec: 3GPP TS 29.228 Annex B.2.2 (default handling); RFC 4320 §4.1
 """
@@ -105,6 +106,7 @@ class Visits:
         self._expired = expired
         self._soon, self._late = patience
         self._by_token: dict[str, Visit] = {}
+        self._heard: dict[str, float] = {}  # when each server said something last
         self._fresh: deque[Visit] = deque()  # all with the same patience: the first is first
         self._trying: deque[Visit] = deque()
         self._fresh_alarm = Alarm(self._woken)
@@ -127,7 +129,12 @@ class Visits:
         visit = self._by_token.get(token)
         if visit is not None:
             visit.alive = visit.settled = True
+            self.heard(visit)
         return visit
+
+    def heard(self, visit: Visit) -> None:
+        """The server said something, and so lives."""
+        self._heard[visit.criteria.server.name] = self._driver.now()
 
     def end(self, visit: Visit) -> None:
         """The server has answered, or counts no more."""
@@ -146,7 +153,7 @@ class Visits:
 
     def _woken(self, now: float) -> None:
         for visit in _due(self._fresh, self._driver.now() - self._soon):
-            if visit.trying:
+            if visit.trying or self._heard.get(visit.criteria.server.name, -NEVER) > visit.since:
                 self._wait(self._trying, self._trying_alarm, visit, self._late)
             else:
                 self._give_up(visit)

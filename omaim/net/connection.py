@@ -1,7 +1,9 @@
 """SIP over one stream, and all the streams of one endpoint.
 
-A connection that sends half a message and waits, that says nothing for long, or that does not
-read what it asked for, is dropped; so no peer makes us keep more than the limits say.
+A connection that sends half a message and waits, that says nothing for long, or that takes
+nothing of what waits for it, is dropped; so no peer makes us keep more than the limits say. A
+peer that is busy and reads slowly is not: what waits for it waits, answers are given in the end,
+and only requests that there is no room for are refused.
 
 Spec: RFC 3261 §18; RFC 5626 §3.5.1, §4.4.1 (keep-alive); RFC 5923 (alias)
 """
@@ -11,58 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import attrs
 from twisted.internet.defer import Deferred
 
+from omaim.net.stream import DOUBT
 from omaim.net.tls import names_domain
 from omaim.sip.flow import TLS, Flow
 from omaim.sip.parser import Limits, Ping, Pong, StreamParser
 from omaim.timers import NEVER, Alarm, Deadlines
 
 if TYPE_CHECKING:
+    from omaim.net.limits import StreamLimits
     from omaim.net.network import Stream
     from omaim.sip.front import Front
     from omaim.sip.message import Request, Response
     from omaim.sip.parser import BadMessage
 
+ANSWER: Final = b"SIP/2.0 "  # how responses begin, and nothing else
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
-
-
-@attrs.frozen
-class StreamLimits:
-    """What the peers of one endpoint may cost it."""
-
-    total: int = attrs.field(default=20_000, metadata={"help": "connections at a time"})
-    per_host: int = attrs.field(
-        default=4_000, metadata={"help": "connections at a time from one address"}
-    )
-    idle: float = attrs.field(
-        default=960.0, metadata={"help": "seconds without a message or keep-alive"}
-    )
-    first: float = attrs.field(
-        default=32.0, metadata={"help": "seconds a new peer has for its first message"}
-    )
-    half: float = attrs.field(
-        default=10.0, metadata={"help": "seconds a message may take from first to last octet"}
-    )
-    connect: float = attrs.field(
-        default=8.0, metadata={"help": "seconds for a connection of ours to come up"}
-    )
-    pong: float = attrs.field(
-        default=10.0, metadata={"help": "seconds to wait for the answer to a keep-alive"}
-    )
-    unread: int = attrs.field(
-        default=1_048_576, metadata={"help": "octets kept for a peer that does not read"}
-    )
-    begun: int = attrs.field(
-        default=67_108_864,
-        metadata={"help": "octets of messages that have begun, of all peers; the oldest goes"},
-    )
-    begun_per_host: int = attrs.field(
-        default=16_777_216,
-        metadata={"help": "octets of messages that have begun, from one address"},
-    )
+LOOKS: Final = 4  # at a slow peer, in the time that it may take nothing
+LITTLE: Final = 64  # of what may wait for one peer, the part that is not looked at
 
 
 class Connections:
@@ -78,6 +48,9 @@ class Connections:
         on_lost: a flow is gone, for this reason; called once for each, possibly from within
             a :meth:`Connection.send`.
         count: counts under a name.
+
+    Attributes:
+        waiting: octets that wait for peers who read slowly, when last looked at.
     """
 
     def __init__(
@@ -99,6 +72,7 @@ class Connections:
         self.on_batch = on_batch
         self.on_lost = on_lost
         self.count = count
+        self.waiting = 0
         self._all: dict[int, Connection] = {}  # by the serial of the flow
         self._by_peer: dict[tuple[str, str, int], list[Connection]] = {}
         self._per_host: dict[str, int] = {}
@@ -247,14 +221,20 @@ class Connection:
         "_before",
         "_before_size",
         "_begun",
+        "_doubt",
         "_half_since",
         "_last",
+        "_look_at",
+        "_moved_at",
         "_owner",
         "_parser",
         "_paused",
         "_pong_by",
         "_served",
         "_stream",
+        "_taken",
+        "_waiting",
+        "_written",
         "domain",
         "flow",
         "give_up",
@@ -277,7 +257,30 @@ class Connection:
         self._half_since = NEVER  # when the message at hand began
         self._pong_by = NEVER
         self._served = ours  # the peer has shown that it speaks SIP
+        self._doubt = False  # its time is over, unless something has come meanwhile
         self._paused = False
+        self._written = 0  # octets given to the stream
+        self._taken = 0  # of them by the system, when last looked at
+        self._moved_at = NEVER  # when that last was more than before
+        self._look_at = NEVER
+        self._waiting = 0  # our part of what the owner counts
+
+    @property
+    def _unread(self) -> int:
+        return self._before_size if self._stream is None else self._stream.buffered
+
+    @property
+    def lags(self) -> bool:
+        """Much waits for the peer."""
+        return self._unread > self._owner.limits.unread // LITTLE
+
+    @property
+    def has_room(self) -> bool:
+        """One more request may wait for the peer; answers and what goes with them always may."""
+        limits = self._owner.limits
+        return not self.lags or (
+            self._unread < limits.unread and self._owner.waiting < limits.unread_total
+        )
 
     def send(self, data: bytes) -> bool:
         """Write one message; False when the connection is gone or its peer does not read."""
@@ -287,20 +290,14 @@ class Connection:
                 return False
             self._before.append(data)
             self._before_size += len(data)
-            if self._before_size > self._owner.limits.unread:
+            if self._before_size > 2 * self._owner.limits.unread:
                 self.drop("unread")
                 return False
             return True
         stream.write(data)
+        self._written += len(data)
         unread = stream.buffered
-        if unread:
-            if unread > self._owner.limits.unread:
-                self.drop("unread")
-                return False
-            if not self._paused and unread > self._owner.limits.unread // 2:
-                self._paused = True  # who does not read, is not read
-                stream.pause()
-        return True
+        return unread <= self._owner.limits.unread // LITTLE or self._lags(data, unread)
 
     def ping(self) -> None:
         """Ask for a sign of life; without one, the flow counts as failed.
@@ -340,6 +337,7 @@ class Connection:
             stream.abort()
             return
         self._stream = stream
+        flow.up = True
         flow.local_host, flow.local_port = stream.local
         flow.peer_names = stream.peer_names
         before, self._before = self._before, []
@@ -379,31 +377,92 @@ class Connection:
         owner.on_batch()
 
     def drained(self) -> None:
-        if self._paused and self._stream is not None:
-            self._paused = False
-            self._stream.resume()
+        self._count(0)
+        self._read_on()
 
     def closed(self, why: str) -> None:
         self._stream = None
         self._lose(why or "closed by the peer")
         self._owner.ended(self)
 
+    def _lags(self, data: bytes, unread: int) -> bool:
+        """Note that much waits for the peer, last ``data``; False when it is too much."""
+        owner = self._owner
+        limits = owner.limits
+        if unread > 2 * limits.unread:
+            self.drop("unread")
+            return False
+        self._count(unread)
+        if self._look_at == NEVER:
+            now = owner.now()
+            self._taken = self._written - unread
+            self._moved_at = now
+            self._look_at = now + limits.stalled / LOOKS
+            self._schedule()
+        asked = data.startswith(ANSWER) or data == PONG
+        much = unread > limits.unread // 2 or owner.waiting > limits.unread_total
+        if asked and much and not self._paused and self._stream is not None:
+            self._paused = True  # who does not read what it asked for, is not read
+            self._stream.pause()
+        return True
+
+    def _look(self, now: float) -> None:
+        """See whether the peer takes what waits for it."""
+        limits = self._owner.limits
+        unread = self._unread
+        taken = self._written - unread
+        if taken > self._taken:
+            self._taken = taken
+            self._moved_at = now
+        elif now >= self._moved_at + limits.stalled:
+            self.drop("unread")
+            return
+        else:
+            self._read_on()  # two who wait to be read first would wait for ever
+        self._count(unread)
+        self._look_at = now + limits.stalled / LOOKS if unread else NEVER
+
+    def _read_on(self) -> None:
+        if self._paused and self._stream is not None:
+            self._paused = False
+            if self._half_since != NEVER:
+                self._half_since = self._owner.now()  # it was we who did not read
+            self._stream.resume()
+
+    def _count(self, unread: int) -> None:
+        self._owner.waiting += unread - self._waiting
+        self._waiting = unread
+
     def _wake(self, now: float) -> None:
         limits = self._owner.limits
-        if now >= self._half_since + limits.half:
-            self.drop("half")
+        if now >= self._look_at:
+            self._look(now)
+            if not self.flow.open:
+                return
+        why = ""
+        if now >= self._half_since + limits.half and not self._paused:
+            why = "half"
         elif now >= self._pong_by:
-            self.drop("pong")
+            why = "pong"
         elif now >= self._last + (limits.idle if self._served else limits.first):
-            self.drop("idle")
-        else:
+            why = "idle"
+        if not why:
+            self._doubt = False
             self._schedule()
+        elif self._doubt:
+            self.drop(why)
+        else:
+            # After much work timers come before what has been sent in time, and not been read.
+            self._doubt = True
+            self._alarm.deadline = now + DOUBT
+            self._owner.deadlines.arm(self._alarm)
 
     def _schedule(self) -> None:
         limits = self._owner.limits
         self._alarm.deadline = min(
-            self._half_since + limits.half,
+            NEVER if self._paused else self._half_since + limits.half,
             self._pong_by,
+            self._look_at,
             self._last + (limits.idle if self._served else limits.first),
         )
         self._owner.deadlines.arm(self._alarm)
@@ -417,5 +476,6 @@ class Connection:
             if self._begun:
                 self._begun = 0
                 self._owner.note_begun(self, 0)
+            self._count(0)
             self._owner.remove(self)
             self._owner.on_lost(self.flow, why)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,11 +21,12 @@ from twisted.python.failure import Failure
 from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import wall
-from omaim.net.connection import Connection, Connections, StreamLimits
+from omaim.net.connection import Connection, Connections
 from omaim.net.driver import Driver
 from omaim.net.flows import Flows
 from omaim.net.incoming import Incoming
-from omaim.net.ports import Listener
+from omaim.net.limits import StreamLimits
+from omaim.net.ports import Listener, Listens
 from omaim.net.redelivery import Redelivery
 from omaim.net.resolver import Resolver
 from omaim.net.tls import TlsSettings
@@ -48,7 +49,7 @@ LOOK: Final = 1e-6  # seconds of pause for each transaction, before those of a d
 _log = Logger()
 
 
-class Endpoint:
+class Endpoint(Listens):
     """One SIP endpoint.
 
     Args:
@@ -154,6 +155,7 @@ class Endpoint:
             self.now,
             self.arm,
             self.flow_to,
+            _has_room,
             self._find,
             self.resolver.failed,
             self._fail_later,
@@ -164,41 +166,6 @@ class Endpoint:
         self._broken: list[Flow] = []
         self._refused: dict[tuple[str, int], None] = {}
         self._stopped = False
-
-    def listen(
-        self,
-        transport: str,
-        host: str,
-        port: int = 0,
-        tls: TlsSettings | None = None,
-        advertise: str = "",
-    ) -> Deferred[Listener]:
-        """Receive requests at an address.
-
-        Args:
-            transport: "UDP", "TCP" or "TLS".
-            host: numeric address to bind.
-            port: 0 takes a free one.
-            tls: who we are, for TLS.
-            advertise: the host that Via and URIs name instead of ``host``; for a wildcard,
-                the address that leads outside when not given.
-
-        Returns:
-            the listener; it fails with Unavailable when the address cannot be had.
-        """
-        upper = transport.upper()
-        try:
-            if upper == UDP:
-                receiver = self._incoming.datagrams
-                listener = self.flows.listen_datagram(
-                    host, port, advertise, receiver, self._unreachable
-                )
-                return succeed(listener)
-            if upper not in (TCP, TLS):
-                raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
-            return succeed(self.flows.listen_stream(upper, host, port, tls, advertise))
-        except Exception:
-            return fail()
 
     @property
     def listeners(self) -> list[Listener]:
@@ -364,6 +331,11 @@ class Endpoint:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
         return None if self._stopped else self.flows.to(target)
 
+    def lags(self, flow: Flow) -> bool:
+        """Tell whether much waits for the peer of a flow: what is repeated would wait behind."""
+        path: Any = flow.connection
+        return isinstance(path, Connection) and path.lags
+
     def locate(self, request: Request) -> list[Target] | Deferred[list[Target]]:
         """Return where a request goes: a strict router, its first Route, or its URI.
 
@@ -408,6 +380,16 @@ class Endpoint:
         """A function that takes a message has raised: that is logged, and hurts nobody else."""
         _log.failure("{name}: a message was not served", name=self.name)
         self.count("crashed")
+
+    def _listen(
+        self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
+    ) -> Listener:
+        if transport == UDP:
+            receiver = self._incoming.datagrams
+            return self.flows.listen_datagram(host, port, advertise, receiver, self._unreachable)
+        if transport not in (TCP, TLS):
+            raise UsageError(f"listen on UDP, TCP or TLS; {transport} is not spoken")
+        return self.flows.listen_stream(transport, host, port, tls, advertise)
 
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
         self._incoming.from_stream(item, flow, now)
@@ -510,6 +492,12 @@ class Endpoint:
                 self._redelivery.lost(flow.serial)
                 self.guarded(self.on_flow_closed, flow)
         self.arm()
+
+
+def _has_room(flow: Flow) -> bool:
+    """Tell whether one more request may wait for the peer of a stream."""
+    path: Any = flow.connection
+    return not isinstance(path, Connection) or path.has_room
 
 
 def _ignore_ack(request: Request, flow: Flow) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,7 +25,7 @@ from omaim.msrp.uri import MsrpUri
 from omaim.net.clock import wall
 from omaim.net.driver import Driver
 from omaim.net.msrp_connection import Hop, MsrpConnection, Served
-from omaim.net.ports import Listener, bracketed
+from omaim.net.ports import Listener, Listens, bracketed
 from omaim.net.reach import Reach
 from omaim.net.resolver import Resolver
 from omaim.net.stream import MOST_A_TURN
@@ -63,7 +63,7 @@ class MsrpLimits:
     )
 
 
-class MsrpEndpoint:
+class MsrpEndpoint(Listens):
     """One MSRP endpoint.
 
     Args:
@@ -141,33 +141,6 @@ class MsrpEndpoint:
         self._per_host: Counter[str] = Counter()
         self._attempts: Counter[str] = Counter()  # that are under way, by address
         self._stopped = False
-
-    def listen(
-        self,
-        transport: str,
-        host: str,
-        port: int = 0,
-        tls: TlsSettings | None = None,
-        advertise: str = "",
-    ) -> Deferred[Listener]:
-        """Accept connections at an address.
-
-        Args:
-            transport: "TCP" or "TLS".
-            host: numeric address to bind.
-            port: 0 takes a free one.
-            tls: who we are, for TLS. With ``self_signed``, clients known by their fingerprint
-                come in as well.
-            advertise: the host that URIs name instead of ``host``; for a wildcard, the address
-                that leads outside when not given.
-
-        Returns:
-            the listener; it fails with Unavailable when the address cannot be had.
-        """
-        try:
-            return succeed(self._listen(transport.upper(), host, port, tls, advertise))
-        except Exception:
-            return fail()
 
     def session(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from omaim.sip.flow import UDP, Flow
 from omaim.sip.front import Front
@@ -13,6 +13,7 @@ from omaim.sip.front import Front
 if TYPE_CHECKING:
     from omaim.net.connection import Connection, Connections
     from omaim.net.network import Datagrams, Listening
+    from omaim.net.tls import TlsSettings
 
 FLOWS: Final = 65536  # datagram peers remembered; forgetting one costs a little time, no more
 
@@ -50,6 +51,42 @@ class Listener:
     def close(self) -> Deferred[None]:
         """Listen no more."""
         return self.socket.close()
+
+
+class Listens:
+    """Who listens at addresses, as endpoints do."""
+
+    def listen(
+        self,
+        transport: str,
+        host: str,
+        port: int = 0,
+        tls: TlsSettings | None = None,
+        advertise: str = "",
+    ) -> Deferred[Listener]:
+        """Receive at an address.
+
+        Args:
+            transport: "TCP" or "TLS", or "UDP" for SIP.
+            host: numeric address to bind.
+            port: 0 takes a free one.
+            tls: who we are, for TLS. With ``self_signed``, clients known by their fingerprint
+                come in as well.
+            advertise: the host that Via and URIs name instead of ``host``; for a wildcard,
+                the address that leads outside when not given.
+
+        Returns:
+            the listener; it fails with Unavailable when the address cannot be had.
+        """
+        try:
+            return succeed(self._listen(transport.upper(), host, port, tls, advertise))
+        except Exception:
+            return fail()
+
+    def _listen(
+        self, transport: str, host: str, port: int, tls: TlsSettings | None, advertise: str
+    ) -> Listener:
+        raise NotImplementedError
 
 
 class DatagramPaths:

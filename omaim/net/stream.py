@@ -8,6 +8,7 @@ a TLS stream is verified.
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,11 +27,41 @@ from omaim.net.tls import TlsSettings, identities, names_domain
 if TYPE_CHECKING:
     from omaim.net.network import Accept, Receiver
 
+DOUBT: Final = 0.5  # seconds in which what has come in time is read, however busy we are
 HANDSHAKE: Final = 10.0  # seconds a peer may take over its TLS handshake
 LINGER: Final = 10.0  # seconds a peer may take to read what is left after close()
 BACKLOG: Final = 1024
 ROUNDS: Final = 8  # of passing on in one turn: a message through an IM Server takes five
 MOST_A_TURN: Final = 65536  # octets kept for the end of the turn; with more, it is now
+SLICE: Final = 262_144  # octets handed over at once, so that it shows how much a slow peer takes
+
+
+class TimeLimit:
+    """Calls ``act`` when a peer had its time, and what it did meanwhile has been seen.
+
+    After much work a reactor looks at its timers before it looks at its sockets; so it is let
+    through once more before the time is over.
+
+    Args:
+        reactor: what counts.
+        seconds: how long the peer may take.
+        act: called at the end.
+    """
+
+    __slots__ = ("_act", "_call", "_reactor")
+
+    def __init__(self, reactor: Any, seconds: float, act: Callable[[], None]) -> None:
+        self._act = act
+        self._reactor = reactor
+        self._call = reactor.callLater(max(0.0, seconds - DOUBT), self._over)
+
+    def cancel(self) -> None:
+        """It was in time."""
+        if self._call.active():
+            self._call.cancel()
+
+    def _over(self) -> None:
+        self._call = self._reactor.callLater(DOUBT, self._act)
 
 
 class Flushed(typing.Protocol):
@@ -133,7 +164,7 @@ class ReactorStream(Protocol):
         self._up = False
         self._closing = False
         self._why = ""
-        self._limit: Any = None
+        self._limit: TimeLimit | None = None
 
     @property
     def buffered(self) -> int:
@@ -155,20 +186,19 @@ class ReactorStream(Protocol):
     def flush(self) -> None:
         """Send what was written, as far as the system takes it."""
         self._noted = False
-        if not self._out or self._full or self._wire is None:
-            return
-        data = self._take()
-        if self.secure:
-            self._wire.write(data)
-            return
-        try:
-            sent = self._wire.socket.send(data)
-        except OSError:
-            sent = 0  # busy, or broken: the transport will find out
-        if sent < len(data):
-            self._full = True
-            self._hand_over(data[sent:])
-            self._wire.registerProducer(self, False)
+        while self._out and not self._full and self._wire is not None:
+            data = self._take(SLICE)
+            if self.secure:
+                self._wire.write(data)
+                continue
+            try:
+                sent = self._wire.socket.send(data)
+            except OSError:
+                sent = 0  # busy, or broken: the transport will find out
+            if sent < len(data):
+                self._full = True
+                self._hand_over(data[sent:])
+                self._wire.registerProducer(self, False)
 
     def close(self) -> None:
         if self._wire is None or self._closing:
@@ -177,7 +207,7 @@ class ReactorStream(Protocol):
         self._closing = True
         self._wire.unregisterProducer()
         if self._out:
-            self._wire.write(self._take())
+            self._wire.write(self._take(self._size))
         self._wire.loseConnection()
         self._arm(LINGER)
 
@@ -245,7 +275,7 @@ class ReactorStream(Protocol):
             return
         self._handed = 0
         if self._out and not self.secure:
-            self._hand_over(self._take())
+            self._hand_over(self._take(SLICE))
             self._first = False
             return
         self._full = False
@@ -265,9 +295,20 @@ class ReactorStream(Protocol):
         self._up = True
         self._receiver.connected(self)
 
-    def _take(self) -> bytes:
-        out, self._out, self._size = self._out, [], 0
-        return out[0] if len(out) == 1 else b"".join(out)
+    def _take(self, most: int) -> bytes:
+        """Return what was written first, whole pieces, and forget it."""
+        out = self._out
+        if self._size <= most or len(out) == 1:
+            self._out, self._size = [], 0
+            return out[0] if len(out) == 1 else b"".join(out)
+        size = count = 0
+        while size < most:
+            size += len(out[count])
+            count += 1
+        data = b"".join(out[:count])
+        del out[:count]
+        self._size -= size
+        return data
 
     def _hand_over(self, data: bytes) -> None:
         self._handed = len(data)
@@ -276,10 +317,10 @@ class ReactorStream(Protocol):
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._limit = self._reactor.callLater(seconds, self._late)
+        self._limit = TimeLimit(self._reactor, seconds, self._late)
 
     def _disarm(self) -> None:
-        if self._limit is not None and self._limit.active():
+        if self._limit is not None:
             self._limit.cancel()
         self._limit = None
 
@@ -344,6 +385,8 @@ class ReactorConnector(ClientFactory):
         self._tls = tls
         self._domain = domain
         self._attempt: Any = None
+        self._limit: TimeLimit | None = None
+        self._late = False
         self._stream: ReactorStream | None = None
 
     def connect(
@@ -358,7 +401,8 @@ class ReactorConnector(ClientFactory):
         if self._tls is not None:
             factory = TLSMemoryBIOFactory(self._tls.client(self._domain), True, self)
         bind = (local_host, 0) if local_host else None
-        self._attempt = reactor.connectTCP(host, port, factory, timeout, bind)
+        self._attempt = reactor.connectTCP(host, port, factory, None, bind)
+        self._limit = TimeLimit(reactor, timeout, self._give_up)
 
     def abort(self) -> None:
         """Give up, whatever has been reached."""
@@ -368,10 +412,21 @@ class ReactorConnector(ClientFactory):
             self._stream.abort()
 
     def buildProtocol(self, address: Any) -> ReactorStream | None:
+        self._disarm()
         return self._stream
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self._receiver.closed(_plain(reason))
+        self._disarm()
+        self._receiver.closed("the attempt took too long" if self._late else _plain(reason))
+
+    def _give_up(self) -> None:
+        if self._attempt is not None and self._attempt.state == "connecting":
+            self._late = True
+            self._attempt.stopConnecting()
+
+    def _disarm(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
 
 
 def _pair(address: IPv4Address | IPv6Address) -> tuple[str, int]:

@@ -29,6 +29,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from omaim.errors import UsageError
+from omaim.net.limits import StreamLimits
 
 C = TypeVar("C")
 TRUE = frozenset({"1", "yes", "true", "on"})
@@ -53,6 +54,8 @@ def setting(
     )
 
 
+LEAST_UNREAD: Final = 2_097_152  # octets: twice the largest message, and more
+_LIMITS: Final = StreamLimits()
 STATE: Final = "sqlite:///omaim.db"  # where state lives if nobody says anything
 
 
@@ -76,6 +79,23 @@ class NodeConfig:
         check=lambda value: "" if value in ("text", "json") else "must be text or json",
     )
     log_file: str = setting("", "a file for the log; empty for where twistd writes it")
+    sip_unread: int = setting(
+        _LIMITS.unread,
+        "octets that may wait for one SIP peer who reads slowly; requests for it beyond that are "
+        "answered 503",
+        check=lambda value: "" if value >= LEAST_UNREAD else f"must be {LEAST_UNREAD} at least",
+    )
+    sip_unread_total: int = setting(
+        _LIMITS.unread_total,
+        "octets that may wait for all such peers of one entity, before those are sent no more "
+        "requests",
+    )
+    sip_stalled: float = setting(
+        _LIMITS.stalled,
+        "seconds after which the connection of a SIP peer who takes nothing of what waits for it "
+        "is dropped",
+        check=lambda value: "" if value > 0 else "must be more than 0",
+    )
     control: str = setting(
         "", "a Unix socket for omaim user and other commands to a running process; empty for none"
     )

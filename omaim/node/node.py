@@ -22,6 +22,7 @@ from omaim.ids import Ids
 from omaim.msrp.means import Limits
 from omaim.net.clock import steady, wall
 from omaim.net.endpoint import Endpoint
+from omaim.net.limits import StreamLimits
 from omaim.net.msrp import MsrpEndpoint, MsrpLimits
 from omaim.net.network import INetwork, ReactorNetwork
 from omaim.net.polling import straight
@@ -128,6 +129,11 @@ class Node(MultiService):
             software=software,
             wire=self.wire,
             tls=tls,
+            stream_limits=StreamLimits(
+                unread=self.config.sip_unread,
+                unread_total=self.config.sip_unread_total,
+                stalled=self.config.sip_stalled,
+            ),
         )
         self.endpoints[name] = endpoint
         return endpoint

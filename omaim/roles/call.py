@@ -591,7 +591,9 @@ class Call:
     def _repeat(self, said: tuple[Incoming, Response] | None) -> None:
         if said is not None:
             incoming, response = said
-            self._agent.endpoint.respond(incoming.transaction, response)
+            endpoint = self._agent.endpoint
+            if not endpoint.lags(incoming.transaction.reply_to):
+                endpoint.respond(incoming.transaction, response)
 
     def pump(self) -> None:
         """Be woken when the next moment of the machines comes."""

@@ -22,6 +22,7 @@ from omaim.timers import NEVER, Deadlines, Timed
 MOST_TRIES: Final = 8
 SILENCE: Final = 2.0  # times T1 behind the moment at which a live server has said 100 at least
 LONGEST_AVOIDED: Final = 300.0  # seconds that a Retry-After may keep us from a target
+RETRY_AFTER: Final = "5"  # seconds, told to those whose request there was no room for
 LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
 _OUR_VIA: Final = 110  # octets that our Via may add
 
@@ -39,6 +40,7 @@ class Outlet:
         now: returns the time.
         arm: called after transactions were given something.
         flow_to: returns a path to a target, ``None`` when there is no socket for it.
+        has_room: tells whether one more request may wait for the peer of a stream.
         find: finds the targets of an exchange, then calls its :meth:`Exchange.found` or, in a
             later turn, its :meth:`Exchange.fail`.
         avoid: puts a target last for some seconds.
@@ -58,6 +60,7 @@ class Outlet:
         "fail_later",
         "find",
         "flow_to",
+        "has_room",
         "now",
         "ping",
         "supported",
@@ -75,6 +78,7 @@ class Outlet:
         now: Callable[[], float],
         arm: Callable[[], None],
         flow_to: Callable[[Target], Flow | None],
+        has_room: Callable[[Flow], bool],
         find: Callable[[Exchange], None],
         avoid: Callable[[Target, float], None],
         fail_later: Callable[[Exchange, int], None],
@@ -89,6 +93,7 @@ class Outlet:
         self.now: Final = now
         self.arm: Final = arm
         self.flow_to: Final = flow_to
+        self.has_room: Final = has_room
         self.find: Final = find
         self.avoid: Final = avoid
         self.fail_later: Final = fail_later
@@ -130,6 +135,10 @@ class Outlet:
 class Exchange:
     """A request that was sent, until its final response.
 
+    What a server may have is not sent again while that server may still answer: a stream that is
+    slow is waited for, as long as Timers B and F say. Where so much waits already that a request
+    is not even written, another server may have it, or the answer is a local 503 with Retry-After.
+
     Differs: a MESSAGE that has another server to turn to does so over UDP when the first has not
     even said 100 by the time that RFC 4320 §4.1 sets, and not only after Timer F (RFC 3263 §4.3):
     whoever waits for the answer would have given up by then. The first may still answer; one
@@ -143,6 +152,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_busy",
         "_cancelled",
         "_done",
         "_heard",
@@ -183,6 +193,7 @@ class Exchange:
         self._older = 0  # attempts that were too silent, and may still be answered
         self._held: Response | None = None  # says no more than that another copy is there
         self._heard = False
+        self._busy = False  # a server was not asked, as too much waits for it already
         self._cancelled = False
         self._done = False
 
@@ -215,7 +226,12 @@ class Exchange:
     def start(self, flow: Flow | None, targets: list[Target] | None) -> None:
         """Send the request, at once when it is known where to."""
         if flow is not None:
-            self._send_by(flow)
+            if flow.reliable and not self._outlet.has_room(flow):
+                self._busy = True
+                self._outlet.count("busy")
+                self._outlet.fail_later(self, 503)
+            else:
+                self._send_by(flow)
         elif targets is not None:
             self.found(targets)
         else:
@@ -245,6 +261,8 @@ class Exchange:
         self._done = True
         response = self.request.response(status)
         response.local = True
+        if self._busy and status == 503:
+            response.add("Retry-After", RETRY_AFTER)
         self._tell(response)
         self._ended()
 
@@ -263,10 +281,16 @@ class Exchange:
                 self._targets.append(target)
                 target = Target(TCP, target.host, target.port, target.domain)
             flow = outlet.flow_to(target)
-            if flow is not None:
-                self.target = target
-                self._send_by(flow)
-                return
+            if flow is None:
+                continue
+            if flow.reliable and not outlet.has_room(flow):
+                self._busy = True
+                outlet.count("busy")
+                self._drop_spare()
+                continue
+            self.target = target
+            self._send_by(flow)
+            return
         outlet.fail_later(self, 503)
 
     def _send_by(self, flow: Flow) -> None:
@@ -344,21 +368,22 @@ class Exchange:
         flow = self.flow
         if response.local and response.status == 408 and flow is not None:
             outlet.ping(flow)  # a stream whose peer has vanished ends for good
-        spare = self._spare
-        self._spare = None
-        if target is not None and response.status in (408, 503):
-            if spare is None or not response.local:
-                outlet.avoid(target, _pause(response))
-            if spare is not None:
-                if response.local:
-                    self._spare = spare  # it may go by UDP now, however large
-                else:
-                    self._targets.remove(spare)
+        if flow is None or flow.up:
+            self._drop_spare()  # RFC 3261 §18.1.1: UDP is for where there is no stream at all
+        if target is not None and self._spare is None and response.status in (408, 503):
+            outlet.avoid(target, _pause(response))
         if not self._targets or self._cancelled or self._tries >= MOST_TRIES:
             return False
         outlet.count("failover")
         self._next()
         return True
+
+    def _drop_spare(self) -> None:
+        """Do not turn to UDP for a server that is reached by a stream."""
+        if self._spare is not None:
+            if self._targets and self._targets[-1] is self._spare:
+                self._targets.pop()
+            self._spare = None
 
     def _ended(self) -> None:
         on_end = self._on_end

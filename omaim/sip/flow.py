@@ -33,6 +33,8 @@ class Flow:
         secure: the transport is encrypted.
         front: the beginning of our Via for requests by this flow; ``net`` sets it.
         open: False once the connection is gone; nothing may be sent then.
+        up: the connection was established; what was written may have arrived. Always so where
+            there is none.
         identity: the canonical AoR authenticated on this flow, "" for none; the core sets it.
         peer_names: the names that the peer's verified certificate carries.
 
@@ -53,6 +55,7 @@ class Flow:
         "secure",
         "serial",
         "transport",
+        "up",
     )
 
     def __init__(
@@ -76,6 +79,7 @@ class Flow:
         self.reliable: bool = transport != UDP
         self.secure: bool = transport == TLS
         self.open: bool = True
+        self.up: bool = transport == UDP
         self.identity: str = ""
         self.peer_names: tuple[str, ...] = ()
 

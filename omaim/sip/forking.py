@@ -546,7 +546,10 @@ class Fork:
                 self._stopped = True  # RFC 4320 §4.2: no answer at all
             return
         if best.status == 503:
-            best = self._own(500)
+            wait = best.first("Retry-After") if best.local else None
+            best = self._own(500 if wait is None else 503)
+            if wait is not None:  # it is we who have no room, not the next hop that is overloaded
+                best.add("Retry-After", wait)
         elif best.status == 430 and self._responsible:
             best = self._own(480)  # RFC 5626 §11.5: no endpoint ever sees it
         elif best.local:

@@ -172,6 +172,8 @@ class Transactions:
         key = server_key(request, method)
         transaction = self._servers.get(key)
         if transaction is not None:
+            if not transaction.reply_to.open:
+                transaction.reply_to = reply_to or flow  # the way it came first is gone
             transaction.repeated(now)
             if transaction.take() & SEND and transaction.wire:
                 self._send(transaction.reply_to, transaction.wire)

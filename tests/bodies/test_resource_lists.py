@@ -1,5 +1,7 @@
 """omaim/bodies/resource_lists.py: RFC 4826, RFC 5363, RFC 5364."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,7 +41,7 @@ references_ = st.builds(EntryRef, st.just("resource-lists/users/x"), texts) | st
 )
 
 
-def unlike(items: list) -> tuple:
+def unlike(items: list[Any]) -> tuple[Any, ...]:
     """Keep the first of those that RFC 4826 does not let stand together."""
     kept: dict[object, object] = {}
     for one in items:
@@ -206,7 +208,7 @@ class CopyControlTests(SynchronousTestCase):
         """Who is bcc or anonymous never shows; the others are counted right (RFC 5364 §4)."""
         found = recipients([ResourceList(tuple(everybody))], str, str.__eq__)
         self.assertEqual(len({one.uri for one in everybody}), len(found))
-        shown = history(found).items
+        shown: Any = history(found).items
         visible = [one for one in found if one.copy != BCC]
         self.assertEqual(
             {one.uri for one in shown} - {ANONYMOUS},

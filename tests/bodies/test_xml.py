@@ -1,5 +1,7 @@
 """omaim/bodies/xml.py: what is refused before libxml2 sees it."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -35,7 +37,7 @@ texts = st.text(
 ).map(str.strip)
 
 
-def trees() -> st.SearchStrategy[tuple]:
+def trees() -> st.SearchStrategy[tuple[Any, ...]]:
     return st.recursive(
         st.tuples(names, texts, st.dictionaries(names, texts, max_size=2), st.just(())),
         lambda inner: st.tuples(
@@ -48,14 +50,14 @@ def trees() -> st.SearchStrategy[tuple]:
     )
 
 
-def grow(parent: Element, tree: tuple) -> None:
+def grow(parent: Element, tree: tuple[Any, ...]) -> None:
     name, text, attributes, inner = tree
     grown = add(parent, f"{{{NS}}}{name}", text, attributes.items())
     for branch in inner:
         grow(grown, branch)
 
 
-def shape(element: Element) -> tuple:
+def shape(element: Element) -> tuple[Any, ...]:
     return (
         local_name(element),
         text_of(element),
@@ -69,7 +71,7 @@ class ParseTests(SynchronousTestCase):
         return self.assertRaises(BadXml, parse_xml, data, **limits).why
 
     @given(tree=trees())
-    def test_write_then_parse(self, tree: tuple) -> None:
+    def test_write_then_parse(self, tree: tuple[Any, ...]) -> None:
         """What is written is read back the same."""
         root = new_root(f"{{{NS}}}root", {None: NS})
         grow(root, tree)

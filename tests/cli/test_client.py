@@ -20,6 +20,7 @@ import omaim
 from omaim.client import Client
 from omaim.core import entity as core
 from omaim.im import entity as im
+from omaim.im.config import Config as ImConfig
 from omaim.lab.certificates import write_certificates
 from omaim.net.network import ReactorNetwork
 from omaim.node.config import NodeConfig
@@ -138,7 +139,7 @@ class LoopbackTests(TestCase):
             ),
             im.build(
                 self.node,
-                im.Config(
+                ImConfig(
                     domain=DOMAIN,
                     listen=(f"udp:{im_at}", f"tcp:{im_at}"),
                     msrp=(f"tcp:{self.im_host}:2855",),

@@ -15,6 +15,7 @@ from omaim.client.conversation import Conversation
 from omaim.core import entity as core
 from omaim.ids import Ids
 from omaim.im import entity as im
+from omaim.im.config import Config as ImConfig
 from omaim.net.endpoint import Endpoint
 from omaim.node.config import NodeConfig
 from omaim.node.node import Node
@@ -112,7 +113,7 @@ class HomeTests(ClientTests):
         )
         self.im = im.build(
             self.node,
-            im.Config(
+            ImConfig(
                 domain=DOMAIN,
                 listen=(f"udp:{IM}:5060", f"tcp:{IM}:5060"),
                 msrp=(f"tcp:{IM}:2855",),

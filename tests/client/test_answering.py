@@ -54,7 +54,8 @@ class AnsweringTests(PairTests):
 
     def test_told(self) -> None:
         """Told so by our server, and switched on: no ringing, and the answer says how it was."""
-        invited, rung = self.asked(), []
+        invited = self.asked()
+        rung: list[int] = []
         for switched in (True, False):
             self.bob.auto_answer = switched
             inviting = Deferred.fromCoroutine(

@@ -245,9 +245,10 @@ class WorkTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Steps of one file keep their order, whatever one of them raises."""
-        work, done = Work(self.disk), []
+        work = Work(self.disk)
+        done: list[int] = []
         steps = [work.do(done.append, number) for number in range(5)]
-        steps.insert(2, work.do(int, "no number"))
+        steps.insert(2, work.do(int, "no number"))  # type: ignore[arg-type]
         self.assertEqual(done, [])
         self.clock.advance(1.0)
         self.assertEqual(done, [0, 1, 2, 3, 4])
@@ -255,7 +256,8 @@ class WorkTests(SynchronousTestCase):
 
     def test_cancelled(self) -> None:
         """Who gives up waiting does not let the next step overtake the one under way."""
-        work, done = Work(self.disk), []
+        work = Work(self.disk)
+        done: list[int] = []
         first = work.do(done.append, 1)
         second = work.do(done.append, 2)
         first.cancel()

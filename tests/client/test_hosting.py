@@ -41,7 +41,7 @@ class HostCase(HomeTests):
             self.rooms[name] = []
             client.on_conversation(self.rooms[name].append)
         for client in self.clients.values():
-            self.addCleanup(lambda client=client: self.wait(client.close()))
+            self.addCleanup(lambda client=client: self.wait(client.close()))  # type: ignore[misc]
 
     def host(self, *people: str, **named: Any) -> HostedRoom:
         room: HostedRoom = self.wait(self.alice.host("Plans", **named))
@@ -384,7 +384,7 @@ class HostTests(HostCase):
         fetching = watcher.fetch(
             room.uri, "conference", accept=("application/conference-info+xml",)
         )
-        fetching.addErrback(lambda failure: failure.value.status)
+        fetching.addErrback(lambda failure: failure.value.status)  # type: ignore[call-overload]
         self.settle(5.0)
         self.assertEqual(self.successResultOf(fetching), 403)
 

@@ -87,7 +87,7 @@ class ThroughServerTests(HomeTests):
         super().setUp()
         self.alice, self.bob = self.registered("alice"), self.registered("bob")
         for client in (self.alice, self.bob):
-            self.addCleanup(lambda client=client: self.wait(client.close()))
+            self.addCleanup(lambda client=client: self.wait(client.close()))  # type: ignore[misc]
         begun: list[Conversation] = []
         self.bob.auto_accept = True
         self.bob.on_conversation(begun.append)

@@ -111,8 +111,8 @@ class RelayTests(RelayCase):
             for caller in (True, False):
                 hers, his = await self.talking(self.uri(relay), caller)
                 got: dict[str, list[str]] = {"hers": [], "his": []}
-                hers.on_message(lambda one, got=got: got["hers"].append(one.text))
-                his.on_message(lambda one, got=got: got["his"].append(one.text))
+                collect(hers, got["hers"])
+                collect(his, got["his"])
                 assert hers.talk.medium is not None
                 first = hers.talk.medium.session
                 self.assertEqual(len(first.path), 2)
@@ -173,7 +173,7 @@ class RelayTests(RelayCase):
                 await his.send("three")
                 texts = [(await his.next()).text, (await his.next()).text]
                 self.assertEqual((texts, (await hers.next()).text), (["one", "two"], "three"))
-                hers._renewed_at = -1e9
+                hers._mending._broken_at = -1e9
                 ends: list[str] = []
                 hers.on_end(ends.append)
                 his.on_end(ends.append)
@@ -218,3 +218,8 @@ class RelayTests(RelayCase):
         """A relay is an MSRP URI."""
         with self.assertRaises(UsageError):
             Client("alice@north.example", relay="relay.north.example")
+
+
+def collect(conversation: Conversation, texts: list[str]) -> None:
+    """Put what comes in a list."""
+    conversation.on_message(lambda message: texts.append(message.text))

@@ -138,7 +138,7 @@ class FloodTests(CoreCase):
             ("10.9.9.2", ("To: <sip:alice@north", "To: <sip:alice@elsewhere")),
         ):
             heard: list[bytes] = []
-            socket = self.network.listen_datagram(host, 5060, lambda d, s, h=heard: h.append(d))
+            socket = self.network.listen_datagram(host, 5060, lambda d, s, h=heard: h.append(d))  # type: ignore[misc]
             for number in range(100):
                 method = change[1].partition(" ")[0] if "OPTIONS" in change[1] else "REGISTER"
                 text = REGISTER.format(host=host, n=number, method=method).replace(*change)

@@ -61,7 +61,7 @@ class ForkTests(CoreCase):
         accepted: list[bytes] = []
         self.core._node.taps.add_wire(
             lambda record: (
-                accepted.append(record.data)  # type: ignore[arg-type]
+                accepted.append(record.data)
                 if record.direction == "out"
                 and record.remote[0] == "10.0.1.1"
                 and record.data.startswith(b"SIP/2.0 200")
@@ -108,7 +108,7 @@ class ForkTests(CoreCase):
         two.respond(two.pending[0], 180)
         self.clock.advance(1.0)
         outcome: list[Response] = []
-        call.addBoth(outcome.append)
+        call.addCallbacks(outcome.append, outcome.append)
         call.cancel()
         self.clock.advance(60.0)
         self.assertEqual((len(one.cancels), len(two.cancels)), (1, 1))
@@ -412,6 +412,7 @@ class SecureTests(DialogCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         now = datetime.datetime.now(datetime.UTC)
+        servers: dict[str, tuple[tuple[str, ...], str]]
         servers = {"north": ((DOMAIN,), CORE), "carol": (("carol.example",), "10.0.1.3")}
         write_certificates(folder, servers, now)
         self.folder = folder

@@ -103,7 +103,7 @@ class StoreTests(CoreCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.bindings = self.core.registrar._bindings = Stubborn(self.stores.bindings)
+        self.bindings = self.core.registrar._bindings = Stubborn(self.stores.bindings)  # type: ignore[assignment]
         self.bob = self.phone("bob", 2)
 
     def test_faster(self) -> None:

@@ -396,7 +396,7 @@ class SecureInterconnectTests(CoreCase):
     def setUp(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
-        own = {
+        own: dict[str, tuple[tuple[str, ...], str]] = {
             name: ((f"{name}.example",), host)
             for name, host in (("north", CORE), ("south", "10.0.0.11"), ("evil", "10.0.0.66"))
         }

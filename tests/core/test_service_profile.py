@@ -555,13 +555,13 @@ class ImProfileTests(SynchronousTestCase):
                 "sip:xdms",
             )
             self.assertEqual(self.server(request(("Event", "reg"), method="SUBSCRIBE"), case), "")
-            for event, im in (
+            for text, im in (
                 ("im-settings", "sip:im"),
                 ("im-settings;x=1", "sip:im"),
                 ("im-settings2", ""),
                 ("x-im-settings", ""),
             ):
-                published = request(("Event", event), method="PUBLISH")
+                published = request(("Event", text), method="PUBLISH")
                 self.assertEqual(self.server(published, case), im if case == 0 else "")
         for registration in (INITIAL, REFRESH, REMOVAL):
             sent = request(method="REGISTER")

@@ -28,6 +28,7 @@ from omaim.core.service_profile import (
 from omaim.core.service_profile import Server as At
 from omaim.core.visits import Visit
 from omaim.im.registrations import registered_contacts, registered_identities
+from omaim.net.limits import StreamLimits
 from omaim.sip.identity import served_user
 from omaim.sip.message import Request
 from omaim.sip.transaction import ServerTransaction
@@ -404,6 +405,68 @@ class FailureTests(ServiceCase):
         self.assertEqual(len(self.bob.got), 1)
         call.addErrback(lambda failure: None)
         call.cancel()
+
+    def test_busy(self) -> None:
+        """A server that answers others meanwhile is busy and not dead, but not for ever."""
+        for again, status in ((True, 202), (False, 200)):
+            self.im.status = 202
+            self.network.cut(IM)
+            call = self.start(self.alice, BOB)
+            self.clock.advance(4.0)
+            self.network.mend(IM)
+            self.assertEqual(self.send(self.alice, BOB).status, 202)
+            if not again:
+                self.network.cut(IM)
+            self.clock.advance(4.0)
+            self.assertEqual((self.bob.got, call.called), ([], again))
+            self.assertEqual(self.wait(call).status, status)
+        self.assertEqual(len(self.bob.got), 1)
+
+    def test_asked_once(self) -> None:
+        """A server that was silent is not asked again for the callee: it may still find the
+        request, and would take the other for a copy (RFC 3261 §8.2.2.2)."""
+        for handling, status in ((CONTINUE, 200), (TERMINATE, 504)):
+            self.profile("bob", criteria(1, IM, TERMINATING, handling))
+            for method in ("MESSAGE", "INVITE"):
+                self.im.status = 0
+                self.network.cut(IM)
+                before = self.clock.seconds()
+                self.assertEqual(self.send(self.alice, BOB, method).status, status)
+                self.assertLess(self.clock.seconds() - before, 6.0)
+                self.network.mend(IM)
+                self.clock.advance(40.0)
+                branches = {one.via.branch for one in self.im.messages(method)}
+                # An INVITE cannot be cancelled before there is a 100 (RFC 3261 §9.1).
+                self.assertLessEqual(len(branches), method == "INVITE")
+                self.im.got.clear()
+
+    def test_no_room(self) -> None:
+        """Where too much waits for a busy server, callers are told when to try again; nothing goes
+        past it, and nothing to it twice (RFC 3261 §21.5.4)."""
+        core = self.core.endpoint
+        core.connections.limits = StreamLimits(unread=40_000, stalled=100.0)
+        large = [("X-Large", "x" * 4_000)]
+        self.im.status = 202
+        self.assertEqual(self.send(self.alice, BOB, "MESSAGE", large).status, 202)
+        for method in ("MESSAGE", "INVITE"):
+            streams = [one._stream for one in self.im.endpoint.connections._streams]
+            for stream in streams:
+                stream.pause()
+            seen = len(self.im.messages(method))
+            calls = [self.start(self.alice, BOB, method, large) for _ in range(40)]
+            self.clock.advance(2.0)
+            refused: list[Any] = [call.result for call in calls if call.called]
+            self.assertGreater(len(refused), 5)
+            self.assertEqual({one.status for one in refused}, {503})
+            self.assertEqual({one.first("Retry-After") for one in refused}, {"5"})
+            for stream in streams:
+                stream.resume()
+            waiting = [call for call in calls if not call.called]
+            rest = [self.wait(call).status for call in waiting]
+            self.assertEqual(set(rest), {202})
+            self.assertEqual(len(self.im.messages(method)) - seen, len(rest))
+        self.assertEqual(self.bob.got, [])
+        self.assertEqual(core.counters["stream_lost"] + core.counters["failover"], 0)
 
     def test_passed_on(self) -> None:
         """What a server has passed on and brings back as failed is not tried again."""

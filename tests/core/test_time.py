@@ -66,8 +66,8 @@ class TimeTests(CoreCase):
     def test_lockout(self) -> None:
         """Who guessed too often waits his minute, though the time was set back."""
         guest = self.phone("alice", 3, user="nobody")
-        guest.agent.credentials._password = b"wrong"  # type: ignore[union-attr]
-        guest.agent.credentials.username = f"alice@{DOMAIN}"  # type: ignore[union-attr]
+        guest.agent.credentials._password = b"wrong"
+        guest.agent.credentials.username = f"alice@{DOMAIN}"
         for _ in range(25):
             status = self.register(guest).status
         self.assertEqual(status, 403)

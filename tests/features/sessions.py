@@ -132,7 +132,7 @@ def pieces(record: WireRecord, cuts: Iterable[int]) -> list[WireRecord]:
     """The record in pieces, cut at some places after its start line."""
     first = record.data.index(b"\r\n") + 2
     places = sorted({min(max(cut, first), len(record.data)) for cut in cuts})
-    found = []
+    found: list[WireRecord] = []
     for start, end in zip([0, *places], [*places, len(record.data)], strict=True):
         if end > start:
             time = record.time + 0.0001 * len(found)

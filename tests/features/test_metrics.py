@@ -22,6 +22,7 @@ from omaim.node.config import NodeConfig
 from omaim.node.events import MessageAccepted, MessageRefused
 from omaim.node.node import Node
 from omaim.stores.memory import memory_stores
+from omaim.testing.clock import Clock
 from omaim.testing.network import SimulatedNetwork
 
 
@@ -124,7 +125,7 @@ class MetricsTests(TestCase):
     def setUp(self) -> None:
         clock = MemoryReactorClock()
         self.node = Node(
-            NodeConfig(name="n", state="memory:"), clock, SimulatedNetwork(clock), memory_stores()
+            NodeConfig(name="n", state="memory:"), clock, SimulatedNetwork(Clock()), memory_stores()
         )
         self.node.endpoint("core-north").count("malformed")
         self.metrics = metrics.Metrics(self.node)
@@ -222,7 +223,7 @@ class PageTests(TestCase):
 
     def node(self, address: str) -> Node:
         config = NodeConfig(name="n", state="memory:", metrics=address)
-        network = SimulatedNetwork(MemoryReactorClock())
+        network = SimulatedNetwork(Clock())
         return Node(config, reactor, network, memory_stores())
 
     async def test_setting(self) -> None:

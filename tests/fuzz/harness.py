@@ -167,7 +167,9 @@ def _channel(data: bytes) -> None:
     """Let a connection with one session hear it, in the middle of a message of its own."""
     out: list[bytes] = []
     deadlines = Deadlines()
-    means = Means(lambda: 1.0, Ids(1), deadlines.arm, str, MsrpLimits(recent=4, messages=3))
+    means = Means(
+        lambda: 1.0, Ids(1), deadlines.arm, lambda name: None, MsrpLimits(recent=4, messages=3)
+    )
     session = Session(means, MsrpUri("h.example", 9, "s"), _TAKER)
     line = Line(out.append, lambda: 0, bool, bool, lambda why: None, lambda why: None)
     channel = Channel(means, line, lambda uri: session if uri == session.uri else None, False)
@@ -581,7 +583,9 @@ def attempt(target: Target, data: bytes) -> str:
 def hunt(name: str, seed: int, enough: Callable[[int], bool]) -> tuple[int, list[bytes]]:
     """Spoil and run until it is enough, or ten inputs were found; return runs and findings."""
     target, chance = TARGETS[name], random.Random(f"{name} {seed}")
-    runs, found, kinds = 0, [], set()
+    found: list[bytes] = []
+    kinds: set[str] = set()
+    runs = 0
     while not enough(runs) and len(found) < 10:
         data = spoil(target.seeds, chance)
         wrong = attempt(target, data)

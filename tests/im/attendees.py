@@ -118,7 +118,7 @@ class Attendee(Party):
     def watch(self, room: str = "") -> Onlooker:
         """Follow who is in a room."""
         onlooker = Onlooker()
-        watcher: Any = self.client._watcher  # type: ignore[attr-defined]
+        watcher: Any = self.client._watcher
         watcher.watch(
             room or self.room,
             "conference",

@@ -117,9 +117,9 @@ class HallGuest:
         self.older: list[Any] = []
         host = self._connect()
         wish = Wish(self.user.user, (MEDIA_TYPE,), ("*",), chatroom=("private-messages",))
-        self.offer = self.negotiation.offer([wish])
+        self.offer: Any = self.negotiation.offer([wish])
         contact = f'<sip:{host}>;+sip.instance="<device{device or number}>"'
-        self.request = Request.make(
+        self.request: Request = Request.make(
             "INVITE",
             ROOM,
             [

@@ -12,7 +12,8 @@ import sys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from omaim.im.entity import Config, build
+from omaim.im.config import Config
+from omaim.im.entity import build
 from omaim.node.config import NodeConfig
 from omaim.node.node import open_node
 
@@ -38,4 +39,4 @@ if __name__ == "__main__":
     Deferred.fromCoroutine(main(*sys.argv[1:6])).addErrback(
         lambda failure: os._exit(1) if failure.printTraceback(sys.stderr) is None else None
     )
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()

@@ -12,7 +12,8 @@ from omaim.bodies.cpim import Address, Cpim
 from omaim.bodies.imdn import Imdn, read_reports
 from omaim.bodies.mime import Part
 from omaim.ids import Ids
-from omaim.im.entity import Config, ImServer, build
+from omaim.im.config import Config
+from omaim.im.entity import ImServer, build
 from omaim.net.endpoint import Endpoint
 from omaim.node.config import NodeConfig
 from omaim.node.events import ServiceEvent, from_json
@@ -129,7 +130,7 @@ class ImTestCase(SynchronousTestCase):
         self.started += 1
         self.node = Node(
             NodeConfig(state="memory:"),
-            self.clock,  # type: ignore[arg-type]
+            self.clock,
             self.network,
             _kept(self.stores),
             ids=Ids(self.started + 1),

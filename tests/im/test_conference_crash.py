@@ -48,7 +48,7 @@ class ConferenceCrashTests(LivesTestCase):
         self.inviter = Inviter(self.core.ua)
         self.acknowledged: list[str] = []
         self.said = 0
-        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
         body = write_group(ROOM, CHAT, (ALICE, BOB), of_members=MEMBER)
         await stores.documents.put(Document(GLOBAL + ROOM, "e1", GROUPS, body, 0.0))
         await stores.close()
@@ -108,7 +108,7 @@ class ConferenceCrashTests(LivesTestCase):
         session.send(Outgoing(MEDIA_TYPE, cpim(user, ROOM, name), on_end=ended))
 
     async def _recorded(self) -> Counter[str]:
-        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
         found: Counter[str] = Counter()
         stays = await stores.history.search(BOB, limit=100)
         self.assertEqual({(one.kind, one.peer) for one in stays}, {("conference", ROOM)})

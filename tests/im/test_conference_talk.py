@@ -376,11 +376,11 @@ class HistoryTests(SessionCase):
             bob.tell("she has left")
             await net.sleep(1.0)
             store = net.nodes["im-north"].stores.history
-            (one,) = await store.search(alice.aor)
-            self.assertEqual((one.kind, one.peer, one.subject), ("conference", ROOM, "tea"))
-            self.assertEqual(set(one.participants), {ROOM, alice.aor, bob.aor, xenia.aor})
-            self.assertLess(one.ended_at, 1e12)
-            entries = await store.entries(alice.aor, one.reference, 0, 100)
+            (kept,) = await store.search(alice.aor)
+            self.assertEqual((kept.kind, kept.peer, kept.subject), ("conference", ROOM, "tea"))
+            self.assertEqual(set(kept.participants), {ROOM, alice.aor, bob.aor, xenia.aor})
+            self.assertLess(kept.ended_at, 1e12)
+            entries = await store.entries(alice.aor, kept.reference, 0, 100)
             self.assertEqual(
                 [(each.sender, Cpim.parse(each.body).part.text()) for each in entries],
                 [(bob.aor, "hello all"), (alice.aor, "hello Bob"), (bob.aor, "psst")],

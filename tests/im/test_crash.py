@@ -68,9 +68,9 @@ class CrashTests(LivesTestCase):
 
     async def _notified(self, number: int) -> Request:
         """Return the NOTIFY of this number, when it has come."""
-        deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+        deadline = reactor.seconds() + 30
         while len(self.core.others) < number:
-            self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+            self.assertLess(reactor.seconds(), deadline)
             await deferLater(reactor, 0.02)
         return self.core.others[number - 1]
 
@@ -125,9 +125,9 @@ class CrashTests(LivesTestCase):
             server.wait()
             await self.life()
             await self._register()
-            deadline = reactor.seconds() + 30  # type: ignore[attr-defined]
+            deadline = reactor.seconds() + 30
             while not self.confirmed:
-                self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+                self.assertLess(reactor.seconds(), deadline)
                 await deferLater(reactor, 0.02)
             self.assertEqual(self.confirmed, ["with it"])
 
@@ -155,9 +155,9 @@ class CrashTests(LivesTestCase):
             self.assertLess(before, len(self.acknowledged))
             await self.life()
             await self._register()
-            deadline = reactor.seconds() + 60  # type: ignore[attr-defined]
+            deadline = reactor.seconds() + 60
             while set(self.acknowledged) - set(self.confirmed):
-                self.assertLess(reactor.seconds(), deadline)  # type: ignore[attr-defined]
+                self.assertLess(reactor.seconds(), deadline)
                 await deferLater(reactor, 0.02)
             self.assertLessEqual(self.repeats, ROUNDS)
 

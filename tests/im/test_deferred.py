@@ -337,7 +337,7 @@ class RetryTests(ImTestCase):
 
         def slowly(*args: Any, **named: Any) -> Deferred[Any]:
             found = self.successResultOf(waiting(*args, **named))
-            return deferLater(self.clock, 0.5, lambda: found)  # type: ignore[arg-type]
+            return deferLater(self.clock, 0.5, lambda: found)
 
         self.patch(store, "waiting", slowly)
         request = self.core.ua.make("REGISTER", f"sip:{IM}", to=f"<{BOB}>")

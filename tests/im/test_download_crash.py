@@ -55,7 +55,7 @@ class DownloadCrashTests(LivesTestCase):
         return over
 
     async def _left(self) -> int:
-        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
         found = len(await stores.deferred.waiting(BOB, 0.0, limit=ALL))
         await stores.close()
         return found

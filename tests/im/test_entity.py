@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from omaim.bodies.mime import Part
 from omaim.bodies.multipart import Multipart
 from omaim.errors import UsageError
-from omaim.im.entity import Config
+from omaim.im.config import Config
 from omaim.im.registrations import registered_identities
 from omaim.node.config import make_config
 from omaim.sip.message import Request

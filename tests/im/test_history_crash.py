@@ -87,7 +87,7 @@ class HistoryCrashTests(LivesTestCase):
 
     async def _recorded(self) -> Counter[str]:
         """Return what is in the file, by its text."""
-        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)
+        stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
         found: Counter[str] = Counter()
         after = 0
         while conversations := await stores.history.search(BOB, after=after):

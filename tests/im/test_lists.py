@@ -74,7 +74,7 @@ class ExplodeTests(ListTestCase):
             self.assertEqual(parts[0].content, b"hello")
             (shown,) = parse_lists(parts[1].content)
             self.assertEqual(
-                [(one.uri, one.copy) for one in shown.items],  # type: ignore[union-attr]
+                [(one.uri, one.copy) for one in shown.items],
                 [(BOB, "to"), (XENIA, "cc")],
             )
         self.assertEqual(len({copy.call_id for copy in copies.values()}), 3)

@@ -173,7 +173,7 @@ class GroupTests(Library):
     def group(self) -> Group:
         found: Any = self.successResultOf(self.groups.get(TEA))
         assert found is not None
-        return found  # type: ignore[no-any-return]
+        return found
 
     def may(self, name: str) -> list[str]:
         group = self.group()

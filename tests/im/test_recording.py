@@ -37,7 +37,7 @@ class RecordingTestCase(SynchronousTestCase):
             Wanted(),
             self.stores.history,
             self.stores.outbox,
-            Ids(self.now),
+            Ids(int(self.now)),
             lambda owner: owner.endswith("@north.example"),
             lambda: self.now,
             Quota(100, 100_000),
@@ -50,7 +50,7 @@ class RecordingTestCase(SynchronousTestCase):
     def get(self, owner: str, reference: str) -> Conversation:
         found: Any = self.successResultOf(self.stores.history.get(owner, reference))
         assert found is not None
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 class CutOffTests(RecordingTestCase):

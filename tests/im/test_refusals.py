@@ -5,7 +5,7 @@ The code of a Warning is always 399; where OMA has a number of its own, the text
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from twisted.internet import reactor
@@ -34,7 +34,7 @@ RTP = (
     b"m=audio 9 RTP/AVP 0\r\n"
 )
 
-Script = Callable[[ScenarioNetwork], Awaitable[None]]
+Script = Callable[[ScenarioNetwork], Coroutine[Any, Any, None]]
 
 
 async def answer(doing: Awaitable[Any]) -> Response:

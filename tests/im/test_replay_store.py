@@ -31,7 +31,7 @@ class Life:
     def __init__(self, store: Any, most: int = 3, size: int = 10_000, now: float = 1000.0) -> None:
         self.turn: list[Any] = []
         self.now = now
-        self.store = ReplayStore(store, Ids(now), self.turn.append, lambda: self.now, 500.0)
+        self.store = ReplayStore(store, Ids(int(now)), self.turn.append, lambda: self.now, 500.0)
         self.replays = {room: Replay(most, size) for room in (ROOM, OTHER)}
         self.counts = {room: self._load(room) for room in self.replays}
 
@@ -141,7 +141,7 @@ class ReplayStoreTests(SynchronousTestCase):
         async def full(*args: Any) -> Any:
             raise Unavailable("the disk is full")
 
-        record, self.store.record = self.store.record, full  # type: ignore[method-assign]
+        record, self.store.record = self.store.record, full  # type: ignore[method-assign, assignment]
         life.say("one")
         life.store.after(lambda: done.append("one"))
         life.go()
@@ -255,7 +255,7 @@ class RoomLives(SynchronousTestCase):
                 if act == "say":
                     assert post.whole is not None
                     life.store.note(ROOM, hall.room.replay, post.sender, post.whole, text)
-                    life.store.after(lambda text=text: acknowledged.append(text))
+                    life.store.after(lambda text=text: acknowledged.append(text))  # type: ignore[misc]
             for one in hall.room.members:
                 texts = device(one).texts()
                 self.assertEqual(len(set(texts)), len(texts))

@@ -312,7 +312,7 @@ class RoomMachine(RuleBasedStateMachine):
         if hasattr(self, "hall"):
             dropped = [one for one in self.hall.look() if type(one).__name__ == "Drop"]
             for one in dropped:
-                assert not one.member.present  # type: ignore[union-attr]
+                assert not one.member.present
 
     def teardown(self) -> None:
         if not hasattr(self, "hall"):

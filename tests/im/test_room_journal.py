@@ -38,7 +38,7 @@ class JournalTests(SynchronousTestCase):
         self.done: list[str] = []
         taps = Taps()
         taps.add(ServiceEvent, self.told.append)
-        journal = Journal("im", self.outbox, taps, lambda: None)
+        journal = Journal("im", self.outbox, taps, lambda: None)  # type: ignore[arg-type]
         self.journal = RoomJournal(journal, self.turn.append)
 
     def note(self, why: str) -> None:

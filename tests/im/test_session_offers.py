@@ -283,7 +283,7 @@ class ChangeTests(FaultCase):
             first = alice.wished()
             call = await alice.invite(xenia.aor, first)
             far = xenia.negotiations[xenia.calls[0]]
-            wanted = far.media[0].wish  # type: ignore[union-attr]
+            wanted = far.media[0].wish
 
             def no(offer: Any) -> Any:
                 raise PeerError("not now", 488)

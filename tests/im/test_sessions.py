@@ -122,7 +122,7 @@ class PassingTests(SessionCase):
             self.assertEqual(net.entities["im-north"].msrp.sessions, [])
             self.assertEqual(xenia.session().remote_path, (alice.session().uri,))
             self.assertEqual(len(net.entities["im-north"].sessions.conversations), 1)
-            await alice.change(call, alice.negotiations[call].media[0].wish)  # type: ignore
+            await alice.change(call, alice.negotiations[call].media[0].wish)
             await alice.leave()
             await net.sleep(1.0)
             self.assertEqual(len(xenia.ended), 1)
@@ -169,7 +169,7 @@ class PassingTests(SessionCase):
             extra = User()
             second = attrs.evolve(alice.wished(), user=extra.user, direction=SENDONLY)
             far = xenia.negotiations[xenia.calls[0]]
-            wanted = far.media[0].wish  # type: ignore[union-attr]
+            wanted = far.media[0].wish
             more = attrs.evolve(xenia.wished(), user=User().user)
             xenia.calls[0].on_offer = lambda offer: far.answer(offer, [wanted, more])
             await alice.change(call, first, second)

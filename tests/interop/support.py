@@ -67,7 +67,7 @@ def program(name: str) -> str:
 def pause(seconds: float) -> Deferred[None]:
     """Return a Deferred that fires after so many seconds."""
     done: Deferred[None] = Deferred()
-    reactor.callLater(seconds, done.callback, None)  # type: ignore[attr-defined]
+    reactor.callLater(seconds, done.callback, None)
     return done
 
 
@@ -84,10 +84,10 @@ class Running(ProcessProtocol):
         self.ended = False
         self._output = bytearray()
         self._waiting: list[Deferred[None]] = []
-        self._process: Any = reactor.spawnProcess(  # type: ignore[attr-defined]
+        self._process: Any = reactor.spawnProcess(
             self, command[0], list(command), env={**os.environ, "TERM": "dumb"}, path=folder
         )
-        self._limit = reactor.callLater(timeout, self.end)  # type: ignore[attr-defined]
+        self._limit = reactor.callLater(timeout, self.end)
 
     @property
     def output(self) -> str:
@@ -120,7 +120,7 @@ class Running(ProcessProtocol):
         if not self.ended:
             with contextlib.suppress(ProcessExitedAlready):
                 self._process.signalProcess("TERM")
-            late = reactor.callLater(3.0, self.end)  # type: ignore[attr-defined]
+            late = reactor.callLater(3.0, self.end)
             return self.finished().addCallback(lambda _: late.cancel() if late.active() else None)
         return self.finished()
 
@@ -193,7 +193,7 @@ class InteropCase(TestCase):
     """
 
     timeout = 30
-    algorithms = FOR_ALL  # what ``omaim lab`` offers
+    algorithms: tuple[str, ...] = FOR_ALL  # what ``omaim lab`` offers
 
     def setUp(self) -> Any:
         self.folder = Path(tempfile.mkdtemp(prefix="omaim-interop-"))

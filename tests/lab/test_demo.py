@@ -47,8 +47,8 @@ class DemoTests(TestCase):
         def observe(event: Any) -> None:
             logged.append(to_json(event) + to_text(event))
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
         trace = str(short_folder(self) / "trace.jsonl")
         stage = await self.lab(trace=trace)
         self.assertTrue(stage.complete)
@@ -94,8 +94,8 @@ class DemoTests(TestCase):
                 if step.lost
             ]
         )
-        with open(trace, encoding="utf-8") as file:
-            told = [file.read(), *logged, *(str(step) for step in played)]
+        with open(trace, encoding="utf-8") as traced:
+            told = [traced.read(), *logged, *(str(step) for step in played)]
         self.assertIn("MESSAGE", told[0])
         for person in stage.people.values():
             secrets = [person.password] + [

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from omaim.client import Client, Message
 from omaim.core import entity as core
 from omaim.im import entity as im
+from omaim.im.config import Config as ImConfig
 from omaim.lab.certificates import write_certificates
 from omaim.net.network import ReactorNetwork
 from omaim.net.wire import WireRecord
@@ -61,7 +62,7 @@ class Ipv6Tests(TestCase):
         stores = memory_stores()
         self.node = Node(
             NodeConfig(state="memory:"),
-            reactor,  # type: ignore[arg-type]
+            reactor,
             ReactorNetwork(reactor),
             stores,
             SimulatedDns(zone).ask,
@@ -96,7 +97,7 @@ class Ipv6Tests(TestCase):
     async def next(self, client: Client) -> Message:
         """Return the next message that a client gets."""
         coming: Deferred[Message] = client.inbox.next()
-        return await coming.addTimeout(20.0, reactor)  # type: ignore[arg-type]
+        return await coming.addTimeout(20.0, reactor)
 
     async def talk(self, server: str, **named: Any) -> None:
         """Two people write to each other."""
@@ -157,7 +158,7 @@ class Ipv6Tests(TestCase):
                 ca=ca,
                 im_server=f"sip:{IM}:{im_port};transport=tls",
             )
-            config = im.Config(
+            config = ImConfig(
                 domain=DOMAIN,
                 listen=(f"tls:[{HOST}]:{im_port}",),
                 certificate=str(folder / "im.pem"),

@@ -415,7 +415,7 @@ class AnyTests(SynchronousTestCase):
                 outgoing = Outgoing(
                     "text/plain",
                     message_id=name,
-                    on_end=lambda status, name=name: ends.update({name: status}),
+                    on_end=lambda status, name=name: ends.update({name: status}),  # type: ignore[misc]
                 )
                 one.send(outgoing)
                 open_streams.append((outgoing, bytearray()))

@@ -542,7 +542,7 @@ class NicknameTests(Case):
         self.bob.nickname_status = LATER
         answers: list[tuple[str, int]] = []
         for name in ("one", "two"):
-            self.one.nickname(name, lambda status, name=name: answers.append((name, status)))
+            self.one.nickname(name, lambda status, name=name: answers.append((name, status)))  # type: ignore[misc]
         self.world.carry()
         self.assertEqual(answers, [])
         self.other.answer_nickname(200)

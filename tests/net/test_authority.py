@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 from twisted.names import client
@@ -23,7 +25,7 @@ class AuthorityTests(TestCase):
         self.client = client.Resolver(servers=[("127.0.0.1", self.port)], timeout=(2,))
 
     @inlineCallbacks
-    def test_sip_domain(self):
+    def test_sip_domain(self) -> Any:
         """NAPTR leads to SRV and SRV to an address (RFC 3263 §4.1, §4.2)."""
         answers, _, _ = yield self.client.lookupNamingAuthorityPointer("north.example")
         found = sorted((r.payload.order, r.payload.service.string) for r in answers)
@@ -35,7 +37,7 @@ class AuthorityTests(TestCase):
         self.assertEqual(answers[0].payload.dottedQuad(), "127.0.1.2")
 
     @inlineCallbacks
-    def test_relay(self):
+    def test_relay(self) -> Any:
         """An MSRP relay is found by SRV (RFC 4976 §8)."""
         answers, _, _ = yield self.client.lookupService("_msrps._tcp.relay.north.example")
         found = answers[0].payload
@@ -44,7 +46,7 @@ class AuthorityTests(TestCase):
         self.assertEqual(answers[0].payload.dottedQuad(), "127.0.1.3")
 
     @inlineCallbacks
-    def test_unknown_name(self):
+    def test_unknown_name(self) -> Any:
         """A name that is not there is said not to be there."""
         yield self.assertFailure(self.client.lookupAddress("nobody.north.example"), DNSNameError)
 

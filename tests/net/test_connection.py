@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.net.connection import StreamLimits
 from omaim.net.endpoint import Endpoint
+from omaim.net.limits import StreamLimits
 from omaim.sip.flow import Flow
 from omaim.sip.message import Response
 from omaim.testing.network import Clock, Link, SimulatedNetwork

@@ -106,7 +106,7 @@ class LoopbackTests(TestCase):
         self.network = ReactorNetwork(reactor)
         self.endpoints: list[Endpoint] = []
 
-    async def tearDown(self) -> Any:
+    async def tearDown(self) -> Any:  # type: ignore[override]
         for endpoint in self.endpoints:
             await endpoint.stop()
 

@@ -423,8 +423,8 @@ class BrokenStreamTests(SynchronousTestCase):
             finals[at] = []
             alice.send(
                 message("sip:b@10.0.0.2;transport=tcp", b"%d" % at, at),
-                lambda response, at=at: finals[at].append(response.status),
-                on_end=lambda at=at: ends.append(at),
+                lambda response, at=at: finals[at].append(response.status),  # type: ignore[misc]
+                on_end=lambda at=at: ends.append(at),  # type: ignore[misc]
             )
             clock.advance(0.05)
         clock.advance(200)

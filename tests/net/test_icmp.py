@@ -118,10 +118,10 @@ class EndpointTests(Case, TestCase):
             if response.status >= 200 and not answer.called:
                 answer.callback(response)
 
-        began = reactor.seconds()  # type: ignore[attr-defined]
+        began = reactor.seconds()
         targets = [Target("UDP", host, port) for port in ports]
         endpoint.send(request, responded, targets=targets)
-        return await answer, reactor.seconds() - began  # type: ignore[attr-defined]
+        return await answer, reactor.seconds() - began
 
     async def test_next_server(self) -> None:
         """A closed port is followed by the next server at once, on IPv4 and IPv6."""
@@ -145,7 +145,7 @@ class EndpointTests(Case, TestCase):
         bob = Endpoint(ReactorNetwork(reactor), reactor, ids=Ids())
         Sink(bob)
         self.addCleanup(bob.stop)
-        deferLater(reactor, 1.0, bob.listen, "UDP", "127.0.0.1", port)  # type: ignore[arg-type]
+        deferLater(reactor, 1.0, bob.listen, "UDP", "127.0.0.1", port)
         response, _ = await self.ask(alice, message("sip:bob@example.com"), port)
         self.assertEqual(response.status, 200)
 

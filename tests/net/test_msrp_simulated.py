@@ -93,7 +93,7 @@ class RoughTests(Case):
                 if chance.random() < 0.2:
                     session.pause()
                     self.clock.callLater(chance.random(), session.resume)
-            self.assertTrue(self.clock.run(lambda s=statuses: len(s) == 60, 600))
+            self.assertTrue(self.clock.run(lambda s=statuses: len(s) == 60, 600))  # type: ignore[misc]
             self.assertEqual(statuses, [200] * 60)
             for which, bodies in sent.items():
                 user = pairs[which // 2][3 if which % 2 else 1]

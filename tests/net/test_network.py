@@ -188,7 +188,7 @@ class Contract:
             give_up = self.network.connect_stream(host, 5060, receiver)
             assert receiver.why is None
             give_up()
-            await self.until(lambda receiver=receiver: receiver.why)
+            await self.until(lambda receiver=receiver: receiver.why)  # type: ignore[misc]
             assert receiver.stream is None
 
     async def test_given_up(self) -> None:

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.errors import Unavailable
 from omaim.ids import Ids
-from omaim.net.resolver import AVOIDED, Resolver
-from omaim.sip.locating import Target
+from omaim.net.resolver import Resolver
+from omaim.sip.locating import AVOIDED, Target
 from omaim.sip.uri import SipUri
 from omaim.testing.clock import Clock
 from omaim.testing.dns import SimulatedDns

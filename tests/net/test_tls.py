@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from omaim.errors import UsageError
 from omaim.net import stream
-from omaim.net.connection import StreamLimits
 from omaim.net.endpoint import Endpoint
+from omaim.net.limits import StreamLimits
 from omaim.net.network import ReactorNetwork
 from omaim.net.tls import REQUIRED, TlsSettings, identities, names_domain
 from omaim.sip.locating import Target
@@ -97,7 +97,7 @@ class LoopbackTlsTests(TestCase):
     def setUp(self) -> None:
         self.endpoints: list[Endpoint] = []
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         for endpoint in self.endpoints:
             await endpoint.stop()
 

@@ -100,7 +100,7 @@ class LinesTests(SynchronousTestCase):
         """The log goes to a file; one that cannot be written is named."""
         path = self.mktemp()
         lines = observer("json", path)
-        Logger("omaim", observer=lines).info("hello")  # type: ignore[arg-type]
+        Logger("omaim", observer=lines).info("hello")
         with open(path, encoding="utf-8") as file:
             self.assertEqual(json.loads(file.read())["message"], "hello")
         self.assertIn(

@@ -191,7 +191,7 @@ class OpenTests(TestCase):
         node.taps.publish(event)
         self.assertEqual(heard, [event])
         await node.stopService()
-        self.assertTrue(os.path.exists(path))
+        self.assertTrue(os.path.exists(str(path)))
 
     async def test_cannot(self) -> None:
         """A node that cannot have its trace file leaves nothing open."""
@@ -301,7 +301,7 @@ class MakerTests(SynchronousTestCase):
             self.assertEqual(log is not None, ours, (twistd, settings))
             for path in (twistd.get("logfile"), settings.get("log_file")):
                 if ours and path and path != "-":
-                    self.assertTrue(os.path.exists(path))
+                    self.assertTrue(os.path.exists(str(path)))
             application = Application("omaim-echo")
             node_service(NodeConfig(), [], log).setServiceParent(application)
             self.assertIs(application.getComponent(ILogObserver), log)

@@ -63,7 +63,9 @@ class Party:
         """Keep what goes out."""
         if record.direction == OUT:
             self.sent.append(title(record.data))
-            self.messages.append(parse_datagram(record.data))
+            message = parse_datagram(record.data)
+            assert message is not None
+            self.messages.append(message)
 
     def last(self, what: str) -> Request | Response:
         """Return the last message of this title that went out."""

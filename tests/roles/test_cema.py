@@ -62,7 +62,7 @@ class Middlebox:
         assert connection is not None
         factory = _Counted(connection[1].decode(), int(media[1]))
         self._factories.append(factory)
-        port = reactor.listenTCP(0, factory, interface=ADDRESS)
+        port: Any = reactor.listenTCP(0, factory, interface=ADDRESS)  # type: ignore[arg-type]
         self._case.addCleanup(port.stopListening)
         body = _MEDIA.sub(b"m=message %d " % port.getHost().port, said.body)
         return Description(_CONNECTION.sub(f"c=IN IP4 {ADDRESS}".encode(), body))

@@ -309,7 +309,7 @@ class InviteTests(Calls):
         """Invitations that nobody decides about are limited, and so are calls."""
         self.bob.automatic = False
         self.bob.inviter._most = 5
-        calling = [Deferred.fromCoroutine(self.alice.call()) for _ in range(9)]
+        calling: list[Any] = [Deferred.fromCoroutine(self.alice.call()) for _ in range(9)]
         for one in calling:
             one.addErrback(lambda failure: failure.value.response)
         self.clock.advance(1.0)

@@ -125,13 +125,14 @@ class KeepingTests(Roles):
 
     def test_durable_before_promised(self) -> None:
         """Nobody is told that the subscription stands before it is kept; and no NOTIFY goes."""
-        put, waiting = self.store.put, []
+        put = self.store.put
+        waiting: list[Any] = []
 
         def slowly(record: SubscriptionRecord) -> Deferred[int]:
             waiting.append((Deferred(), record))
             return waiting[-1][0]
 
-        self.store.put = slowly  # type: ignore[method-assign]
+        self.store.put = slowly  # type: ignore[method-assign, assignment]
         watch = self.watch()
         self.assertNotEqual(watch.state, ACTIVE)
         self.notifier.changed("number", BOARD)
@@ -144,7 +145,7 @@ class KeepingTests(Roles):
 
     def test_store_away(self) -> None:
         """Without a store nothing is promised: 503 (RFC 3261 §21.5.4), and nothing is held."""
-        self.store.put = lambda record: fail(Unavailable("no disk"))  # type: ignore[method-assign]
+        self.store.put = lambda record: fail(Unavailable("no disk"))  # type: ignore[method-assign, assignment]
         request = self.alice.make("SUBSCRIBE", "sip:board@10.0.0.1", [("Event", "number")])
         self.assertEqual(self.wait(self.alice.request(request)).status, 503)
         self.assertEqual((len(self.notifier), self.heard), (0, []))

@@ -34,7 +34,7 @@ class ReferTests(Calls):
     def refer(self, refer_to: str = CAROL, target: str = BOB, **named: Any) -> Reference:
         reference = self.wait(self.alice.inviter.referrer.refer(target, refer_to, **named))
         self.clock.advance(0.5)
-        return reference  # type: ignore[no-any-return]
+        return reference
 
     def test_outside(self) -> None:
         """A REFER makes a subscription that reports how it goes on (RFC 3515 §2.4.4)."""

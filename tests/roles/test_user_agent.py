@@ -30,7 +30,7 @@ class RequestTests(Roles):
 
     def message(self, ua: UserAgent, to: str = "sip:bob@10.0.0.1", **named: Any) -> Response:
         request = ua.make("MESSAGE", to, [TEXT], b"hi")
-        return self.wait(ua.request(request, **named))  # type: ignore[no-any-return]
+        return self.wait(ua.request(request, **named))
 
     def test_answer(self) -> None:
         """The final answer comes back; the request is complete (RFC 3261 §8.1.1)."""
@@ -186,7 +186,7 @@ class AnswerTests(Roles):
         request = self.alice.make(method, uri or "sip:bob@10.0.0.1", headers, to=to)
         if uri and not uri.startswith("sip"):
             request.prepend("Route", "<sip:10.0.0.1;lr>")
-        return self.wait(self.alice.request(request))  # type: ignore[no-any-return]
+        return self.wait(self.alice.request(request))
 
     def test_options(self) -> None:
         """OPTIONS tells what we can (RFC 3261 §11.2)."""

@@ -68,7 +68,7 @@ async def party(net: ScenarioNetwork, name: str, **named: Any) -> Party:
 async def ended(net: ScenarioNetwork, *parties: Party) -> None:
     """Wait until nothing is left of any call."""
     for one in parties:
-        await net.until(lambda one=one: not len(one.inviter), "the end of the call")
+        await net.until(lambda one=one: not len(one.inviter), "the end of the call")  # type: ignore[misc]
         await one.phone.register(0)
 
 

@@ -211,7 +211,7 @@ async def signalled_through_im_servers(net: ScenarioNetwork) -> None:
     same((calls[1] == calls[2], len(set(calls))), (True, 3), "one call on each side")
     await talk.leave()
     for name in ("im-north", "im-south"):
-        await net.until(lambda name=name: net.seen(name, "BYE", OUT), f"{name} passes BYE on")
+        await net.until(lambda name=name: net.seen(name, "BYE", OUT), f"{name} passes BYE on")  # type: ignore[misc]
 
 
 @scenario(shows=("IMS-13/retrieve",), stages=EVERYWHERE)

@@ -161,7 +161,7 @@ async def as_its_documents_say(net: ScenarioNetwork) -> None:
     await open_to_staff(net, ActivePolicy(0, ((now - 60.0, now + 2.0),)))
     await net.entities["im-north"].groups.follow()
     for one in (alice, xenia):
-        await net.until(lambda one=one: one.ended, "the time is over")
+        await net.until(lambda one=one: one.ended, "the time is over")  # type: ignore[misc]
         same(one.heard[-1], "The room is closed: the time is over.", "what came before the BYE")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omaim.bodies.multipart import parse_multipart
 from omaim.client.failures import Busy
 from omaim.core.profile_xml import write_profile
@@ -246,7 +248,7 @@ async def requests_of_a_service(net: ScenarioNetwork) -> None:
     await device.register()
     xenia = await phone(net, "xenia")
     await xenia.register()
-    answers = []
+    answers: list[Any] = []
     for target in (number, xenia.identity):
         ids = asking.endpoint.ids
         request = Request.make(

@@ -35,8 +35,8 @@ async def invite_to_bye(net: ScenarioNetwork) -> None:
         holds(not credentials(one), f"{one.method} shows no credentials")
     bye, *_ = net.seen(alice.agent.endpoint.name, "BYE", OUT)
     holds(credentials(bye), "alice has sent some")
-    for one in (alice, xenia):
-        await one.register(0)
+    for person in (alice, xenia):
+        await person.register(0)
 
 
 @scenario(shows=("IMS-35",))
@@ -49,8 +49,8 @@ async def ringing_and_refused(net: ScenarioNetwork) -> None:
     same((await alice.call(xenia.identity)).response.status, 486, "INVITE")
     same(xenia.acks, [], "ACKs that reach the user: the hop's own transaction takes them")
     same((await alice.call("sip:nobody@south.example")).response.status, 404, "to nobody")
-    for one in (alice, xenia):
-        await one.register(0)
+    for person in (alice, xenia):
+        await person.register(0)
 
 
 @scenario(shows=("IMS-35", "IMS-21"))

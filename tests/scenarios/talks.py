@@ -121,7 +121,7 @@ async def talk_declined(net: ScenarioNetwork) -> None:
     """Who declines is left alone, and the caller knows whether for good or for now."""
     alice, bob = await net.online("alice"), await net.online("bob")
     for status, kind in ((603, Declined), (486, Busy)):
-        bob.on_invitation(lambda invited, status=status: invited.decline(status))
+        bob.on_invitation(lambda invited, status=status: invited.decline(status))  # type: ignore[misc]
         try:
             await alice.invite(bob.identity)
         except kind:
@@ -309,7 +309,8 @@ async def in_the_lobby(net: ScenarioNetwork) -> None:
     people = {net.person(name).aor for name in rooms}
     for name, room in rooms.items():
         await net.until(
-            lambda room=room: {one.uri for one in room.participants} == people, f"{name}'s roster"
+            lambda room=room: {one.uri for one in room.participants} == people,  # type: ignore[misc]
+            f"{name}'s roster",
         )
     await rooms["alice"].nickname("Queen")
     await rooms["alice"].send("Tea is ready.")

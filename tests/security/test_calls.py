@@ -300,7 +300,7 @@ class FloodTests(SessionCase):
             calling = [Deferred.fromCoroutine(alice.invite(xenia.aor)) for _ in range(20)]
             statuses: list[int] = []
             for one in calling:
-                one.addErrback(lambda failure: statuses.append(failure.value.status))
+                one.addErrback(lambda failure: statuses.append(failure.value.status))  # type: ignore[call-overload]
             await net.sleep(2.0)
             self.assertEqual(statuses, [486] * 15)
             self.assertEqual(server._load[alice.aor, "originating"], 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from typing import Final
 
-from omaim.net.connection import StreamLimits
+from omaim.net.limits import StreamLimits
 from tests.security.support import (
     NORTH,
     NORTH_IM,

@@ -104,9 +104,8 @@ class CopyTests(SynchronousTestCase):
 
     def copies(self, size: int) -> RoomCopies:
         members: Any = list(range(3))
-        return RoomCopies(
-            self.worlds[0].near.means, members, size, self.sessions.__getitem__, lambda _: None
-        )
+        session_of: Any = self.sessions.__getitem__
+        return RoomCopies(self.worlds[0].near.means, members, size, session_of, lambda _: None)
 
     def test_longer_than_announced(self) -> None:
         """A message that goes on after the size that was announced is refused."""

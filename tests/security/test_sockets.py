@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from omaim.net.connection import StreamLimits
+from omaim.net.limits import StreamLimits
 from omaim.testing.scenario import LOOPBACK, Layout, Scenario, ScenarioNetwork
 from omaim.testing.stages import Loopback
 from tests.security.support import text_of

@@ -52,7 +52,7 @@ class CompositorTests(SynchronousTestCase):
         error = self.assertRaises(PeerError, self.esc.publish, BOB, message, now)
         self.assertEqual(error.status, status)
         self.assertEqual(self.esc.current(BOB, "presence"), before)
-        return error  # type: ignore[no-any-return]
+        return error
 
     def bodies(self) -> list[bytes]:
         return [publication.body for publication in self.esc.current(BOB, "presence")]

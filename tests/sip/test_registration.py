@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -193,7 +195,7 @@ class BasicTests(SynchronousTestCase):
             (HOME, "soon", 3600),
         ):
             registrar = Registrar()
-            headers = {} if header is None else {"Expires": header}
+            headers: dict[str, Any] = {} if header is None else {"Expires": header}
             [binding] = registrar(a_register(contact, **headers)).bindings
             self.assertEqual(binding.expires_at, seconds)
 

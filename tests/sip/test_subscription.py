@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import attrs
 from hypothesis import given
@@ -450,14 +451,16 @@ class Pair:
             for entry in sorted(self.later, key=lambda entry: entry[:2]):
                 if entry[0] <= self.now:
                     self.later.remove(entry)
-                    act, argument = entry[2], entry[3]
+                    act: Any = entry[2]
+                    argument: Any = entry[3]
                     if act == self.deliver:
-                        act(argument)  # type: ignore[operator]
+                        act(argument)
                     else:
-                        act(argument, self.now)  # type: ignore[operator]
+                        act(argument, self.now)
                     break
             else:
-                for machine in (self.machine, *self.server.values()):
+                machines: list[Any] = [self.machine, *self.server.values()]
+                for machine in machines:
                     if machine.deadline <= self.now:
                         machine.wake(self.now)
                         break

@@ -229,7 +229,9 @@ class ValidTests(SynchronousTestCase):
         self.assertEqual(len(message.body), 553)
         content = message.content_type
         assert content is not None
-        self.assertEqual((content.main, content.params.get("boundary")[:5]), ("multipart", "7a9cb"))
+        self.assertEqual(
+            (content.main, (content.params.get("boundary") or "")[:5]), ("multipart", "7a9cb")
+        )
 
     def test_reasons(self) -> None:
         """A reason may be empty or hold any UTF-8 (RFC 4475 §3.1.1.12, §3.1.1.13)."""

@@ -350,7 +350,7 @@ class ClientTimerTests(SynchronousTestCase):
         ):
             machine = client(method, flow)
             # At 1.0 after the repeat at 0.5: the answer silences Timers A and E.
-            played = play(machine, [(1.0, lambda now, m=machine, s=status: m.responded(s, now))])
+            played = play(machine, [(1.0, lambda now, m=machine, s=status: m.responded(s, now))])  # type: ignore[misc]
             self.assertEqual(moments(played, END), [ends], (method, status, flow))
             self.assertEqual(moments(played, SEND), [0.5] if flow is UDP else [])
 
@@ -399,7 +399,7 @@ class ServerTimerTests(SynchronousTestCase):
         """An INVITE answered in time gets no 100."""
         for status in (100, 180, 200, 486):
             machine = server("INVITE")
-            played = play(machine, [(0.199, lambda now, m=machine, s=status: m.respond(s, now))])
+            played = play(machine, [(0.199, lambda now, m=machine, s=status: m.respond(s, now))])  # type: ignore[misc]
             self.assertEqual(moments(played, SEND_100), [])
 
     def test_late_100(self) -> None:
@@ -480,7 +480,7 @@ class ServerTimerTests(SynchronousTestCase):
             ("INVITE", TCP, 33.0),
         ):
             machine = server(method, flow)
-            played = play(machine, [(1.0, lambda now, m=machine: m.respond(200, now))])
+            played = play(machine, [(1.0, lambda now, m=machine: m.respond(200, now))])  # type: ignore[misc]
             self.assertEqual(moments(played, END), [ends])
 
     def test_one_final_response(self) -> None:
@@ -525,7 +525,7 @@ class ServerTimerTests(SynchronousTestCase):
             elif what == "ACK":
                 moves.append((now, machine.acknowledged))
             else:
-                moves.append((now, lambda at, status=what: machine.respond(status, at)))
+                moves.append((now, lambda at, status=what: machine.respond(status, at)))  # type: ignore[misc]
         played = play(machine, moves)
         self.assertLessEqual(len(moments(played, END)), 1)
         if method == "MESSAGE" or any(what in (200, 202, 408, 486) for _, what in script):

@@ -95,7 +95,7 @@ class Network:
             TransactionUser(self._on_request, self._on_ack, self._on_cancel),
         )
         for number, call in enumerate(calls):
-            self.time.later(call.at, lambda number=number: self._call(number))
+            self.time.later(call.at, lambda number=number: self._call(number))  # type: ignore[misc]
 
     def _at_callee(self, data: bytes) -> None:
         message = parse_datagram(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -38,11 +40,13 @@ class Laned:
 
     def names(self) -> list[str]:
         """Return who waits, checked in both directions."""
-        forth, one = [], self.lane.first
+        forth: list[str] = []
+        back: list[str] = []
+        one: Any = self.lane.first
         while one is not None:
             forth.append(one.key)
             one = one.after
-        back, one = [], self.lane.last
+        one = self.lane.last
         while one is not None:
             back.append(one.key)
             one = one.before

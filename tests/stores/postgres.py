@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sqlalchemy import create_engine, text
 from twisted.internet import reactor
@@ -138,7 +139,7 @@ class PostgresOutboxTests(InPostgres, OutboxContract, TestCase):
             other = await open_database()
             try:
                 for turn in range(20):
-                    writing = []
+                    writing: list[Deferred[Any]] = []
                     for node, order in ((self.stores, "ab"), (other, "ba")):
                         for name in order:
                             writing.append(node.leases.acquire(name, "n", 0.0, float(turn)))
@@ -146,7 +147,7 @@ class PostgresOutboxTests(InPostgres, OutboxContract, TestCase):
                             writing.append(add)
                     results = await DeferredList(writing)
                     self.assertTrue(all(good for good, _ in results))
-                    duplicates = [one.duplicate for _, one in results[1::2]]  # type: ignore[union-attr]
+                    duplicates = [one.duplicate for _, one in results[1::2]]
                     self.assertEqual(sorted(duplicates), [False, True, True, True])
             finally:
                 await other.close()

@@ -131,7 +131,7 @@ class CommitsTests(TestCase):
             go.set()
             results = await DeferredList(asked, consumeErrors=True)
             self.assertEqual([good for good, _ in results], [True, False, True])
-            self.assertIsInstance(results[1][1].value, Conflict)  # type: ignore[union-attr]
+            self.assertIsInstance(results[1][1].value, Conflict)
             names = self.lite.rows("SELECT name FROM things ORDER BY name")
             self.assertEqual(names, [("a",), ("b",), ("c",)])
             kinds = self.lite.rows("SELECT kind FROM outbox ORDER BY position")
@@ -188,8 +188,8 @@ class CommitsTests(TestCase):
             go, _ = self.hold()
             asked = [self.commits.submit(write) for write in (number, spoiled, number)]
             go.set()
-            results = await DeferredList(asked, consumeErrors=True)
-            self.assertIsInstance(results[1][1].value, Unavailable)  # type: ignore[union-attr]
+            results: list[Any] = await DeferredList(asked, consumeErrors=True)
+            self.assertIsInstance(results[1][1].value, Unavailable)
             found += [results[0][1], results[2][1]]
             used = {number + offset for number in found for offset in range(3)}
             self.assertEqual(len(used), 15)
