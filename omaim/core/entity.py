@@ -13,16 +13,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator
+from omaim.core.authenticator import Authenticator, Challenge
 from omaim.core.chain import Chain
-from omaim.core.charging import Charging
 from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
 from omaim.core.config import service_addresses
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
-from omaim.core.interconnect import Neighbours
-from omaim.core.job import Job
 from omaim.core.naming import service_route
 from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
@@ -30,10 +27,9 @@ from omaim.core.registered import Registration
 from omaim.core.registrar import Registrar
 from omaim.core.routing import Router
 from omaim.core.secret import durable_secret
-from omaim.core.senders import Senders
 from omaim.core.service_profile import CONTINUE, TERMINATE
 from omaim.core.services import Services
-from omaim.core.subscribers import Served, Subscribers
+from omaim.core.subscribers import charging_functions, subscriber_of, subscribers_of
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.net.tls import TlsSettings
@@ -52,15 +48,20 @@ from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.delivering import Delivery
 from omaim.sip.digest import ALGORITHMS
-from omaim.sip.flow import UDP
+from omaim.sip.flow import UDP, Flow
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
+from omaim.sip.icid import Charging
+from omaim.sip.job import Job
 from omaim.sip.message import RETRY_AFTER, Request, error_response
+from omaim.sip.neighbours import Neighbours
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.proxying import OwnAddresses
 from omaim.sip.registration import ENDED, INITIAL
 from omaim.sip.registration import Policy as RegisterPolicy
+from omaim.sip.senders import Senders
+from omaim.sip.subscribed import Served, Subscriber
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
 
@@ -231,11 +232,10 @@ class Core(Service):
             ids,
             ims,
         )
-        subscribers = Subscribers(stores.users, self.profile_of)
+        subscribers = subscribers_of(stores.users, self.profile_of)
         services = Services(
             endpoint,
             forwarder,
-            delivery,
             self.registrar,
             subscribers,
             Chain(key),
@@ -247,12 +247,24 @@ class Core(Service):
             (config.service_timeout, config.service_patience),
             ims,
         )
+
+        def prove(request: Request, flow: Flow) -> Subscriber | Challenge:
+            """Return whose credentials a request carries, or what to ask."""
+            proof = authenticator.proxy(request, flow.remote_host, now())
+            if isinstance(proof, Challenge):
+                return proof
+            self.admission.proved(flow)
+            user = proof.user
+            known = subscribers.of(user.identities[0].uri) if user.identities else None
+            if known is not None and known.subscriber.user is user:
+                return known.subscriber
+            return subscriber_of(user)
+
         self.router = Router(
             endpoint,
             subscribers,
-            Senders(
-                subscribers, authenticator, self.admission, self.serves, now, config.authenticate
-            ),
+            Senders(subscribers, self.serves, prove, config.authenticate),
+            authenticator.withhold,
             self._neighbours,
             hooks,
             charging,
@@ -277,7 +289,7 @@ class Core(Service):
             self.registrar.deregister,
             now,
             ids,
-            charging.lines_for,
+            lambda user: charging.lines_for(charging_functions(user)),
         )
         self._agent = UserAgent(endpoint, f"sip:{config.domain}")
         self.notifier = Notifier(self._agent, keeping=self._keeping)
@@ -321,6 +333,10 @@ class Core(Service):
 
     def _serve(self, transaction: ServerTransaction) -> None:
         request = transaction.request
+        uri = request.request_uri
+        if isinstance(uri, SipUri) and uri.user and request.method != "REGISTER":
+            self.router.routing.receive(transaction)  # for a user, which is the most of all
+            return
         try:
             if request.method == "REGISTER" and self._for_registrar(request):
                 self._register(transaction)
@@ -330,7 +346,7 @@ class Core(Service):
                 else:
                     self.endpoint.dismiss(transaction, None)
             else:
-                self.router.receive(transaction)
+                self.router.routing.receive(transaction)
         except PeerError as error:
             if not transaction.answered:
                 tag = self.endpoint.tag_of(transaction)

@@ -8,7 +8,7 @@ memory that 100,000 of them need and the time of a start.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final, TypeVar, cast
 
@@ -211,7 +211,16 @@ class UserCache:
         self._users: dict[str, User | str] = {}  # by private id, packed or not
         self._unpacked: dict[str, User] = {}  # some of the packed
         self._owners: dict[str, str] = {}  # public identity → private id
+        self._watchers: list[Callable[[], object]] = []
         self.profiles: dict[str, str] = {"": ""}  # service profile by what stands for it
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Call ``changed`` whenever a user has changed."""
+        self._watchers.append(changed)
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def peek(self, private_id: str) -> User | None:
         """Return the user of that private id."""
@@ -260,6 +269,7 @@ class UserCache:
         self._users[user.private_id] = packed or user
         for one in user.identities:
             self._owners[one.uri] = user.private_id
+        self._tell()
 
     def remove(self, private_id: str) -> bool:
         """Take a user out. Returns: whether there was one."""
@@ -271,6 +281,7 @@ class UserCache:
         for one in old.identities:
             if self._owners.get(one.uri) == private_id:
                 del self._owners[one.uri]
+        self._tell()
         return True
 
     def load(
@@ -285,6 +296,7 @@ class UserCache:
         names = {private_id: private_id for private_id in self._users}
         for uri, private_id in identities:
             self._owners[uri] = names.get(private_id, private_id)
+        self._tell()
 
     def private_ids(self) -> Iterator[str]:
         """Iterate over a copy of the private ids."""

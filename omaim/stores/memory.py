@@ -57,6 +57,7 @@ class MemoryUserStore:
         self._version = 0
         self.peek = self._cache.peek
         self.peek_by_identity = self._cache.peek_by_identity
+        self.watch = self._cache.watch
         self.private_ids = self._cache.private_ids
         self.count = self._cache.count
 

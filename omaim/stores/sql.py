@@ -124,6 +124,7 @@ class SqlUserStore:
         self._cache = UserCache()
         self.peek = self._cache.peek
         self.peek_by_identity = self._cache.peek_by_identity
+        self.watch = self._cache.watch
         self.private_ids = self._cache.private_ids
         self.count = self._cache.count
         users, identities, profiles = schema.users, schema.identities, schema.profiles
