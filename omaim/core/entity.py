@@ -12,8 +12,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator, Challenge
 from omaim.core.chain import Chain
 from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
@@ -41,9 +39,12 @@ from omaim.node.hooks import Refuse
 from omaim.node.node import Node, tls_settings
 from omaim.node.people import read_people
 from omaim.node.questions import MayAsk
+from omaim.roles.accounts import accounts_of, user_of
 from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
+from omaim.sip.admission import Admission
+from omaim.sip.authenticating import Authenticator, Challenge
 from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.delivering import Delivery
@@ -196,9 +197,8 @@ class Core(Service):
         own_uri = next(filter(None, map(endpoint.uri, ("UDP", "TCP", "TLS"))))
         tokens, gruus = FlowTokens(ids.token(64).encode(), key), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
-        authenticator = Authenticator(
-            config.domain, stores.users, nonces, seconds, config.algorithms
-        )
+        accounts = accounts_of(stores.users, config.domain)
+        authenticator = Authenticator(config.domain, accounts, nonces, seconds, config.algorithms)
         self.registrar = Registrar(
             endpoint,
             stores.users,
@@ -254,7 +254,7 @@ class Core(Service):
             if isinstance(proof, Challenge):
                 return proof
             self.admission.proved(flow)
-            user = proof.user
+            user = user_of(proof.account)
             known = subscribers.of(user.identities[0].uri) if user.identities else None
             if known is not None and known.subscriber.user is user:
                 return known.subscriber

@@ -10,13 +10,13 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Challenge
 from omaim.core.dialogs import Dialogs
 from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
+from omaim.sip.admission import Admission
+from omaim.sip.authenticating import Challenge
 from omaim.sip.flow import Flow
 from omaim.sip.forking import CANCELLING, Branch, Fork, Policy
 from omaim.sip.hop import stateless_tag

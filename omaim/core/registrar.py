@@ -15,14 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator, Challenge
 from omaim.core.registered import Follower, Registration, primary_of
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import MayRegister
+from omaim.roles.accounts import user_of
+from omaim.sip.admission import Admission
+from omaim.sip.authenticating import Authenticator, Challenge
 from omaim.sip.bindings import Binding, Change, expire, lose_flow, shorten, terminate
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
@@ -118,7 +119,7 @@ class Registrar:
                 if isinstance(proof, Challenge):
                     self._challenge(transaction, proof)
                     return
-                user, info = proof.user, proof.info
+                user, info = user_of(proof.account), proof.info
         except PeerError as error:
             self._turn_away(transaction, error_response(request, error, _tag(transaction)))
             return

@@ -14,7 +14,6 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from omaim.core.authenticator import Challenge
 from omaim.core.config import wildcards
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
@@ -23,6 +22,7 @@ from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import WhereTo
+from omaim.sip.authenticating import Challenge
 from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus

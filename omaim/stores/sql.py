@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from omaim.sip.bound import BindingCache
 from omaim.stores import schema
 from omaim.stores.cache import (
-    BindingCache,
     UserCache,
     pack_bindings,
     pack_user,
