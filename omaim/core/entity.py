@@ -44,6 +44,7 @@ from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
 from omaim.sip.admission import Admission
+from omaim.sip.admitting import Admitting
 from omaim.sip.authenticating import Authenticator, Challenge
 from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
@@ -199,16 +200,25 @@ class Core(Service):
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
         accounts = accounts_of(stores.users, config.domain)
         authenticator = Authenticator(config.domain, accounts, nonces, seconds, config.algorithms)
+        subscribers = subscribers_of(stores.users, self.profile_of)
+        admitting = Admitting(
+            subscribers,
+            None if config.authenticate == "never" else authenticator,
+            self.admission,
+            endpoint.transactions,
+            endpoint.driver.wakeup,
+            seconds,
+            self.serves,
+            now,
+        )
         self.registrar = Registrar(
             endpoint,
             stores.users,
             stores.bindings,
-            None if config.authenticate == "never" else authenticator,
-            self.admission,
+            admitting,
             self._register_policies(),
             hooks,
             config.domain,
-            self.serves,
             now,
             ids,
             tokens,
@@ -232,7 +242,6 @@ class Core(Service):
             ids,
             ims,
         )
-        subscribers = subscribers_of(stores.users, self.profile_of)
         services = Services(
             endpoint,
             forwarder,
@@ -338,7 +347,7 @@ class Core(Service):
             self.router.routing.receive(transaction)  # for a user, which is the most of all
             return
         try:
-            if request.method == "REGISTER" and self._for_registrar(request):
+            if request.method == "REGISTER" and (not isinstance(uri, SipUri) or self._here(uri)):
                 self._register(transaction)
             elif self._for_us(request):
                 if self._may_answer(transaction):
@@ -398,10 +407,6 @@ class Core(Service):
                     request.prepend("Record-Route", self._dialogs.mark(request.call_id, flow))
         self._agent.receive(job.transaction)
         return True
-
-    def _for_registrar(self, request: Request) -> bool:
-        uri = request.request_uri
-        return not isinstance(uri, SipUri) or self._here(uri)
 
     def _for_us(self, request: Request) -> bool:
         uri = request.request_uri

@@ -35,7 +35,16 @@ def subscribers_of(
         barred = identity is None or identity.barred
         profile = profile_of(user, aor)
         plain = not profile.filters.criteria
-        return Served(subscriber_of(user), aor, primary_of(user, aor), barred, plain, profile)
+        associated = [f"<{one.uri}>" for one in user.registered_with(aor) if not one.barred]
+        return Served(
+            subscriber_of(user),
+            aor,
+            primary_of(user, aor),
+            tuple(associated),
+            barred,
+            plain,
+            profile,
+        )
 
     found = Subscribers(find, most)
     users.watch(found.forget)

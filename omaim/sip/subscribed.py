@@ -48,18 +48,21 @@ class Served:
         subscriber: the user.
         aor: the identity that is used.
         primary: the one under which its bindings are kept.
+        associated: those that are registered with it and may be used, as P-Associated-URI says
+            them; its own among them.
         barred: the identity may be registered, not used.
         plain: no application server is ever asked for it.
         profile: its service profile; the proxy only passes it on.
     """
 
-    __slots__ = ("aor", "barred", "plain", "primary", "profile", "subscriber")
+    __slots__ = ("aor", "associated", "barred", "plain", "primary", "profile", "subscriber")
 
     def __init__(
         self,
         subscriber: Subscriber,
         aor: str,
         primary: str,
+        associated: tuple[str, ...],
         barred: bool,
         plain: bool,
         profile: object,
@@ -67,6 +70,7 @@ class Served:
         self.subscriber: Final = subscriber
         self.aor: Final = aor
         self.primary: Final = primary
+        self.associated: Final = associated
         self.barred: Final = barred
         self.plain: Final = plain
         self.profile: Final = profile
