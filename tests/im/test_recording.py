@@ -37,7 +37,7 @@ class RecordingTestCase(SynchronousTestCase):
             Wanted(),
             self.stores.history,
             self.stores.outbox,
-            Ids(self.now),
+            Ids(int(self.now)),
             lambda owner: owner.endswith("@north.example"),
             lambda: self.now,
             Quota(100, 100_000),

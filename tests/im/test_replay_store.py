@@ -31,7 +31,7 @@ class Life:
     def __init__(self, store: Any, most: int = 3, size: int = 10_000, now: float = 1000.0) -> None:
         self.turn: list[Any] = []
         self.now = now
-        self.store = ReplayStore(store, Ids(now), self.turn.append, lambda: self.now, 500.0)
+        self.store = ReplayStore(store, Ids(int(now)), self.turn.append, lambda: self.now, 500.0)
         self.replays = {room: Replay(most, size) for room in (ROOM, OTHER)}
         self.counts = {room: self._load(room) for room in self.replays}
 
