@@ -75,7 +75,6 @@ class Endpoint:
         on_failure: gets an INVITE's transaction whose answer was not acknowledged or could
             not be delivered, and why: "timeout" or "transport".
         on_flow_closed: gets each stream flow that is gone.
-        write: writes one message to a flow; a failure is reported in the next turn.
         counters: how often what happened, by name, for metrics.
         listeners: where it listens.
         outlet: the way out, for those who send exchanges of their own.
@@ -116,7 +115,7 @@ class Endpoint:
         self._driver = Driver(clock)
         self.arm: Callable[[], None] = self._driver.arm
         departing = Departing(self.wire.watch, self._show_out, self._unwritten)
-        self.write: Callable[[Flow, bytes], None] = departing.write
+        self._write: Callable[[Flow, bytes], None] = departing.write
         self._user = TransactionUser(
             self._no_request,
             self._new_ack,
@@ -130,7 +129,7 @@ class Endpoint:
             self.timing,
             self.ids,
             self._driver.deadlines,
-            self.write,
+            self._write,
             self._user,
             maximum,
             user_agent,
@@ -375,6 +374,10 @@ class Endpoint:
         """Return the flow that :meth:`describe` told of; ``None`` when it is gone."""
         return self.flows.find(text)
 
+    def flow_to(self, target: Target) -> Flow | None:
+        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
+        return self.outlet.flow_to(target)
+
     def _stream_to(self, target: Target) -> Flow | None:
         return None if self._stopped else self.flows.stream_to(target)
 
@@ -460,6 +463,10 @@ class Endpoint:
 
     def _no_cancel(self, transaction: ServerTransaction, cancel: Request) -> None:
         self.reply(transaction, 487)
+
+    def write(self, flow: Flow, data: bytes) -> None:
+        """Write one message; a failure is reported in the next turn."""
+        self._write(flow, data)
 
     def _unwritten(self, flow: Flow, data: bytes) -> None:
         """A message could not be written; those whom it concerns hear it in the next turn."""

@@ -270,7 +270,7 @@ class StrictRouterTests(CoreCase):
         self.register(bob)
         request = alice.agent.make("MESSAGE", f"sip:{CORE};lr")
         request.set("Route", f"<{BOB}>")
-        flow = alice.agent.endpoint.outlet.flow_to(Target("UDP", CORE, 5060, ""))
+        flow = alice.agent.endpoint.flow_to(Target("UDP", CORE, 5060, ""))
         self.assertEqual(self.wait(alice.agent.request(request, flow=flow)).status, 200)
         self.assertEqual(bob.got[0].first("P-Called-Party-ID"), f"<{BOB}>")
 

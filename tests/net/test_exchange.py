@@ -246,7 +246,7 @@ class ExchangeTests(SynchronousTestCase):
 
     def test_flow(self) -> None:
         """A request on a flow goes there, whatever its URI says."""
-        flow = self.alice.outlet.flow_to(Target("UDP", "10.0.0.3", 5060))
+        flow = self.alice.flow_to(Target("UDP", "10.0.0.3", 5060))
         self.send(message("sip:bob@nobody.example"), flow=flow)
         self.assertEqual(self.finish(), (200, False))
         self.assertEqual(len(self.second.seen), 1)
