@@ -25,7 +25,8 @@ def compiled() -> list:
     options = ["--strict", "--ignore-missing-imports", "--config-file="]
     extensions = mypycify([*options, *modules], opt_level="3")
     for extension in extensions:
-        extension.extra_compile_args += CALLS if os.name == "posix" else []
+        if os.name == "posix":  # the extensions share one list
+            extension.extra_compile_args = [*extension.extra_compile_args, *CALLS]
     return extensions
 
 

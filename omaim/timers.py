@@ -104,3 +104,34 @@ class Deadlines:
             else:
                 self.arm(timed)
         return woken
+
+
+@final
+class Wakeup:
+    """What sees to it that :meth:`Deadlines.run` is called in time, by one call of a reactor.
+
+    Args:
+        deadlines: the heap.
+        plan: called with the moment of the earliest deadline when that has come nearer.
+
+    Attributes:
+        at: the moment that was planned; :data:`NEVER` for none.
+    """
+
+    __slots__ = ("_deadlines", "_plan", "at")
+
+    def __init__(self, deadlines: Deadlines, plan: Callable[[float], None]) -> None:
+        self.at: float = NEVER
+        self._deadlines: Final = deadlines
+        self._plan: Final = plan
+
+    def arm(self) -> None:
+        """See to it that the earliest deadline is kept.
+
+        Whoever gave a machine an input calls this when done; it costs next to nothing when the
+        earliest deadline has not moved forward.
+        """
+        at = self._deadlines.next()
+        if at < self.at:
+            self.at = at
+            self._plan(at)

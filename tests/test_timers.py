@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, one_of, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.timers import NEVER, Alarm, Deadlines
+from omaim.timers import NEVER, Alarm, Deadlines, Wakeup
 
 
 def alarm(log: list[tuple[int, float]], name: int) -> Alarm:
@@ -70,3 +70,18 @@ class DeadlinesTests(SynchronousTestCase):
             else:
                 self.assertEqual(len(times), 1)
                 self.assertTrue(moment <= times[0] <= moment + 1.0)
+
+
+class WakeupTests(SynchronousTestCase):
+    def test_nearer(self) -> None:
+        """A plan is made when the earliest deadline has come nearer, and then only."""
+        plans: list[float] = []
+        deadlines = Deadlines()
+        wakeup = Wakeup(deadlines, plans.append)
+        wakeup.arm()
+        for moment in (5.0, 7.0, 3.0):
+            timed = alarm([], 1)
+            timed.deadline = moment
+            deadlines.arm(timed)
+            wakeup.arm()
+        self.assertEqual((plans, wakeup.at), ([5.0, 3.0], 3.0))

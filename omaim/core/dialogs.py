@@ -12,12 +12,12 @@ from __future__ import annotations
 from hashlib import blake2b
 from hmac import compare_digest
 
-from omaim.core.interconnect import Neighbour
-from omaim.core.job import Job
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.sip.flow import TLS, Flow
+from omaim.sip.job import Job
 from omaim.sip.message import Request
+from omaim.sip.neighbours import Neighbour
 from omaim.sip.outbound import FlowTokens, flow_failed
 from omaim.sip.proxying import own_uri, record_route
 from omaim.sip.uri import SipUri, parse_uri

@@ -12,17 +12,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator
 from omaim.core.chain import Chain
-from omaim.core.charging import Charging
 from omaim.core.commands import add_commands
 from omaim.core.config import Config as Config
 from omaim.core.config import service_addresses
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
-from omaim.core.interconnect import Neighbours
-from omaim.core.job import Job
 from omaim.core.naming import service_route
 from omaim.core.profiles import Profiles
 from omaim.core.reg_event import RegEvent
@@ -30,10 +25,9 @@ from omaim.core.registered import Registration
 from omaim.core.registrar import Registrar
 from omaim.core.routing import Router
 from omaim.core.secret import durable_secret
-from omaim.core.senders import Senders
 from omaim.core.service_profile import CONTINUE, TERMINATE
 from omaim.core.services import Services
-from omaim.core.subscribers import Served, Subscribers
+from omaim.core.subscribers import charging_functions, subscriber_of, subscribers_of
 from omaim.core.third_party import ThirdParty
 from omaim.errors import OmaimError, PeerError, UsageError
 from omaim.net.tls import TlsSettings
@@ -45,22 +39,31 @@ from omaim.node.hooks import Refuse
 from omaim.node.node import Node, tls_settings
 from omaim.node.people import read_people
 from omaim.node.questions import MayAsk
+from omaim.roles.accounts import accounts_of, user_of
 from omaim.roles.keeping import Keeping
 from omaim.roles.notifier import Notifier
 from omaim.roles.user_agent import UserAgent
+from omaim.sip.admission import Admission
+from omaim.sip.admitting import Admitting
+from omaim.sip.authenticating import Authenticator, Challenge
 from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.delivering import Delivery
 from omaim.sip.digest import ALGORITHMS
-from omaim.sip.flow import UDP
+from omaim.sip.flow import UDP, Flow
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
+from omaim.sip.icid import Charging
+from omaim.sip.job import Job
 from omaim.sip.message import RETRY_AFTER, Request, error_response
+from omaim.sip.neighbours import Neighbours
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
 from omaim.sip.proxying import OwnAddresses
 from omaim.sip.registration import ENDED, INITIAL
 from omaim.sip.registration import Policy as RegisterPolicy
+from omaim.sip.senders import Senders
+from omaim.sip.subscribed import Served, Subscriber
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
 
@@ -195,19 +198,27 @@ class Core(Service):
         own_uri = next(filter(None, map(endpoint.uri, ("UDP", "TCP", "TLS"))))
         tokens, gruus = FlowTokens(ids.token(64).encode(), key), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
-        authenticator = Authenticator(
-            config.domain, stores.users, nonces, seconds, config.algorithms
+        accounts = accounts_of(stores.users, config.domain)
+        authenticator = Authenticator(config.domain, accounts, nonces, seconds, config.algorithms)
+        subscribers = subscribers_of(stores.users, self.profile_of)
+        admitting = Admitting(
+            subscribers,
+            None if config.authenticate == "never" else authenticator,
+            self.admission,
+            endpoint.transactions,
+            endpoint.driver.wakeup,
+            seconds,
+            self.serves,
+            now,
         )
         self.registrar = Registrar(
             endpoint,
             stores.users,
             stores.bindings,
-            None if config.authenticate == "never" else authenticator,
-            self.admission,
+            admitting,
             self._register_policies(),
             hooks,
             config.domain,
-            self.serves,
             now,
             ids,
             tokens,
@@ -231,11 +242,9 @@ class Core(Service):
             ids,
             ims,
         )
-        subscribers = Subscribers(stores.users, self.profile_of)
         services = Services(
             endpoint,
             forwarder,
-            delivery,
             self.registrar,
             subscribers,
             Chain(key),
@@ -247,12 +256,24 @@ class Core(Service):
             (config.service_timeout, config.service_patience),
             ims,
         )
+
+        def prove(request: Request, flow: Flow) -> Subscriber | Challenge:
+            """Return whose credentials a request carries, or what to ask."""
+            proof = authenticator.proxy(request, flow.remote_host, now())
+            if isinstance(proof, Challenge):
+                return proof
+            self.admission.proved(flow)
+            user = user_of(proof.account)
+            known = subscribers.of(user.identities[0].uri) if user.identities else None
+            if known is not None and known.subscriber.user is user:
+                return known.subscriber
+            return subscriber_of(user)
+
         self.router = Router(
             endpoint,
             subscribers,
-            Senders(
-                subscribers, authenticator, self.admission, self.serves, now, config.authenticate
-            ),
+            Senders(subscribers, self.serves, prove, config.authenticate),
+            authenticator.withhold,
             self._neighbours,
             hooks,
             charging,
@@ -277,7 +298,7 @@ class Core(Service):
             self.registrar.deregister,
             now,
             ids,
-            charging.lines_for,
+            lambda user: charging.lines_for(charging_functions(user)),
         )
         self._agent = UserAgent(endpoint, f"sip:{config.domain}")
         self.notifier = Notifier(self._agent, keeping=self._keeping)
@@ -321,8 +342,12 @@ class Core(Service):
 
     def _serve(self, transaction: ServerTransaction) -> None:
         request = transaction.request
+        uri = request.request_uri
+        if isinstance(uri, SipUri) and uri.user and request.method != "REGISTER":
+            self.router.routing.receive(transaction)  # for a user, which is the most of all
+            return
         try:
-            if request.method == "REGISTER" and self._for_registrar(request):
+            if request.method == "REGISTER" and (not isinstance(uri, SipUri) or self._here(uri)):
                 self._register(transaction)
             elif self._for_us(request):
                 if self._may_answer(transaction):
@@ -330,7 +355,7 @@ class Core(Service):
                 else:
                     self.endpoint.dismiss(transaction, None)
             else:
-                self.router.receive(transaction)
+                self.router.routing.receive(transaction)
         except PeerError as error:
             if not transaction.answered:
                 tag = self.endpoint.tag_of(transaction)
@@ -382,10 +407,6 @@ class Core(Service):
                     request.prepend("Record-Route", self._dialogs.mark(request.call_id, flow))
         self._agent.receive(job.transaction)
         return True
-
-    def _for_registrar(self, request: Request) -> bool:
-        uri = request.request_uri
-        return not isinstance(uri, SipUri) or self._here(uri)
 
     def _for_us(self, request: Request) -> bool:
         uri = request.request_uri

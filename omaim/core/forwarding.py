@@ -10,24 +10,25 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Challenge
-from omaim.core.charging import Charging
 from omaim.core.dialogs import Dialogs
-from omaim.core.interconnect import PEER, Neighbours
-from omaim.core.job import Job
 from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
+from omaim.sip.admission import Admission
+from omaim.sip.authenticating import Challenge
 from omaim.sip.flow import Flow
 from omaim.sip.forking import CANCELLING, Branch, Fork, Policy
 from omaim.sip.hop import stateless_tag
-from omaim.sip.identity import SERVED, leave_domain, leave_trust_domain, strip_untrusted
+from omaim.sip.icid import Charging
+from omaim.sip.identity import SERVED, leave_trust_domain, strip_untrusted
+from omaim.sip.job import Job
 from omaim.sip.message import Request, Response
+from omaim.sip.neighbours import Neighbours
 from omaim.sip.preferences import Target
 from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
 from omaim.sip.relaying import DIALOGS, Heard, Leg, Relay, Relaying
+from omaim.sip.upstream import Upstream
 from omaim.sip.uri import SipUri, parse_uri
 
 _log = Logger()
@@ -44,7 +45,7 @@ class Forwarder:
         policy: how to fork, Timer C among it.
 
     Attributes:
-        pending: requests that wait for their final response.
+        upstream: answers the senders.
         relaying: what all forks have in common.
     """
 
@@ -58,7 +59,6 @@ class Forwarder:
         policy: Policy,
         ids: Ids,
     ) -> None:
-        self.pending = 0
         self._endpoint = endpoint
         self._neighbours = neighbours
         self._charging = charging
@@ -66,9 +66,23 @@ class Forwarder:
         self._admission = admission
         self._policy = policy
         self._ids = ids
-        self.relaying = Relaying(
-            endpoint.outlet, endpoint.driver.deadlines, self._answered, self._silent
+        upstream = self.upstream = Upstream(
+            endpoint.transactions,
+            endpoint.driver.wakeup,
+            endpoint.now,
+            charging,
+            self._as_before,
+            endpoint.lags,
+            endpoint.count,
         )
+        self.relaying = Relaying(
+            endpoint.outlet, endpoint.driver.deadlines, upstream.answered, upstream.silent
+        )
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait for their final response."""
+        return self.upstream.pending
 
     # Requests
 
@@ -221,48 +235,15 @@ class Forwarder:
                 response.add("Retry-After", wait)
         else:
             response.remove_first("Via")
-        self.send_up(job, response)
+        self.upstream.send(job, response)
 
-    def _answered(self, owner: object, response: Response) -> None:
-        self.send_up(cast(Job, owner), response)
-
-    def _silent(self, owner: object) -> None:
-        """There will be no answer at all (RFC 4320 §4.2)."""
-        self.done(cast(Job, owner))
-
-    def send_up(self, job: Job, response: Response) -> None:
-        """Give the sender an answer, with what it may know; our Via is off already."""
-        if job.transaction.invite and self._waits(job, response):
-            self._endpoint.count("repeat_waits")
-            return
-        if job.visit is not None and job.request.method == "MESSAGE":
-            response = self._as_before(job, job.visit, response)
-        neighbour = job.neighbour
-        if neighbour is None:
-            leave_trust_domain(response)
-        else:
-            self._charging.answer(response, job.vector, job.terminating)
-            if neighbour.kind == PEER:
-                leave_domain(response)
-        if response.status >= 200:
-            self.done(job)
-        self._endpoint.respond(job.transaction, response)
-
-    def _waits(self, job: Job, response: Response) -> bool:
-        """Tell whether a 2xx is the repeat of one that still waits for a peer who reads slowly."""
-        transaction = job.transaction
-        return (
-            transaction.answered
-            and response.to.tag == transaction.tag
-            and self._endpoint.lags(transaction.reply_to)
-        )
-
-    def _as_before(self, job: Job, visit: Visit, response: Response) -> Response:
+    def _as_before(self, job: Job, response: Response) -> Response:
         """Return the answer to what a server passed on, or what it was the first time.
 
         A server that died and came back gets its request again and passes it on again. The
         device says 482 to that (RFC 3261 §8.2.2.2), which is not what became of the message.
         """
+        visit = cast(Visit, job.visit)
         if 200 <= response.status < 300:
             visit.accepted = response.status
         elif response.status == 482 and visit.accepted:
@@ -271,13 +252,7 @@ class Forwarder:
 
     def done(self, job: Job) -> None:
         """The request waits for nothing any more."""
-        if job.open:
-            job.open = False
-            self.pending -= 1
-            relay = job.relay
-            if relay is not None and not job.transaction.invite:
-                relay.close()
-                job.relay = None  # no circle of references is left behind
+        self.upstream.done(job)
 
     # Answers of our own
 

@@ -21,7 +21,6 @@ from omaim.bodies.reginfo import (
     write_reginfo,
 )
 from omaim.bodies.reginfo import Registration as Element
-from omaim.core.interconnect import SERVICE, Neighbours
 from omaim.core.registered import Registration, primary_of
 from omaim.core.registrar import Registrar
 from omaim.errors import PeerError
@@ -32,6 +31,7 @@ from omaim.roles.packages import ALLOWED, EventPackage, Served, State, watcher_o
 from omaim.sip.bindings import REFRESHED, REGISTERED, Binding, Change
 from omaim.sip.gruu import Gruus
 from omaim.sip.message import Request
+from omaim.sip.neighbours import SERVICE, Neighbours
 from omaim.sip.subscription import Terms
 from omaim.sip.uri import canonical_aor
 from omaim.stores.interfaces import IUserStore

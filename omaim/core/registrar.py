@@ -15,19 +15,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from omaim.core.admission import Admission
-from omaim.core.authenticator import Authenticator, Challenge
 from omaim.core.registered import Follower, Registration, primary_of
+from omaim.core.subscribers import user_of
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import MayRegister
+from omaim.sip.admitting import Admitted, Admitting, accepted
 from omaim.sip.bindings import Binding, Change, expire, lose_flow, shorten, terminate
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
-from omaim.sip.hop import stateless_tag
-from omaim.sip.message import Request, Response, error_response
+from omaim.sip.message import error_response
 from omaim.sip.outbound import FlowTokens, sender_of
 from omaim.sip.registration import (
     ENDED,
@@ -38,9 +37,8 @@ from omaim.sip.registration import (
     register,
 )
 from omaim.sip.transaction import ServerTransaction
-from omaim.sip.uri import SipUri, canonical_aor
 from omaim.stores.interfaces import Conflict, IBindingStore, IUserStore
-from omaim.stores.records import BindingSet, User
+from omaim.stores.records import BindingSet
 
 RETRIES: Final = 5  # a store that says Conflict more often than this is not worth waiting for
 RETRY_AFTER: Final = 5  # seconds a client waits when the store cannot answer
@@ -54,10 +52,8 @@ class Registrar:
     Args:
         endpoint: answers go out through it.
         users, bindings: the stores.
-        authenticator: ``None`` believes everybody.
-        admission: what strangers may cost.
+        admitting: finds out who registers.
         policies: what is allowed and offered, by the transport a REGISTER came by.
-        serves: tells whether a host is this domain.
         now: seconds since the epoch.
         flow_tokens: names the flows that user agents are connected by.
 
@@ -70,12 +66,10 @@ class Registrar:
         endpoint: Endpoint,
         users: IUserStore,
         bindings: IBindingStore,
-        authenticator: Authenticator | None,
-        admission: Admission,
+        admitting: Admitting,
         policies: Mapping[str, Policy],
         hooks: Hooks,
         domain: str,
-        serves: Callable[[str], bool],
         now: Callable[[], float],
         ids: Ids,
         flow_tokens: FlowTokens,
@@ -85,12 +79,10 @@ class Registrar:
         self._endpoint = endpoint
         self._users = users
         self._bindings = bindings
-        self._authenticator = authenticator
-        self._admission = admission
+        self._admitting = admitting
         self._policies = policies
         self._hooks = hooks
         self._domain = domain
-        self._serves = serves
         self._now = now
         self._ids = ids
         self._tokens = flow_tokens
@@ -105,32 +97,15 @@ class Registrar:
 
         Spec: RFC 3261 §10.3 steps 1 to 5
         """
-        request, flow = transaction.request, transaction.flow
-        info = ""
-        try:
-            aor = self._address(request)
-            if self._authenticator is None:
-                user = self._users.peek_by_identity(aor)
-                if user is None:
-                    raise PeerError("nobody has this address here", 404)
-            else:
-                proof = self._authenticator.register(request, flow.remote_host, self._now())
-                if isinstance(proof, Challenge):
-                    self._challenge(transaction, proof)
-                    return
-                user, info = proof.user, proof.info
-        except PeerError as error:
-            self._turn_away(transaction, error_response(request, error, _tag(transaction)))
+        admitted = self._admitting.admit(transaction)
+        if admitted is None:
             return
-        self._admission.proved(flow)
-        if user.identity(aor) is None:
-            raise PeerError("this address belongs to somebody else", 403)
         if self._hooks.wanted(MayRegister):
-            Deferred.fromCoroutine(self._ask(transaction, user, aor, info)).addErrback(
+            Deferred.fromCoroutine(self._ask(transaction, admitted)).addErrback(
                 self._failed, transaction
             )
         else:
-            self._commit(transaction, user, aor, info)
+            self._commit(transaction, admitted)
 
     def reachable(self, aor: str, now: float) -> list[Binding]:
         """Return the live bindings of a primary identity."""
@@ -196,48 +171,32 @@ class Registrar:
 
     # One REGISTER
 
-    def _address(self, request: Request) -> str:
-        """Return the address of record that is to be registered.
-
-        Spec: RFC 3261 §10.3 steps 1, 5; §10.2 (the Request-URI has no user)
-        """
-        uri = request.request_uri
-        if not isinstance(uri, SipUri):
-            raise PeerError("a registrar is reached by a SIP URI", 416)
-        to = request.to.uri
-        if isinstance(to, SipUri) and not self._serves(to.host):
-            raise PeerError("this address is not of this domain", 404)
-        return canonical_aor(request.to.uri_text)
-
-    async def _ask(self, transaction: ServerTransaction, user: User, aor: str, info: str) -> None:
+    async def _ask(self, transaction: ServerTransaction, admitted: Admitted) -> None:
         request, flow = transaction.request, transaction.flow
         question = MayRegister(
             domain=self._domain,
-            aor=aor,
-            private_identity=user.private_id,
+            aor=admitted.served.aor,
+            private_identity=admitted.served.subscriber.private_id,
             contacts=tuple(contact.uri_text for contact in request.contacts),
             source=f"{flow.transport}:{flow.remote_host}:{flow.remote_port}",
         )
         opinion = await self._hooks.ask(question)
         if isinstance(opinion, Refuse):
             raise PeerError(opinion.reason, opinion.status)
-        self._commit(transaction, user, aor, info)
+        self._commit(transaction, admitted)
 
     def _commit(
         self,
         transaction: ServerTransaction,
-        user: User,
-        aor: str,
-        info: str,
+        admitted: Admitted,
         tries: int = RETRIES,
         stored: BindingSet | None = None,
     ) -> None:
         """Compute the outcome and store it; answer when it is durable."""
-        request, flow = transaction.request, transaction.flow
-        primary = primary_of(user, aor)
+        request, flow, served = transaction.request, transaction.flow, admitted.served
+        primary = served.primary
         if stored is None:
             stored = self._bindings.peek(primary)
-        sender = sender_of(request, flow, user.private_id, self._tokens)
         outcome = register(
             request,
             primary,
@@ -245,43 +204,31 @@ class Registrar:
             self._now(),
             self._policies[flow.transport],
             self._ids,
-            sender,
+            sender_of(request, flow, served.subscriber.private_id, self._tokens),
             self._gruus,
         )
         if not outcome.changes:
-            self._accept(transaction, user, aor, outcome, info)
+            self._accept(transaction, admitted, outcome)
             return
 
         written = self._bindings.replace(primary, stored.version, outcome.bindings)
         if isinstance(getattr(written, "result", None), int):
-            self._accept(transaction, user, aor, outcome, info)  # a store in memory: at once
+            self._accept(transaction, admitted, outcome)  # a store in memory: at once
             return
         written.addCallbacks(
             self._written,
             self._not_written,
-            callbackArgs=(transaction, user, aor, outcome, info),
-            errbackArgs=(transaction, user, aor, info, tries),
+            callbackArgs=(transaction, admitted, outcome),
+            errbackArgs=(transaction, admitted, tries),
         ).addErrback(self._failed, transaction)
 
     def _written(
-        self,
-        version: int,
-        transaction: ServerTransaction,
-        user: User,
-        aor: str,
-        outcome: Outcome,
-        info: str,
+        self, version: int, transaction: ServerTransaction, admitted: Admitted, outcome: Outcome
     ) -> None:
-        self._accept(transaction, user, aor, outcome, info)
+        self._accept(transaction, admitted, outcome)
 
     def _not_written(
-        self,
-        failure: Failure,
-        transaction: ServerTransaction,
-        user: User,
-        aor: str,
-        info: str,
-        tries: int,
+        self, failure: Failure, transaction: ServerTransaction, admitted: Admitted, tries: int
     ) -> Deferred[None]:
         """Another node was faster: compute again on what it wrote."""
         failure.trap(Conflict)
@@ -289,31 +236,18 @@ class Registrar:
             failure.raiseException()
 
         def again(found: BindingSet) -> None:
-            self._commit(transaction, user, aor, info, tries - 1, found)
+            self._commit(transaction, admitted, tries - 1, found)
 
-        reading: Deferred[None] = self._bindings.get(primary_of(user, aor)).addCallback(again)
+        reading: Deferred[None] = self._bindings.get(admitted.served.primary).addCallback(again)
         return reading
 
-    def _accept(
-        self,
-        transaction: ServerTransaction,
-        user: User,
-        aor: str,
-        outcome: Outcome,
-        info: str,
-    ) -> None:
-        request, flow = transaction.request, transaction.flow
-        primary = primary_of(user, aor)
-        response = request.response(200, None, self._endpoint.tag_of(transaction))
-        response.add_all(outcome.headers)
-        if outcome.bindings:
-            for identity in user.registered_with(aor):
-                if not identity.barred:
-                    response.add("P-Associated-URI", f"<{identity.uri}>")
-        if info:
-            response.add("Authentication-Info", info)
+    def _accept(self, transaction: ServerTransaction, admitted: Admitted, outcome: Outcome) -> None:
+        request, flow, served = transaction.request, transaction.flow, admitted.served
+        primary, bound = served.primary, bool(outcome.bindings)
+        tag = self._endpoint.tag_of(transaction)
+        response = accepted(request, tag, served, admitted.info, outcome.headers, bound)
         if flow.reliable:
-            if outcome.bindings:
+            if bound:
                 flow.identity = primary
                 self._by_flow.setdefault(self._tokens.make(flow), set()).add(primary)
             elif flow.identity == primary:
@@ -321,25 +255,11 @@ class Registrar:
         self._endpoint.respond(transaction, response)
         if not self.followers:
             return
-        left, changes = tuple(outcome.bindings), tuple(outcome.changes)
+        user, left, changes = user_of(served), tuple(outcome.bindings), tuple(outcome.changes)
         if outcome.kind != FETCHED:
             self._tell(Registration(user, primary, left, changes, outcome.kind, request, response))
         elif changes:  # it fetched only, but was the first to notice what had expired
             self._tell(Registration(user, primary, left, changes, FETCHED if left else ENDED))
-
-    def _challenge(self, transaction: ServerTransaction, challenge: Challenge) -> None:
-        """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
-
-        Spec: RFC 3261 §26.3.2.4, §8.2.7
-        """
-        response = transaction.request.response(challenge.status, None, _tag(transaction))
-        response.add_all(challenge.headers)
-        self._turn_away(transaction, response)
-
-    def _turn_away(self, transaction: ServerTransaction, response: Response) -> None:
-        """Answer somebody who has proved nothing, within what strangers may cost."""
-        may = self._admission.may_answer(transaction.flow)
-        self._endpoint.dismiss(transaction, response if may else None)
 
     def _refuse(
         self,
@@ -401,10 +321,6 @@ class Registrar:
                 follower(registration)
             except Exception:
                 _log.failure("a follower of registrations failed")
-
-
-def _tag(transaction: ServerTransaction) -> str:
-    return stateless_tag(transaction.key)
 
 
 def _lost(failure: Failure, what: str) -> None:

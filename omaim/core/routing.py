@@ -1,8 +1,7 @@
-"""Route one request: where it is from, whom it serves, where it goes.
+"""Route what does not go the way of most: by other networks, in dialogs, from services.
 
-:meth:`Router.receive` reads as the procedure: check it, find its place, know its sender, serve
-the sender, serve the callee, send it on. Each step either answers, or hands the
-:class:`~omaim.core.job.Job` to the next.
+The way of most is :class:`omaim.sip.routing.Routing`, which asks for :class:`Router` where it
+ends. Each step either answers, or hands the :class:`~omaim.sip.job.Job` to the next.
 
 Spec: RFC 3261 §16; 3GPP TS 24.229 §5.4.3 (request routing)
 """
@@ -10,46 +9,35 @@ Spec: RFC 3261 §16; 3GPP TS 24.229 §5.4.3 (request routing)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from omaim.core.authenticator import Challenge
-from omaim.core.charging import Charging
 from omaim.core.config import wildcards
 from omaim.core.dialogs import Dialogs
 from omaim.core.forwarding import Forwarder
-from omaim.core.interconnect import PEER, SERVICE, Neighbours
-from omaim.core.job import Job
-from omaim.core.senders import Senders
 from omaim.core.services import Services, loose
-from omaim.core.subscribers import Served, Subscribers
 from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import WhereTo
+from omaim.sip.authenticating import Challenge
 from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
-from omaim.sip.identity import (
-    FUNCTIONS,
-    asserted_identities,
-    check_privacy,
-    claimed_by,
-    served_user,
-    strip_untrusted,
-)
+from omaim.sip.icid import Charging
+from omaim.sip.identity import asserted_identities, served_user
+from omaim.sip.job import Job
 from omaim.sip.message import Request
-from omaim.sip.proxying import OwnAddresses, forwarded_copy, loop_part, postprocess, visited_here
+from omaim.sip.neighbours import Neighbours
+from omaim.sip.proxying import OwnAddresses, forwarded_copy, postprocess, visited_here
 from omaim.sip.proxying import validate as check_hop
-from omaim.sip.relaying import DIALOGS
+from omaim.sip.routing import UNDERSTOOD, Routing, Ways
+from omaim.sip.senders import Senders
+from omaim.sip.subscribed import Served, Subscribers
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import OtherUri, SipUri, TelUri, canonical_aor, parse_uri
-
-UNDERSTOOD: Final = frozenset({"path", "gruu", "outbound", "privacy"})
-ABSTRACT: Final = frozenset({"im", "pres"})  # schemes that mean a user of whatever protocol
-IM_METHODS: Final = frozenset({"MESSAGE", "INVITE"})
 
 _log = Logger()
 
@@ -62,11 +50,15 @@ class Router:
         own: how to tell our own URIs.
         serves: tells whether a host is this domain.
         senders: finds out who sends.
+        withhold: takes off a request of a user's, inside a dialog, what proves it to us.
         strangers: whether requests from unknown networks reach our users.
         psis: the server of each public service identity, wildcarded ones among them.
         local: serves a SUBSCRIBE for a user by the core itself; true when it did.
         secure: trusted networks are reached over TLS only.
         most: requests that may wait for an answer at a time; 503 above.
+
+    Attributes:
+        routing: the way of most requests.
     """
 
     def __init__(
@@ -74,6 +66,7 @@ class Router:
         endpoint: Endpoint,
         subscribers: Subscribers,
         senders: Senders,
+        withhold: Callable[[Request], None],
         neighbours: Neighbours,
         hooks: Hooks,
         charging: Charging,
@@ -93,7 +86,7 @@ class Router:
     ) -> None:
         self._endpoint = endpoint
         self._subscribers = subscribers
-        self._senders = senders
+        self._withhold = withhold
         self._neighbours = neighbours
         self._hooks = hooks
         self._charging = charging
@@ -101,7 +94,6 @@ class Router:
         self._forwarder = forwarder
         self._services = services
         self._delivery = delivery
-        self._gruus = gruus
         self._own = own
         self._serves = serves
         self._domain = domain
@@ -110,44 +102,37 @@ class Router:
         self._wildcards = wildcards(psis)
         self._local = local
         self._secure = secure
-        self._most = most
-        services.towards = self.towards
-        services.callee = self.callee
+        ways = Ways(
+            forwarder.refuse,
+            self._unauthorised,
+            self._challenge,
+            self._returns,
+            self._resume,
+            self._inside,
+            self._from_service,
+            self._from_peer,
+            self._from_stranger,
+            services.originate,
+            services.terminate,
+            self.towards,
+        )
+        self.routing = services.routing = Routing(
+            ways,
+            own,
+            serves,
+            neighbours,
+            senders,
+            subscribers,
+            gruus,
+            charging,
+            forwarder.upstream,
+            delivery,
+            services.reachable,
+            bool(psis),
+            most,
+        )
 
     # The way in
-
-    def receive(self, transaction: ServerTransaction) -> None:
-        """Route a request.
-
-        Spec: RFC 3261 §16.3 to §16.6
-        """
-        request, flow = transaction.request, transaction.flow
-        neighbour = self._neighbours.of(flow)
-        job = Job(transaction, request, neighbour, "")
-        self._forwarder.pending += 1
-        try:
-            job.loop = loop_part(request)
-            check_hop(request, self._own, UNDERSTOOD, job.loop, ABSTRACT)
-            if transaction.invite:
-                transaction.context = job
-            if neighbour is None:
-                strip_untrusted(request)
-            elif neighbour.kind == PEER:
-                request.remove(FUNCTIONS)  # those of another network (RFC 7315 §4.5.1)
-            elif self._returns(job):
-                return
-            visited = visited_here(request, self._own, flow.transport, flow.local_port)
-            if visited:
-                self._resume(job, visited)
-            elif request.to.tag:
-                self._inside(job, visited)
-            else:
-                self._begin(job)
-        except PeerError as error:
-            self._forwarder.refuse(job, error)
-        except Exception:
-            self._forwarder.done(job)
-            raise
 
     def acknowledge(self, request: Request, flow: Flow) -> None:
         """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
@@ -157,13 +142,13 @@ class Router:
             neighbour = self._neighbours.of(flow)
             way = self._dialogs.way(request, visited, flow, neighbour)
             if neighbour is None:
-                self._senders.withhold(request)
+                self._withhold(request)
             uri: str = request.uri
             path = self._path_to_service(request) if way is None else None
             hop = ""
             callee = None if way is not None else self._device(request)
             if callee is not None:
-                bindings = self._services.bindings_of(callee)
+                bindings = self._services.reachable(callee.primary)
                 uri, path, way, hop = self._delivery.place(request, bindings)
             copy = forwarded_copy(request, uri, routes=path)
             postprocess(copy)
@@ -209,7 +194,7 @@ class Router:
         elif job.request.to.tag:
             self._inside(job, visited)
         else:
-            self._begin(job, params is not None and params.has("orig"))
+            self.routing.begin(job, params is not None and params.has("orig"))
 
     def _inside(self, job: Job, visited: list[str]) -> None:
         """Serve a request inside a dialog: it goes where the dialog goes."""
@@ -217,10 +202,10 @@ class Router:
         flow = self._dialogs.way(request, visited, job.transaction.flow, job.neighbour)
         job.vector = self._charging.recall(request)
         if job.neighbour is None:
-            self._senders.withhold(request)
+            self._withhold(request)
         callee = None if flow is not None else self._device(request)
         if callee is not None:
-            self._services.reach(job, callee)
+            self.routing.reach(job, callee)
         else:
             path = self._path_to_service(request) if flow is None else None
             self._forwarder.forward(job, request.uri, path, flow)
@@ -238,74 +223,24 @@ class Router:
         uri = request.request_uri
         if not isinstance(uri, SipUri) or not self._own.owns(uri):
             return None
-        callee = self.callee(request)
+        callee = self.routing.callee(request)
         if callee is None and self._server_of(request) is None:
             raise PeerError("nobody has this address here", 404)
         return callee
 
-    def _begin(self, job: Job, originating: bool = False) -> None:
-        """Serve a request outside dialogs by where it is from.
+    def _from_stranger(self, job: Job) -> None:
+        """Serve a request from outside the trust domain whose sender is no user of ours."""
+        if not self._strangers or not self._ours(job.request):
+            raise PeerError("this network is not known here", 403)
+        job.vector = self._charging.begin(job.request, False)
+        self.routing.towards(job)
 
-        Args:
-            originating: our URI in its Route asked for the services of the sender.
-        """
-        neighbour = job.neighbour
-        if self._forwarder.pending > self._most:
-            raise PeerError("too busy", 503)
-        if neighbour is not None and neighbour.kind == SERVICE:
-            self._from_service(job, neighbour.name, originating)
-            return
-        if job.request.has("Route"):
-            raise PeerError("this network does not relay along foreign routes", 403)
-        if neighbour is None:
-            self._from_user(job)
-        else:
-            self._from_peer(job)
+    def _unauthorised(self, job: Job) -> None:
+        warning = f'399 {self._domain} "127 Service not authorised"'
+        self._forwarder.answer(job, 403, ("Warning", warning))
 
-    def _from_user(self, job: Job) -> None:
-        """Serve a request from outside the trust domain: prove it, or turn it away.
-
-        Spec: RFC 3261 §22.3; RFC 3325 §5
-        """
-        request, flow = job.request, job.transaction.flow
-        claimed = claimed_by(request)
-        if not self._senders.may_be_ours(claimed):
-            if not self._strangers or not self._ours(request):
-                raise PeerError("this network is not known here", 403)
-            job.vector = self._charging.begin(request, False)
-            self.towards(job)
-            return
-        known = self._senders.identify(request, flow, claimed)
-        if isinstance(known, Challenge):
-            self._forwarder.challenge(job, known)
-            return
-        job.served = known
-        if request.method in DIALOGS:
-            self._check_contact(request, known)
-        if not known.user.im_service and request.method in IM_METHODS:
-            warning = f'399 {self._domain} "127 Service not authorised"'
-            self._forwarder.answer(job, 403, ("Warning", warning))
-            return
-        if request.has("Privacy"):
-            check_privacy(request)
-        job.vector = self._charging.begin(request, True)
-        self._services.originate(job, known)
-
-    def _check_contact(self, request: Request, served: Served) -> None:
-        """Let nobody have the rest of its dialog sent to somebody else, by a GRUU of ours.
-
-        Raises:
-            PeerError: its Contact is a GRUU that the sender does not have (403).
-
-        Spec: RFC 5627 §6.2
-        """
-        for contact in request.contacts:
-            uri = contact.uri
-            if not isinstance(uri, SipUri) or uri.gr is None or not self._serves(uri.host):
-                continue
-            owner = self._gruus.owner(uri)
-            if not owner or served.user.identity(owner) is None:
-                raise PeerError("this GRUU is somebody else's", 403)
+    def _challenge(self, job: Job, challenge: object) -> None:
+        self._forwarder.challenge(job, cast(Challenge, challenge))
 
     def _from_service(self, job: Job, name: str, originating: bool) -> None:
         """Serve a request that an application server made by itself.
@@ -315,7 +250,7 @@ class Router:
         job.skip = name
         job.vector = self._charging.begin(job.request, True)
         if not originating:
-            self.towards(job)
+            self.routing.towards(job)
             return
         told = served_user(job.request)
         asserted = asserted_identities(job.request)
@@ -330,12 +265,12 @@ class Router:
         if not self._ours(job.request):
             raise PeerError("this network carries no transit traffic", 403)
         job.vector = self._charging.begin(job.request, False)
-        self.towards(job)
+        self.routing.towards(job)
 
     def _ours(self, request: Request) -> bool:
         uri = request.request_uri
         if isinstance(uri, TelUri):
-            return self.callee(request) is not None
+            return self.routing.callee(request) is not None
         return self._serves(_host_of(uri))
 
     # Where to
@@ -352,7 +287,7 @@ class Router:
         if server is not None:
             self._services.to_psi(job, server)
             return
-        served = self.callee(request)
+        served = self.routing.callee(request)
         if served is not None:
             if request.method == "SUBSCRIBE" and self._local(job, served):
                 self._forwarder.done(job)
@@ -394,29 +329,6 @@ class Router:
         """
         server = None if request.has("Route") else self._server_of(request)
         return [loose(server)] if server is not None else None
-
-    def callee(self, request: Request) -> Served | None:
-        """Return the user of this domain whom the Request-URI means, if it does.
-
-        Raises:
-            PeerError: the identity is barred, or a GRUU was not made here (404).
-        """
-        uri = request.request_uri
-        if not isinstance(uri, SipUri):
-            aor = canonical_aor(request.uri)
-        elif not self._serves(uri.host):
-            return None  # another core of this process may have such a user
-        elif uri.gr is not None:
-            target = self._gruus.resolve(uri)
-            aor = target.aor if target is not None else uri.aor()
-        elif uri.user.startswith("+") and uri.params.get("user") == "phone":
-            aor = canonical_aor(f"tel:{uri.user}")  # RFC 3261 §19.1.6
-        else:
-            aor = canonical_aor(request.uri)
-        served = self._subscribers.of(aor)
-        if served is not None and served.barred:
-            raise PeerError("nobody has this address here", 404)
-        return served
 
     def _outward(self, job: Job) -> None:
         """Send the request to another network over IP-1.

@@ -12,10 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from omaim.core.chain import Chain, Place
-from omaim.core.charging import Charging
 from omaim.core.forwarding import Forwarder
-from omaim.core.interconnect import SERVICE
-from omaim.core.job import Job
 from omaim.core.registrar import Registrar
 from omaim.core.service_profile import (
     CONTINUE,
@@ -27,7 +24,7 @@ from omaim.core.service_profile import (
     TERMINATING_UNREGISTERED,
     Criteria,
 )
-from omaim.core.subscribers import Served, Subscribers
+from omaim.core.subscribers import profile_of
 from omaim.core.visits import Visit, Visits
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
@@ -35,12 +32,16 @@ from omaim.net.endpoint import Endpoint
 from omaim.sip.answer_mode import HEADERS as ANSWER_MODES
 from omaim.sip.bindings import Binding
 from omaim.sip.charging import ChargingVector
-from omaim.sip.delivering import Delivery
 from omaim.sip.exchange import Exchange
+from omaim.sip.icid import Charging
 from omaim.sip.identity import SERVED, ServedUser
+from omaim.sip.job import Job
 from omaim.sip.message import Request, Response
+from omaim.sip.neighbours import SERVICE
 from omaim.sip.proxying import forwarded_copy, postprocess
 from omaim.sip.relaying import DIALOGS
+from omaim.sip.routing import Routing
+from omaim.sip.subscribed import Served, Subscribers
 from omaim.sip.uri import SipUri, parse_uri
 
 FOR_SENDER: Final = frozenset({ORIGINATING, ORIGINATING_UNREGISTERED, ORIGINATING_DIVERTED})
@@ -63,16 +64,14 @@ class Services:
         ims: whether servers are told what IMS tells them.
 
     Attributes:
-        towards: where a request goes when the services of its sender are done.
+        routing: where a request goes when the services of its sender, or callee, are done.
         place: how a Route value begins that leads back into a service chain.
-        callee: tells whom of our users a request is for, ``None`` for somebody else.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         forwarder: Forwarder,
-        delivery: Delivery,
         registrar: Registrar,
         subscribers: Subscribers,
         chain: Chain,
@@ -84,11 +83,9 @@ class Services:
         patience: tuple[float, float],
         ims: bool,
     ) -> None:
-        self.towards: Callable[[Job], object]
-        self.callee: Callable[[Request], Served | None]
+        self.routing: Routing
         self._endpoint = endpoint
         self._forwarder = forwarder
-        self._delivery = delivery
         self._registrar = registrar
         self._subscribers = subscribers
         self._chain = chain
@@ -108,47 +105,37 @@ class Services:
             diverted: the callee of the request sends it elsewhere.
         """
         job.served = served
-        if not served.profile.filters.criteria:
-            self.towards(job)
+        if served.plain:
+            self.routing.towards(job)
             return
         if diverted:
             case = ORIGINATING_DIVERTED
-        elif self._registrar.reachable(served.primary, self._now()):
+        elif self.reachable(served.primary):
             case = ORIGINATING
         else:
             case = ORIGINATING_UNREGISTERED
         if self._serve(job, served, case, -1):
-            self.towards(job)
+            self.routing.towards(job)
 
     def _go_on(self, job: Job, served: Served, case: int, after: int) -> None:
         """Serve the sender from some place in its profile on."""
         job.served = served
         if self._serve(job, served, case, after):
-            self.towards(job)
+            self.routing.towards(job)
 
     def terminate(self, job: Job, served: Served, after: int = -1) -> None:
         """Serve the callee, then deliver."""
         job.terminating = True
-        bindings = self._registrar.reachable(served.primary, self._now())
+        bindings = self.reachable(served.primary)
         case = TERMINATING if bindings else TERMINATING_UNREGISTERED
         if self._serve(job, served, case, after):
             if after < 0 and not job.skip:
                 _leave_undecided(job.request)
-            self._deliver(job, bindings)
+            self.routing.deliver(job, bindings)
 
-    def reach(self, job: Job, served: Served) -> None:
-        """Deliver inside a dialog, which no service is asked about."""
-        job.terminating = True
-        self._deliver(job, self.bindings_of(served))
-
-    def _deliver(self, job: Job, bindings: list[Binding]) -> None:
-        """Send the request to the devices of the callee."""
-        job.relay = self._delivery.relay(job, job.request, job.loop, bindings)
-        job.relay.start()
-
-    def bindings_of(self, served: Served) -> list[Binding]:
-        """Return where a user is registered now."""
-        return self._registrar.reachable(served.primary, self._now())
+    def reachable(self, primary: str) -> list[Binding]:
+        """Return where a primary identity is registered now."""
+        return self._registrar.reachable(primary, self._now())
 
     def resume(self, job: Job, token: str) -> None:
         """Go on where the service chain was left.
@@ -174,7 +161,7 @@ class Services:
         if place.session_case in FOR_SENDER:
             self._go_on(job, served, place.session_case, place.priority)
             return
-        callee = self.callee(job.request)
+        callee = self.routing.callee(job.request)
         if callee is None or callee.primary != served.primary:
             # The server chose another callee: these services are over.
             self.originate(job, served, diverted=True)
@@ -188,14 +175,14 @@ class Services:
         """
         copy = forwarded_copy(job.request, job.request.uri, routes=[loose(server)])
         copy.remove(SERVED)
-        self._charging.to_service(copy, job.vector, None)
+        self._charging.to_service(copy, job.vector)
         self._send(job, copy, lambda response: False)
 
     def _serve(self, job: Job, served: Served, case: int, after: int) -> bool:
         """Send the request to the next server that is to see it; true when there is none."""
-        profile = served.profile
-        if not profile.filters.criteria:
+        if served.plain:
             return True
+        profile = profile_of(served)
         while True:
             criteria = profile.next_server(job.request, case, NO_REGISTRATION, after)
             if criteria is None:
@@ -270,7 +257,7 @@ class Services:
         role = "orig" if case in FOR_SENDER else "term"
         copy.set(SERVED, str(ServedUser(served.aor, role, state)))
         if self._ims:
-            self._charging.to_service(copy, job.vector, served.user)
+            self._charging.to_service(copy, job.vector, served.subscriber.functions)
         visit = Visit(job, served, criteria, case, token, self._endpoint.now())
         self._visits.begin(visit)
         visit.exchange = self._send(job, copy, lambda response: self._heard(visit, response))

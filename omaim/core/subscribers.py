@@ -1,4 +1,4 @@
-"""The users of a core as its routing wants them: worked out once, looked up once per request.
+"""The users of the store as the routing wants them.
 
 Spec: 3GPP TS 24.229 §5.4.3 (request routing)
 """
@@ -6,56 +6,67 @@ Spec: 3GPP TS 24.229 §5.4.3 (request routing)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
-
-import attrs
+from typing import cast
 
 from omaim.core.registered import primary_of
 from omaim.core.service_profile import Profile
+from omaim.sip.charging import ChargingFunctions
+from omaim.sip.subscribed import HELD, Served, Subscriber, Subscribers
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
-HELD: Final = 16_384  # identities held so at most; what is asked for again is worked out again
 
-
-@attrs.frozen
-class Served:
-    """A user of this domain whose profile a request passes, under one of its identities."""
-
-    user: User
-    aor: str  # the identity that is used
-    primary: str  # under which its bindings are kept
-    barred: bool  # the identity may be registered, not used
-    usable: tuple[str, ...]  # the identities that the user may call itself by
-    profile: Profile
-
-
-class Subscribers:
-    """Finds users by their identities.
+def subscribers_of(
+    users: IUserStore, profile_of: Callable[[User, str], Profile], most: int = HELD
+) -> Subscribers:
+    """Return what finds the users of a store; whoever changes there is worked out anew.
 
     Args:
-        users: where they are kept; whoever it says has changed is worked out anew.
+        users: where they are kept.
         profile_of: the service profile of an identity of a user.
+        most: identities held at most.
     """
 
-    def __init__(self, users: IUserStore, profile_of: Callable[[User, str], Profile]) -> None:
-        self._peek = users.peek_by_identity
-        self._profile_of = profile_of
-        self._held: dict[str, Served] = {}
-
-    def of(self, aor: str) -> Served | None:
-        """Return who has this identity, ``None`` for nobody."""
-        user = self._peek(aor)
+    def find(aor: str) -> Served | None:
+        user = users.peek_by_identity(aor)
         if user is None:
             return None
-        held = self._held.get(aor)
-        if held is not None and held.user is user:
-            return held
-        if len(self._held) >= HELD:
-            self._held.clear()
         identity = user.identity(aor)
         barred = identity is None or identity.barred
-        held = self._held[aor] = Served(
-            user, aor, primary_of(user, aor), barred, user.usable(), self._profile_of(user, aor)
+        profile = profile_of(user, aor)
+        plain = not profile.filters.criteria
+        associated = [f"<{one.uri}>" for one in user.registered_with(aor) if not one.barred]
+        return Served(
+            subscriber_of(user),
+            aor,
+            primary_of(user, aor),
+            tuple(associated),
+            barred,
+            plain,
+            profile,
         )
-        return held
+
+    found = Subscribers(find, most)
+    users.watch(found.forget)
+    return found
+
+
+def subscriber_of(user: User) -> Subscriber:
+    """Return a user as the proxy wants it."""
+    functions = charging_functions(user)
+    return Subscriber(user.private_id, user.usable(), user.im_service, functions, user)
+
+
+def charging_functions(user: User) -> str:
+    """Return the user's own charging functions as a header value, "" for the usual ones."""
+    return str(ChargingFunctions(user.ccf, user.ecf)) if user.ccf or user.ecf else ""
+
+
+def user_of(served: Served) -> User:
+    """Return the record of who is served."""
+    return cast(User, served.subscriber.user)
+
+
+def profile_of(served: Served) -> Profile:
+    """Return the service profile of who is served."""
+    return cast(Profile, served.profile)

@@ -66,6 +66,8 @@ class ThirdParty:
             return
         request = registration.request or _network_initiated(self._own, registration.aor)
         profile = self._profile_of(registration.user, registration.aor)
+        if not profile.filters.criteria:
+            return
         after = -1
         while True:
             criteria = profile.next_server(

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from omaim.core.job import Job
 from omaim.core.service_profile import Criteria
-from omaim.core.subscribers import Served
 from omaim.net.driver import Driver
 from omaim.sip.exchange import Exchange
+from omaim.sip.job import Job
+from omaim.sip.subscribed import Served
 from omaim.timers import NEVER, Alarm
 
 

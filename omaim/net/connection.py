@@ -105,6 +105,7 @@ class Connections:
         """
         connection = Connection(self, flow, domain, ours)
         flow.connection = connection
+        flow.send = connection.send
         flow.front = front
         self._streams.add(connection)
         self._all[flow.serial] = connection

@@ -40,6 +40,7 @@ from omaim.sip.parser import Limits
 from omaim.sip.stun import question
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction, ServerTransaction
+from omaim.sip.transport import Departing
 from omaim.sip.uri import SipUri
 from omaim.sip.user import TransactionUser
 
@@ -68,7 +69,6 @@ class Endpoint(Listens):
         user_agent: refuse merged requests by itself (RFC 3261 §8.2.2.2); not for proxies.
 
     Attributes:
-        on_request: gets each new request's transaction; answer it with :meth:`respond`.
         on_ack: gets each ACK for a 2xx, and the flow it came by.
         on_cancel: gets an INVITE's transaction that is to be cancelled, and the CANCEL, which
             has been answered; answer the INVITE 487 then.
@@ -104,7 +104,6 @@ class Endpoint(Listens):
         self.timing = timing or Timing()
         self.resolver = resolver or Resolver(clock, ids=self.ids)
         self.counters: Counter[str] = Counter()
-        self.on_request: Callable[[ServerTransaction], object] = self._no_request
         self.on_ack: Callable[[Request, Flow], object] = _ignore_ack
         self.on_cancel: Callable[[ServerTransaction, Request], object] = self._no_cancel
         self.on_stray_response: Callable[[Response, Flow], object] = _ignore_stray
@@ -116,19 +115,23 @@ class Endpoint(Listens):
         self._wall = wall(clock)
         self._driver = Driver(clock)
         self.arm: Callable[[], None] = self._driver.arm
+        departing = Departing(self.wire.watch, self._show_out, self._unwritten)
+        self._write: Callable[[Flow, bytes], None] = departing.write
+        self._user = TransactionUser(
+            self._no_request,
+            self._new_ack,
+            self._new_cancel,
+            self._new_stray,
+            self._new_failure,
+            self._dropped,
+            self._request_crashed,
+        )
         self.transactions = Transactions(
             self.timing,
             self.ids,
             self._driver.deadlines,
-            self.write,
-            TransactionUser(
-                self._new_request,
-                self._new_ack,
-                self._new_cancel,
-                self._new_stray,
-                self._new_failure,
-                self._dropped,
-            ),
+            self._write,
+            self._user,
             maximum,
             user_agent,
         )
@@ -153,8 +156,9 @@ class Endpoint(Listens):
             self.ids,
             self.resolver.supported,
             self.now,
-            self.arm,
-            self.flow_to,
+            self._driver.wakeup,
+            self.flows.datagrams,
+            self._stream_to,
             _has_room,
             self._find,
             self.resolver.failed,
@@ -168,6 +172,15 @@ class Endpoint(Listens):
         self._stopped = False
 
     @property
+    def on_request(self) -> Callable[[ServerTransaction], object]:
+        """Gets each new request's transaction; answer it with :meth:`respond`."""
+        return self._user.on_request
+
+    @on_request.setter
+    def on_request(self, act: Callable[[ServerTransaction], object]) -> None:
+        self._user.on_request = act
+
+    @property
     def listeners(self) -> list[Listener]:
         """Where we listen."""
         return self.flows.listeners
@@ -175,6 +188,7 @@ class Endpoint(Listens):
     def stop(self) -> Deferred[None]:
         """Listen no more, end all connections; fires when no socket is left."""
         self._stopped = True
+        self.flows.datagrams.clear()
         pending: list[Deferred[Any]] = [listener.close() for listener in self.listeners]
         self.listeners.clear()
         streams = self.connections.close()
@@ -258,7 +272,7 @@ class Endpoint(Listens):
             target = targets[0]
             if target.transport == UDP and self.outlet.too_large(request):
                 target = Target(TCP, target.host, target.port, target.domain)
-            flow = self.flow_to(target)
+            flow = self.outlet.flow_to(target)
         if flow is None:
             self.count("ack_unsendable")
             return
@@ -329,7 +343,10 @@ class Endpoint(Listens):
 
     def flow_to(self, target: Target) -> Flow | None:
         """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
-        return None if self._stopped else self.flows.to(target)
+        return self.outlet.flow_to(target)
+
+    def _stream_to(self, target: Target) -> Flow | None:
+        return None if self._stopped else self.flows.stream_to(target)
 
     def lags(self, flow: Flow) -> bool:
         """Tell whether much waits for the peer of a flow: what is repeated would wait behind."""
@@ -394,14 +411,11 @@ class Endpoint(Listens):
     def _from_stream(self, item: Any, flow: Flow, now: float) -> None:
         self._incoming.from_stream(item, flow, now)
 
-    def _new_request(self, transaction: ServerTransaction) -> None:
-        try:
-            self.on_request(transaction)
-        except Exception:
-            _log.failure("{name}: a request was not served", name=self.name)
-            self.count("crashed")
-            if not transaction.answered:
-                self.reply(transaction, 500)
+    def _request_crashed(self, transaction: ServerTransaction) -> None:
+        _log.failure("{name}: a request was not served", name=self.name)
+        self.count("crashed")
+        if not transaction.answered:
+            self.reply(transaction, 500)
 
     def _new_ack(self, request: Request, flow: Flow) -> None:
         self.guarded(self.on_ack, request, flow)
@@ -434,16 +448,19 @@ class Endpoint(Listens):
 
     def write(self, flow: Flow, data: bytes) -> None:
         """Write one message; a failure is reported in the next turn."""
-        path: Any = flow.connection
-        if flow.open and path.send(data):
-            if self.wire.record is not None:
-                self.show(OUT, flow, data)
-        elif data.startswith(b"SIP/2.0 "):
+        self._write(flow, data)
+
+    def _unwritten(self, flow: Flow, data: bytes) -> None:
+        """A message could not be written; those whom it concerns hear it in the next turn."""
+        if data.startswith(b"SIP/2.0 "):
             self.count("response_undelivered")
             if flow.reliable and not self._stopped:
                 self.later(self._redelivery.begin, data)
         else:
             self._break(flow)
+
+    def _show_out(self, flow: Flow, data: bytes) -> None:
+        self.show(OUT, flow, data)
 
     def show(self, direction: str, flow: Flow, data: bytes) -> None:
         """Show one message to whoever watches."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from omaim.net.connection import Connections
-from omaim.net.ports import DatagramPaths, Listener, StreamPort, bracketed
+from omaim.net.ports import Listener, StreamPort, bracketed
 from omaim.net.tls import TlsSettings
 from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.front import Front
 from omaim.sip.locating import Target, default_port
+from omaim.sip.transport import DatagramPaths
 from omaim.sip.uri import SipUri
 
 _ANY: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # wildcard: somebody outside
@@ -29,6 +30,7 @@ class Flows:
 
     Attributes:
         listeners: where the endpoint listens.
+        datagrams: the flows of each UDP socket.
         sent_by: what our Vias say; a response whose top Via says something else is not ours.
     """
 
@@ -40,7 +42,7 @@ class Flows:
         self._network = network
         self._connections = connections
         self._tls = tls
-        self._datagrams: list[DatagramPaths] = []
+        self.datagrams: list[DatagramPaths] = []
         self._serial = 0
 
     def listen_datagram(
@@ -62,14 +64,14 @@ class Flows:
         paths = DatagramPaths(self._next_serial)
 
         def unreachable(address: Any) -> None:
-            flow = paths.known(address)
+            flow = paths.known(address[0], address[1])
             if flow is not None:
                 refused(flow)
 
         socket = self._network.listen_datagram(host, port, receiver(paths), unreachable)
         listener = self._add(UDP, advertise, socket)
-        paths.bind(listener)
-        self._datagrams.append(paths)
+        paths.bind(listener.host, listener.port, listener.front(), socket.send)
+        self.datagrams.append(paths)
         return listener
 
     def listen_stream(
@@ -113,15 +115,8 @@ class Flows:
         self.sent_by.add(host)
         return Front(transport, host, 0)
 
-    def to(self, target: Target) -> Flow | None:
-        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
-        if target.transport == UDP:
-            host, port = target.host, target.port
-            ipv6 = ":" in host
-            for paths in self._datagrams:
-                if paths.ipv6 == ipv6:
-                    return paths.peek((host, port)) or paths.to(host, port)
-            return None
+    def stream_to(self, target: Target) -> Flow:
+        """Return a connection to ``target``, new or known."""
         domain = target.domain or target.host
         known = self._connections.find(target.transport, target.host, target.port, domain)
         return known or self._connect(target, domain)
@@ -133,7 +128,7 @@ class Flows:
         """
         if address == (flow.remote_host, flow.remote_port):
             return None
-        for paths in self._datagrams:
+        for paths in self.datagrams:
             if paths.is_for(flow.local_host, flow.local_port):
                 return paths.to(*address) if paths.ipv6 == (":" in address[0]) else None
         return None
@@ -155,7 +150,7 @@ class Flows:
             return None
         transport, local, local_port, remote, remote_port, serial = parts
         if transport == UDP:
-            for paths in self._datagrams:
+            for paths in self.datagrams:
                 if paths.is_for(local, int(local_port)):
                     return paths.to(remote, int(remote_port))
             return None
@@ -178,7 +173,7 @@ class Flows:
                 return True
         return False
 
-    def _connect(self, target: Target, domain: str) -> Flow | None:
+    def _connect(self, target: Target, domain: str) -> Flow:
         tls = None
         if target.transport == TLS:
             tls = self._tls = self._tls or TlsSettings()

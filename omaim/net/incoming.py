@@ -12,7 +12,6 @@ from twisted.logger import Logger
 
 from omaim.errors import PeerError
 from omaim.net.connection import Connection
-from omaim.net.ports import DatagramPaths
 from omaim.net.tls import names_domain
 from omaim.net.wire import IN
 from omaim.sip.arriving import Arrivals, answer_address, stamp
@@ -20,15 +19,15 @@ from omaim.sip.flow import TLS, UDP, Flow
 from omaim.sip.headers import Via
 from omaim.sip.locating import default_port
 from omaim.sip.message import Request, Response, error_response
-from omaim.sip.parser import SILENCE, BadMessage, Limits, parse_datagram
+from omaim.sip.parser import SILENCE, BadMessage, Limits
 from omaim.sip.stun import answer, is_stun
+from omaim.sip.transport import Arriving, DatagramPaths
 
 if TYPE_CHECKING:
     from omaim.net.endpoint import Endpoint
 
 LOG_PAUSE: Final = 1.0  # seconds between two lines about bad input
 MARGIN: Final = 128  # octets that our answer may be larger than bad input by UDP
-_SIP: Final = b"\2"  # STUN begins with less, and no SIP message does
 
 _log = Logger()
 
@@ -57,36 +56,33 @@ class Incoming:
 
     def datagrams(self, paths: DatagramPaths) -> Callable[[bytes, Any], None]:
         """Return what takes the datagrams of one socket."""
+        arriving = Arriving(
+            paths,
+            self._arrivals,
+            self._limits,
+            self._now,
+            self._endpoint.driver.wakeup,
+            self._wire.watch,
+            self._keep_alive,
+            self._show,
+            self._bad,
+            self._endpoint.count,
+        )
+        return arriving.received
 
-        known, wire, now = paths.peek, self._wire, self._now
-        limits, take, arm = self._limits, self._arrivals.take, self._endpoint.arm
+    def _show(self, flow: Flow, data: bytes) -> None:
+        if data.strip(SILENCE):
+            self._endpoint.show(IN, flow, data)
 
-        def received(data: bytes, address: Any) -> None:
-            flow = known(address) or paths.flow(address)
-            if data < _SIP and is_stun(data):
-                self._keep_alive(data, flow)
-                return
-            if wire.record is not None and data.strip(SILENCE):
-                self._endpoint.show(IN, flow, data)
-            try:
-                message = parse_datagram(data, limits)
-                if message is None:
-                    self._endpoint.count("keepalive")
-                elif not take(message, flow, now()):
-                    self._endpoint.count("response_foreign")
-            except BadMessage as error:
-                self._bad(error, flow, len(data))
-            arm()
-
-        return received
-
-    def _keep_alive(self, data: bytes, flow: Flow) -> None:
-        """Answer the keep-alive of a datagram flow (RFC 5626 §5.4, §8)."""
+    def _keep_alive(self, data: bytes, flow: Flow) -> bool:
+        """Answer the keep-alive of a datagram flow, if it is one (RFC 5626 §5.4, §8)."""
+        if not is_stun(data):
+            return False
         self._endpoint.count("keepalive")
         reply = answer(data, flow.remote_host, flow.remote_port)
         if reply is not None and flow.open:
-            path: Any = flow.connection
-            path.send(reply)
+            flow.send(reply)
+        return True
 
     def from_stream(self, item: Request | Response | BadMessage, flow: Flow, now: float) -> None:
         """Take one message from a stream, or what is wrong with it."""

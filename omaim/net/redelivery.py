@@ -60,7 +60,7 @@ class Redelivery:
         if not targets or len(self._tries) >= MOST:
             self._endpoint.count("response_lost")
             return
-        flow = self._endpoint.flows.to(targets[0])
+        flow = self._endpoint.outlet.flow_to(targets[0])
         if flow is not None:
             self._tries[flow.serial] = (data, targets[1:])
             self._endpoint.write(flow, data)

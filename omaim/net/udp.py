@@ -175,7 +175,7 @@ class DatagramSocket:
         To find out that there is no more costs nearly as much as to find a datagram. So where
         they come one by one they are taken so; now and then we look whether it still is so.
         """
-        receive, serve, turn = self._socket.recvfrom, self._serve, self._turn
+        receive, received, turn = self._socket.recvfrom, self._received, self._turn
         most = BATCH
         if self._sparse:
             self._sparse -= 1
@@ -195,7 +195,10 @@ class DatagramSocket:
                     if self._errors:
                         self._take_errors()
                     continue  # about an earlier datagram
-                serve(data, address)
+                try:
+                    received(data, address)
+                except Exception:
+                    _log.failure("A datagram was not served")
                 if self._closed:
                     return
         finally:

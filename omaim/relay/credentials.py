@@ -10,8 +10,8 @@ from collections.abc import Callable
 from omaim.errors import PeerError
 from omaim.msrp.admitting import Verdict
 from omaim.msrp.frame import Head
-from omaim.roles.verifier import WAIT, Verifier
 from omaim.sip.digest import ACCEPTED, REFUSED, Credentials, parse_credentials
+from omaim.sip.verifying import WAIT, Verifier
 
 
 class Digest:
@@ -50,9 +50,9 @@ class Digest:
         found = self._verifier.judge(credentials, "AUTH", b"", source, now)
         if found.result == WAIT:
             return Verdict(403, failed=True)
-        if found.result == ACCEPTED and found.user is not None:
+        if found.result == ACCEPTED and found.account is not None:
             info = f"Authentication-Info: {found.info}\r\n".encode("utf-8", "surrogateescape")
-            return Verdict(200, info, found.user.private_id)
+            return Verdict(200, info, found.account.private_id)
         refused = found.result == REFUSED
         return self._challenge(now, not refused, refused)
 

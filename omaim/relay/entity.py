@@ -33,9 +33,10 @@ from omaim.node.entity import IEntity
 from omaim.node.node import Node, tls_settings
 from omaim.node.people import read_people
 from omaim.relay.credentials import Digest
-from omaim.roles.verifier import Verifier
+from omaim.roles.accounts import accounts_of
 from omaim.sip.digest import ALGORITHMS
 from omaim.sip.nonces import Nonces
+from omaim.sip.verifying import Verifier
 
 TICK: Final = 1.0  # seconds between two looks at the machine's own numbers
 
@@ -128,7 +129,12 @@ class RelayEntity(Service):
         self._legs: dict[MsrpConnection, Leg] = {}  # those that we open
         nonces = Nonces(secrets.token_bytes(32), node.ids, config.nonce_lifetime, since=node.now())
         verifier = Verifier(
-            config.domain, node.stores.users, nonces, node.clock.seconds, config.algorithms, "auth"
+            config.domain,
+            accounts_of(node.stores.users, config.domain),
+            nonces,
+            node.clock.seconds,
+            config.algorithms,
+            "auth",
         )
         terms = Terms(
             config.min_expires,

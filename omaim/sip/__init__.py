@@ -9,8 +9,8 @@ Reading order:
 2. Transactions: :mod:`~omaim.sip.timing`, :mod:`~omaim.sip.flow`,
    :mod:`~omaim.sip.transitions`, :mod:`~omaim.sip.transaction`, :mod:`~omaim.sip.hop`,
    :mod:`~omaim.sip.user`, :mod:`~omaim.sip.matching`; the ways in and out of an endpoint,
-   :mod:`~omaim.sip.arriving` and :mod:`~omaim.sip.exchange` (behind it
-   :mod:`~omaim.sip.front` and :mod:`~omaim.sip.locating`).
+   :mod:`~omaim.sip.transport`, :mod:`~omaim.sip.arriving` and :mod:`~omaim.sip.exchange`
+   (behind it :mod:`~omaim.sip.front` and :mod:`~omaim.sip.locating`).
 3. What is built on them: :mod:`~omaim.sip.dialog`; :mod:`~omaim.sip.proxying`,
    :mod:`~omaim.sip.forking` and :mod:`~omaim.sip.relaying`; :mod:`~omaim.sip.calling` and
    :mod:`~omaim.sip.session_timer`.
@@ -19,7 +19,12 @@ Reading order:
    :mod:`~omaim.sip.subscription` and :mod:`~omaim.sip.subscribing`;
    :mod:`~omaim.sip.publication` and :mod:`~omaim.sip.publishing`.
 5. Trust: :mod:`~omaim.sip.digest`, :mod:`~omaim.sip.nonces`, :mod:`~omaim.sip.answering`,
+   :mod:`~omaim.sip.verifying`, :mod:`~omaim.sip.authenticating`, :mod:`~omaim.sip.admission`,
    :mod:`~omaim.sip.identity`, :mod:`~omaim.sip.charging`.
+6. The proxy of a domain, made of all that: :mod:`~omaim.sip.subscribed`,
+   :mod:`~omaim.sip.neighbours`, :mod:`~omaim.sip.job`, :mod:`~omaim.sip.routing` (behind it
+   :mod:`~omaim.sip.senders` and :mod:`~omaim.sip.icid`), :mod:`~omaim.sip.upstream`; and of its
+   registrar, :mod:`~omaim.sip.admitting` and :mod:`~omaim.sip.bound`.
 
 To read a message and to answer it:
 

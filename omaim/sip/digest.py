@@ -36,6 +36,9 @@ _is_name: Final = re.compile(r'[^\s=,"]+').fullmatch
 _is_value: Final = re.compile(r'[^\s,"]+').fullmatch
 _quoted: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"').match
 _ESCAPE: Final = re.compile(r"\\(.)")
+_KNOWN: Final = 256  # H(A2) remembered, which say nothing of anybody's password
+_KNOWN_LENGTH: Final = 160  # longer ones are rare and would let a peer fill the memory
+_known: Final[dict[str, str]] = {}
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
@@ -291,6 +294,19 @@ def find_credentials(texts: list[str], realm: str) -> Credentials | None:
     return None
 
 
+def _ha2(algorithm: str, a2: str) -> str:
+    """Return H(A2); a registrar is asked for the same one all the time."""
+    key = algorithm + a2
+    found = _known.get(key)
+    if found is None:
+        found = digest_of(algorithm, encode(a2))
+        if len(key) <= _KNOWN_LENGTH:
+            if len(_known) >= _KNOWN:
+                _known.clear()
+            _known[key] = found
+    return found
+
+
 def compute(credentials: Credentials, ha1: str, method: str, body: bytes) -> str:
     """Return the digest over ``credentials`` that proves knowledge of ``ha1``.
 
@@ -305,10 +321,11 @@ def compute(credentials: Credentials, ha1: str, method: str, body: bytes) -> str
     qop = credentials.qop
     a2 = f"{method}:{credentials.uri}"
     if qop == "auth-int":
-        a2 = f"{a2}:{digest_of(algorithm, body)}"
+        ha2 = digest_of(algorithm, encode(f"{a2}:{digest_of(algorithm, body)}"))
+    else:
+        ha2 = _ha2(algorithm, a2)
     if credentials.session:
         ha1 = digest_of(algorithm, encode(f"{ha1}:{nonce}:{credentials.cnonce}"))
-    ha2 = digest_of(algorithm, encode(a2))
     if not qop:
         return digest_of(algorithm, encode(f"{ha1}:{nonce}:{ha2}"))
     return digest_of(

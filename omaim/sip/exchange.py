@@ -17,7 +17,8 @@ from omaim.sip.matching import Transactions
 from omaim.sip.message import Request, Response
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction
-from omaim.timers import NEVER, Deadlines, Timed
+from omaim.sip.transport import DatagramPaths
+from omaim.timers import NEVER, Deadlines, Timed, Wakeup
 
 MOST_TRIES: Final = 8
 SILENCE: Final = 2.0  # times T1 behind the moment at which a live server has said 100 at least
@@ -38,8 +39,9 @@ class Outlet:
         ids: source of branches.
         supported: the transports that are spoken.
         now: returns the time.
-        arm: called after transactions were given something.
-        flow_to: returns a path to a target, ``None`` when there is no socket for it.
+        wakeup: to be kept after transactions were given something.
+        datagrams: the flows of each UDP socket.
+        stream_to: returns a connection to a target, ``None`` when none can be made.
         has_room: tells whether one more request may wait for the peer of a stream.
         find: finds the targets of an exchange, then calls its :meth:`Exchange.found` or, in a
             later turn, its :meth:`Exchange.fail`.
@@ -52,20 +54,21 @@ class Outlet:
 
     __slots__ = (
         "_ids",
-        "arm",
+        "_stream_to",
         "avoid",
         "count",
         "crashed",
+        "datagrams",
         "deadlines",
         "fail_later",
         "find",
-        "flow_to",
         "has_room",
         "now",
         "ping",
         "supported",
         "timing",
         "transactions",
+        "wakeup",
     )
 
     def __init__(
@@ -76,8 +79,9 @@ class Outlet:
         ids: Ids,
         supported: tuple[str, ...],
         now: Callable[[], float],
-        arm: Callable[[], None],
-        flow_to: Callable[[Target], Flow | None],
+        wakeup: Wakeup,
+        datagrams: list[DatagramPaths],
+        stream_to: Callable[[Target], Flow | None],
         has_room: Callable[[Flow], bool],
         find: Callable[[Exchange], None],
         avoid: Callable[[Target, float], None],
@@ -91,8 +95,8 @@ class Outlet:
         self.timing: Final = timing
         self.supported: Final = supported
         self.now: Final = now
-        self.arm: Final = arm
-        self.flow_to: Final = flow_to
+        self.wakeup: Final = wakeup
+        self.datagrams: Final = datagrams
         self.has_room: Final = has_room
         self.find: Final = find
         self.avoid: Final = avoid
@@ -101,6 +105,17 @@ class Outlet:
         self.crashed: Final = crashed
         self.count: Final = count
         self._ids: Final = ids
+        self._stream_to: Final = stream_to
+
+    def flow_to(self, target: Target) -> Flow | None:
+        """Return a path to ``target``, new or known; ``None`` when we have no socket for it."""
+        if target.transport != UDP:
+            return self._stream_to(target)
+        ipv6 = ":" in target.host
+        for paths in self.datagrams:
+            if paths.ipv6 == ipv6:
+                return paths.to(target.host, target.port)
+        return None
 
     def add_via(self, request: Request, flow: Flow, loop: str = "") -> None:
         """Put our Via with a fresh branch on top."""
@@ -208,7 +223,7 @@ class Exchange:
         outlet = self._outlet
         if self.transaction is not None:
             outlet.transactions.cancel(self.transaction, outlet.now())
-            outlet.arm()
+            outlet.wakeup.arm()
         else:
             outlet.fail_later(self, 487)
 
@@ -307,7 +322,7 @@ class Exchange:
             transaction.elsewhere = True
             if not flow.reliable and self.request.method == "MESSAGE":
                 outlet.deadlines.arm(_Watch(self, transaction, outlet))
-        outlet.arm()
+        outlet.wakeup.arm()
 
     def silent(self, transaction: ClientTransaction) -> None:
         """Turn to the next server where the one of an attempt stays silent."""

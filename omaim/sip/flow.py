@@ -6,6 +6,7 @@ reliable. A flow over UDP is one pair of addresses, over TCP and TLS one connect
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
 
 from omaim.sip.front import Front
@@ -13,6 +14,11 @@ from omaim.sip.front import Front
 UDP: Final = "UDP"
 TCP: Final = "TCP"
 TLS: Final = "TLS"
+
+
+def _nowhere(data: bytes) -> bool:
+    """Write to a flow that leads nowhere."""
+    return False
 
 
 @final
@@ -32,6 +38,7 @@ class Flow:
         reliable: the transport neither loses nor repeats; no retransmission is needed.
         secure: the transport is encrypted.
         front: the beginning of our Via for requests by this flow; ``net`` sets it.
+        send: writes one message, False when it cannot be delivered; ``net`` sets it.
         open: False once the connection is gone; nothing may be sent then.
         up: the connection was established; what was written may have arrived. Always so where
             there is none.
@@ -53,6 +60,7 @@ class Flow:
         "remote_host",
         "remote_port",
         "secure",
+        "send",
         "serial",
         "transport",
         "up",
@@ -76,6 +84,7 @@ class Flow:
         self.connection = connection
         self.serial = serial
         self.front: Front | None = None
+        self.send: Callable[[bytes], bool] = _nowhere
         self.reliable: bool = transport != UDP
         self.secure: bool = transport == TLS
         self.open: bool = True

@@ -192,7 +192,16 @@ class Transactions:
         if method == "CANCEL":
             self._receive_cancel(transaction, request, now)
         elif not self._user_agent or self.claim(transaction, now):
-            self.user.on_request(transaction)
+            self._hand_up(transaction)
+
+    def _hand_up(self, transaction: ServerTransaction) -> None:
+        user = self.user
+        try:
+            user.on_request(transaction)
+        except Exception:
+            if user.on_crash is None:
+                raise
+            user.on_crash(transaction)
 
     def _receive_ack(self, request: Request, flow: Flow, now: float) -> None:
         key = server_key(request, "INVITE")

@@ -152,7 +152,7 @@ class Relay(Timed):
         if fork.deadline != NEVER:
             self.deadline = fork.deadline
             relaying.deadlines.arm(self)
-            relaying.outlet.arm()
+            relaying.outlet.wakeup.arm()
         elif not self.closed and not fork.answered and fork.finished:
             relaying.on_silence(self._owner)
 

@@ -46,6 +46,8 @@ class TransactionUser:
         on_failure: an answer to an INVITE was never acknowledged ("timeout"), or an answer
             could not be delivered ("transport").
         on_drop: a message was discarded, for this reason; for counting.
+        on_crash: what takes a new request has raised; the exception is the current one. ``None``
+            lets it go up.
 
     Spec: RFC 3261 §5 (transaction user)
     """
@@ -53,6 +55,7 @@ class TransactionUser:
     __slots__ = (
         "on_ack",
         "on_cancel",
+        "on_crash",
         "on_drop",
         "on_failure",
         "on_request",
@@ -61,12 +64,13 @@ class TransactionUser:
 
     def __init__(
         self,
-        on_request: Callable[[ServerTransaction], None],
+        on_request: Callable[[ServerTransaction], object],
         on_ack: Callable[[Request, Flow], None] = _ignore_ack,
         on_cancel: Callable[[ServerTransaction, Request], None] = _ignore_cancel,
         on_stray_response: Callable[[Response, Flow], None] = _ignore_stray,
         on_failure: Callable[[ServerTransaction, str], None] = _ignore_failure,
         on_drop: Callable[[str, Request | Response, Flow], None] = _ignore_drop,
+        on_crash: Callable[[ServerTransaction], None] | None = None,
     ) -> None:
         self.on_request = on_request
         self.on_ack = on_ack
@@ -74,3 +78,4 @@ class TransactionUser:
         self.on_stray_response = on_stray_response
         self.on_failure = on_failure
         self.on_drop = on_drop
+        self.on_crash = on_crash

@@ -1,6 +1,6 @@
-"""What is kept in memory of bindings and users, so that a request need not wait.
+"""What is kept in memory of users, so that a request need not wait; and bindings as text.
 
-The memory stores consist of these; the SQL stores keep one beside their tables. Users that
+The memory store consists of it; the SQL store keeps one beside its tables. Users that
 come packed from a table stay so, but for those asked for of late: that halves both the
 memory that 100,000 of them need and the time of a start.
 """
@@ -8,45 +8,18 @@ memory that 100,000 of them need and the time of a start.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
-from typing import Final, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from omaim.stores.interfaces import Conflict
 from omaim.stores.records import (
-    NEVER,
     Binding,
-    BindingSet,
     Credential,
     PublicIdentity,
     User,
 )
 
-V = TypeVar("V", str, tuple[str, ...])
-
-_NONE: Final = BindingSet()
-_AGAIN: Final = 30.0  # seconds until a due address that nobody handled is due again
-_SHARED: Final = 4096  # different values that the pool holds at most
 _UNPACKED: Final = 16384  # users held both ways at most
-
-
-class Pool:
-    """One copy of what many records have alike: software names, parameters, paths."""
-
-    __slots__ = ("_known",)
-
-    def __init__(self) -> None:
-        self._known: dict[object, object] = {}
-
-    def one(self, value: V) -> V:
-        """Return an equal value, the same each time while the pool remembers it."""
-        known = self._known
-        found = known.get(value)
-        if found is None:
-            if len(known) >= _SHARED:
-                known.clear()  # whoever sends ever new ones costs no more than this
-            known[value] = found = value
-        return cast(V, found)
 
 
 def pack_bindings(bindings: Iterable[Binding]) -> str:
@@ -114,96 +87,6 @@ def profile_of(packed: str) -> str:
     return str(json.loads(packed)[5])
 
 
-class _Entry:
-    """The bindings of one address, and when to look at them."""
-
-    __slots__ = ("armed", "expires_at", "held")
-
-    def __init__(self, held: BindingSet, expires_at: float) -> None:
-        self.held = held
-        self.expires_at = expires_at  # of the binding that expires first
-        self.armed = NEVER  # when the heap will look at this entry
-
-
-class BindingCache:
-    """Bindings by address of record, and a heap of when they expire."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
-        self._heap: list[tuple[float, str]] = []
-        self._pool = Pool()
-        self._count = 0
-
-    def peek(self, aor: str) -> BindingSet:
-        """Return the bindings of that address."""
-        entry = self._entries.get(aor)
-        return _NONE if entry is None else entry.held
-
-    def set(self, aor: str, version: int, bindings: Iterable[Binding]) -> None:
-        """Put these in the place of what the address had."""
-        entry = self._entries.get(aor)
-        if entry is not None:
-            self._count -= len(entry.held.bindings)
-        held = BindingSet(version, tuple([self._shared(one) for one in bindings]))
-        if not held.bindings:
-            self._entries.pop(aor, None)
-            return
-        self._count += len(held.bindings)
-        expires_at = min([one.expires_at for one in held.bindings])
-        if entry is None:
-            first = held.bindings[0].aor
-            aor = first if first == aor else aor  # the same string, once
-            entry = self._entries[aor] = _Entry(held, expires_at)
-        else:
-            entry.held = held
-            entry.expires_at = expires_at
-        if expires_at < entry.armed:
-            entry.armed = expires_at
-            heappush(self._heap, (expires_at, aor))
-
-    def aors(self) -> Iterator[str]:
-        """Iterate over a copy of the addresses."""
-        return iter(tuple(self._entries))
-
-    def count(self) -> int:
-        """Return how many bindings there are."""
-        return self._count
-
-    def due(self, now: float, limit: int) -> tuple[str, ...]:
-        """Return addresses with an expired binding; arm each again for later."""
-        found: list[str] = []
-        heap = self._heap
-        while heap and heap[0][0] <= now and len(found) < limit:
-            moment, aor = heappop(heap)
-            entry = self._entries.get(aor)
-            if entry is None or entry.armed != moment:
-                continue  # gone, or noted for an earlier moment that has been served
-            if entry.expires_at <= now:
-                found.append(aor)
-                entry.armed = now + _AGAIN
-            else:
-                entry.armed = entry.expires_at
-            heappush(heap, (entry.armed, aor))
-        return tuple(found)
-
-    def next_due(self) -> float:
-        """Return the earliest moment in the heap."""
-        return self._heap[0][0] if self._heap else NEVER
-
-    def _shared(self, one: Binding) -> Binding:
-        """Return an equal binding, made of shared parts where they repeat."""
-        share = self._pool.one
-        path, user_agent, params = share(one.path), share(one.user_agent), share(one.params)
-        if path is one.path and user_agent is one.user_agent and params is one.params:
-            return one
-        return Binding(
-            one.aor, one.contact, one.call_id, one.cseq, one.expires_at, one.q,
-            path, one.instance, one.reg_id, one.flow_token, user_agent,
-            params, one.pub_gruu, one.temp_gruu, one.received, one.private_id,
-            one.registered_at, one.contact_id, one.updated_at,
-        )  # fmt: skip
-
-
 class UserCache:
     """Users by private id and by public identity."""
 
@@ -211,7 +94,16 @@ class UserCache:
         self._users: dict[str, User | str] = {}  # by private id, packed or not
         self._unpacked: dict[str, User] = {}  # some of the packed
         self._owners: dict[str, str] = {}  # public identity → private id
+        self._watchers: list[Callable[[], object]] = []
         self.profiles: dict[str, str] = {"": ""}  # service profile by what stands for it
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Call ``changed`` whenever a user has changed."""
+        self._watchers.append(changed)
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def peek(self, private_id: str) -> User | None:
         """Return the user of that private id."""
@@ -260,6 +152,7 @@ class UserCache:
         self._users[user.private_id] = packed or user
         for one in user.identities:
             self._owners[one.uri] = user.private_id
+        self._tell()
 
     def remove(self, private_id: str) -> bool:
         """Take a user out. Returns: whether there was one."""
@@ -271,6 +164,7 @@ class UserCache:
         for one in old.identities:
             if self._owners.get(one.uri) == private_id:
                 del self._owners[one.uri]
+        self._tell()
         return True
 
     def load(
@@ -285,6 +179,7 @@ class UserCache:
         names = {private_id: private_id for private_id in self._users}
         for uri, private_id in identities:
             self._owners[uri] = names.get(private_id, private_id)
+        self._tell()
 
     def private_ids(self) -> Iterator[str]:
         """Iterate over a copy of the private ids."""

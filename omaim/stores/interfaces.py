@@ -109,6 +109,9 @@ class IUserStore(Interface):
     def peek_by_identity(uri: str) -> User | None:
         """Return the user who has that public identity at once, from memory."""
 
+    def watch(changed: Callable[[], object]) -> None:
+        """Call ``changed`` whenever what is in memory of a user has changed."""
+
     def private_ids() -> Iterator[str]:
         """Iterate over all private identities; writing meanwhile is allowed."""
 

@@ -8,7 +8,8 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from omaim.stores.cache import BindingCache, UserCache
+from omaim.sip.bound import BindingCache
+from omaim.stores.cache import UserCache
 from omaim.stores.interfaces import Conflict, IBindingStore, IUserStore, Stores
 from omaim.stores.memory_messages import MemoryDeferredStore, MemoryHistoryStore, MemoryOutbox
 from omaim.stores.memory_state import (
@@ -57,6 +58,7 @@ class MemoryUserStore:
         self._version = 0
         self.peek = self._cache.peek
         self.peek_by_identity = self._cache.peek_by_identity
+        self.watch = self._cache.watch
         self.private_ids = self._cache.private_ids
         self.count = self._cache.count
 

@@ -2,7 +2,8 @@
 
 Read this file before :mod:`omaim.stores.interfaces`. Times are seconds since the epoch, UTC,
 and come from the caller; ``NEVER`` means without end. Addresses of record are canonical.
-A :class:`Binding` is the one that :mod:`omaim.sip.bindings` computes with.
+A :class:`Binding` is the one that :mod:`omaim.sip.bindings` computes with, a
+:class:`BindingSet` what :mod:`omaim.sip.bound` keeps in memory.
 """
 
 from __future__ import annotations
@@ -12,20 +13,9 @@ from typing import Final
 import attrs
 
 from omaim.sip.bindings import Binding as Binding
+from omaim.sip.bound import BindingSet as BindingSet
 
 NEVER: Final = float("inf")  # an ``expires_at`` that does not come
-
-
-@attrs.frozen(weakref_slot=False)
-class BindingSet:
-    """All bindings of one address of record.
-
-    Attributes:
-        version: what :meth:`IBindingStore.replace` compares; 0 when there are none.
-    """
-
-    version: int = 0
-    bindings: tuple[Binding, ...] = ()
 
 
 @attrs.frozen(weakref_slot=False)

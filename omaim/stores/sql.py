@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from omaim.sip.bound import BindingCache
 from omaim.stores import schema
 from omaim.stores.cache import (
-    BindingCache,
     UserCache,
     pack_bindings,
     pack_user,
@@ -124,6 +124,7 @@ class SqlUserStore:
         self._cache = UserCache()
         self.peek = self._cache.peek
         self.peek_by_identity = self._cache.peek_by_identity
+        self.watch = self._cache.watch
         self.private_ids = self._cache.private_ids
         self.count = self._cache.count
         users, identities, profiles = schema.users, schema.identities, schema.profiles

@@ -329,6 +329,26 @@ class UserContract(StoreContract):
 
         return self.going(test())
 
+    def test_watch(self) -> Deferred[None]:
+        """Who watches hears of each change when it can be seen in memory."""
+
+        async def test() -> None:
+            store = self.stores.users
+            seen: list[bool] = []
+            store.watch(lambda: seen.append(store.peek_by_identity(ALICE) is not None))
+            version = await store.put(user())
+            self.assertEqual(seen[-1:], [True])
+            await store.put(user(version=version, im_service=False))
+            self.assertEqual(seen[-1:], [True])
+            await store.remove("alice@one.example")
+            self.assertEqual(seen[-1:], [False])
+            count = len(seen)
+            await store.put_many([user()])
+            self.assertEqual(seen[-1:], [True])
+            self.assertGreater(len(seen), count)
+
+        return self.going(test())
+
     def test_remove(self) -> Deferred[None]:
         """A removed user is nowhere."""
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.core.admission import SOURCES, Admission
 from omaim.features.ratelimit import Config as LimitConfig
 from omaim.features.ratelimit import ratelimit
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayAsk
+from omaim.sip.admission import SOURCES, Admission
 from omaim.sip.flow import Flow
 from omaim.testing.network import Link
 from tests.core.support import CORE, DOMAIN, CoreCase

@@ -11,10 +11,10 @@ from omaim.errors import Unavailable
 from omaim.node.hooks import Refuse
 from omaim.node.questions import MayRegister
 from omaim.roles.user_agent import UserAgent
-from omaim.roles.verifier import ATTEMPTS, PATIENCE
 from omaim.sip.answering import Answerer
 from omaim.sip.bindings import Binding
 from omaim.sip.registration import ENDED
+from omaim.sip.verifying import ATTEMPTS, PATIENCE
 from omaim.stores.interfaces import Conflict
 from tests.core.support import CORE, DOMAIN, CoreCase
 

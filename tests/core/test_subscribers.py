@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from omaim.core import subscribers
 from omaim.core.service_profile import Profile
-from omaim.core.subscribers import Subscribers
+from omaim.core.subscribers import profile_of, subscribers_of, user_of
 from omaim.node.people import make_user
 from omaim.stores.memory import MemoryUserStore
 from omaim.stores.records import User
@@ -21,7 +20,7 @@ class SubscriberTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: list[str] = []
         self.users = MemoryUserStore()
-        self.found = Subscribers(self.users, self.profile_of)
+        self.found = subscribers_of(self.users, self.profile_of, 2)
         alice = make_user("alice", "one.example", "w", (ALICE, NUMBER), (HIDDEN,))
         self.successResultOf(self.users.put(alice))
 
@@ -35,8 +34,12 @@ class SubscriberTests(SynchronousTestCase):
             served = self.found.of(aor)
             assert served is not None
             self.assertEqual((served.aor, served.primary, served.barred), (aor, ALICE, barred))
-            self.assertEqual(served.usable, (ALICE, NUMBER))
-            self.assertEqual(served.user.private_id, "alice")
+            self.assertEqual(served.subscriber.usable, (ALICE, NUMBER))
+            self.assertEqual(served.subscriber.private_id, "alice")
+            self.assertEqual(user_of(served), self.users.peek("alice"))
+            self.assertEqual(
+                (served.plain, (profile_of(served).media_profile or 0) > 0), (True, True)
+            )
         self.assertIsNone(self.found.of("sip:nobody@one.example"))
 
     def test_once(self) -> None:
@@ -50,14 +53,13 @@ class SubscriberTests(SynchronousTestCase):
         self.successResultOf(self.users.put(attrs.evolve(user, identities=identities)))
         served = self.found.of(ALICE)
         assert served is not None
-        self.assertEqual((served.barred, served.usable), (True, ()))
+        self.assertEqual((served.barred, served.subscriber.usable), (True, ()))
         self.assertEqual(self.asked, [ALICE, ALICE])
         self.successResultOf(self.users.remove("alice"))
         self.assertIsNone(self.found.of(ALICE))
 
     def test_bound(self) -> None:
         """However many are asked for, a bounded number is held."""
-        self.patch(subscribers, "HELD", 2)
         for aor in (ALICE, NUMBER, HIDDEN) * 3:
             self.assertIsNotNone(self.found.of(aor))
-            self.assertLessEqual(len(self.found._held), 2)
+            self.assertLessEqual(len(self.found), 2)

@@ -14,7 +14,7 @@ from twisted.python.log import ILogContext
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from omaim.net.polling import straight
+from omaim.net.polling import AGAIN, straight
 
 
 @implementer(IReadDescriptor, IWriteDescriptor)
@@ -139,6 +139,46 @@ class StraightTests(SynchronousTestCase):
             end.far.send(b"hello")
         reactor.doIteration(0)
         self.assertEqual(len(self.seen), 1)
+
+    def test_again(self) -> None:
+        """It waits again at once, until it is given a call, told to stop, or has nothing."""
+        for act in (
+            lambda reactor: reactor.callLater(0, int),
+            lambda reactor: reactor.threadCallQueue.append(int),
+            lambda reactor: setattr(reactor, "_justStopped", True),
+            lambda reactor: setattr(reactor, "running", False),
+            lambda reactor: None,
+        ):
+            reactor, (end,) = self.made()
+            straight(reactor)
+            reactor.running = True
+            reactor.callLater(0.001, int)
+            reactor._insertNewDelayedCalls()
+            before = reactor.seconds
+
+            def again(reactor: Any = reactor, end: End = end, act: Any = act) -> None:
+                if len(self.seen) < 3:
+                    end.far.send(b"hello")
+                else:
+                    act(reactor)
+
+            end.reading = again
+            end.far.send(b"hello")
+            begun = before()
+            reactor.doIteration(5)
+            self.assertEqual(len(self.seen), 3)
+            self.assertLess(before() - begun, 4)
+            self.seen.clear()
+
+    def test_bounded(self) -> None:
+        """Who always has something to be read does not keep a reactor from its own loop."""
+        reactor, (end,) = self.made()
+        straight(reactor)
+        reactor.running = True
+        end.reading = lambda: end.far.send(b"hello") and None
+        end.far.send(b"hello")
+        reactor.doIteration(5)
+        self.assertEqual(len(self.seen), AGAIN)
 
     def test_others(self) -> None:
         """A clock, and a Twisted that is made otherwise, are left alone."""

@@ -17,9 +17,10 @@ from omaim.net.msrp_connection import MsrpConnection
 from omaim.net.resolver import Resolver
 from omaim.node.people import make_user
 from omaim.relay.credentials import Digest
+from omaim.roles.accounts import accounts_of
 from omaim.roles.relay_client import Passage, RelayClient
-from omaim.roles.verifier import Verifier
 from omaim.sip.nonces import Nonces
+from omaim.sip.verifying import Verifier
 from omaim.stores.memory import memory_stores
 from omaim.testing.network import Clock, SimulatedNetwork
 from tests.msrp.support import User
@@ -53,7 +54,9 @@ class Scripted:
         alice = make_user("alice", DOMAIN, "alice-secret", (f"sip:alice@{DOMAIN}",))
         case.successResultOf(Deferred.fromCoroutine(_put(stores, alice)))
         nonces = Nonces(b"x" * 32, Ids(8), 3600.0, since=clock.seconds())
-        verifier = Verifier(DOMAIN, stores.users, nonces, clock.seconds, ("SHA-256",), "auth")
+        verifier = Verifier(
+            DOMAIN, accounts_of(stores.users, DOMAIN), nonces, clock.seconds, ("SHA-256",), "auth"
+        )
         self._digest = Digest(verifier, clock.seconds)
         self._clock = clock
 

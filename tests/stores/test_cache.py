@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.stores.cache import (
-    BindingCache,
-    Pool,
     UserCache,
     pack_bindings,
     pack_user,
@@ -19,7 +17,7 @@ from omaim.stores.cache import (
 )
 from omaim.stores.interfaces import Conflict
 from omaim.stores.records import NEVER, Binding, Credential, PublicIdentity, User
-from omaim.testing.store_contract import ALICE, BOB, binding, user
+from omaim.testing.store_contract import ALICE, user
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 numbers = st.integers(0, 2**31)
@@ -79,68 +77,6 @@ class PackingTests(SynchronousTestCase):
         self.assertEqual(
             unpack_bindings(ALICE, packed), (Binding(ALICE, "sip:a@192.0.2.1", "c", 1, 5.0),)
         )
-
-    def test_pool(self) -> None:
-        """Ever new values do not stay."""
-        pool = Pool()
-        first = pool.one("".join(["a", "b"]))
-        self.assertIs(pool.one("".join(["a", "b"])), first)
-        for number in range(5000):
-            pool.one(str(number))
-        self.assertIsNot(pool.one("".join(["a", "b"])), first)
-
-
-class BindingCacheTests(SynchronousTestCase):
-    """Of the heap of expiries."""
-
-    @given(
-        st.lists(
-            st.tuples(
-                st.sampled_from("abc"),
-                st.lists(st.integers(0, 100), max_size=2),
-                st.integers(0, 20),
-            ),
-            max_size=30,
-        )
-    )
-    def test_due(self, steps: list[tuple[str, list[int], int]]) -> None:
-        """However bindings come and go, none that has expired is overlooked for long.
-
-        An address is due when one of its bindings has expired and it was not told within
-        the last half minute; otherwise it is not.
-        """
-        cache, now = BindingCache(), 0.0
-        told: dict[str, float] = {}
-        for aor, lives, pause in steps:
-            cache.set(aor, 1, [binding(aor, expires_at=now + life) for life in lives])
-            now += pause
-            due = cache.due(now, 1000)
-            for name in "abc":
-                held = cache.peek(name).bindings
-                over = any(one.expires_at <= now for one in held)
-                if name in due:
-                    self.assertTrue(over)
-                    told[name] = now
-                elif over:
-                    self.assertGreater(told.get(name, -1.0) + 30.0, now)
-            self.assertEqual(len(due), len(set(due)))
-        self.assertEqual(cache.count(), sum(len(cache.peek(name).bindings) for name in "abc"))
-
-    def test_refreshing(self) -> None:
-        """Refreshing for ever does not grow the heap."""
-        cache = BindingCache()
-        for number in range(1000):
-            cache.set(ALICE, number, [binding(expires_at=number + 3600.0)])
-            cache.due(float(number), 1000)
-        self.assertLessEqual(len(cache._heap), 2)
-
-    def test_shared(self) -> None:
-        """What many bindings say alike is there once."""
-        cache = BindingCache()
-        for aor in (ALICE, BOB):
-            cache.set(aor, 1, [binding(aor, user_agent="".join(["pho", "ne"]))])
-        one, other = (cache.peek(aor).bindings[0] for aor in (ALICE, BOB))
-        self.assertIs(one.user_agent, other.user_agent)
 
 
 class UserCacheTests(SynchronousTestCase):

@@ -10,13 +10,14 @@ Spec: RFC 3261 §26.3.2.4
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, final
 
 from omaim.sip.flow import UDP, Flow
 
 SOURCES: Final = 20_000  # addresses remembered; the one longest unseen goes first
 
 
+@final
 class Admission:
     """Counts answers to strangers.
 
@@ -28,6 +29,8 @@ class Admission:
     Attributes:
         refused: how many answers were not given.
     """
+
+    __slots__ = ("_burst", "_left", "_now", "_rate", "refused")
 
     def __init__(self, rate: float, burst: float, now: Callable[[], float]) -> None:
         self.refused = 0

@@ -6,9 +6,7 @@ Spec: RFC 3325 §2.3 (trust domain); RFC 5922 §7 (who a TLS peer is)
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
-
-import attrs
+from typing import Final, final
 
 from omaim.errors import PeerError, UsageError
 from omaim.sip.flow import Flow
@@ -19,12 +17,20 @@ SERVICE: Final = 1  # an application server of our own network
 PEER: Final = 2  # the core of another network that we trust
 
 
-@attrs.frozen
+@final
 class Neighbour:
-    """Somebody inside the trust domain, known by verified name or by address."""
+    """Somebody inside the trust domain, known by verified name or by address.
 
-    kind: int
-    name: str  # domain of a peer, host name or address of a service
+    Attributes:
+        kind: SERVICE or PEER.
+        name: domain of a peer, host name or address of a service.
+    """
+
+    __slots__ = ("kind", "name")
+
+    def __init__(self, kind: int, name: str) -> None:
+        self.kind: Final = kind
+        self.name: Final = name
 
 
 def _address(text: str) -> str:
@@ -41,10 +47,11 @@ def _host_of(service: str) -> str:
     try:
         uri = parse_uri(service)
     except PeerError as error:
-        raise UsageError(f"{service} is no SIP URI: {error.why}") from None
+        raise UsageError(f"{service} is no SIP URI: {error.why}")
     return uri.host if isinstance(uri, SipUri) else ""
 
 
+@final
 class Neighbours:
     """Everybody inside the trust domain.
 
@@ -57,7 +64,12 @@ class Neighbours:
 
     Raises:
         UsageError: a peer is written otherwise.
+
+    Attributes:
+        domains: the trusted ones.
     """
+
+    __slots__ = ("_by_address", "_by_name", "domains")
 
     def __init__(self, services: tuple[str, ...], peers: tuple[str, ...]) -> None:
         self._by_address: dict[str, Neighbour] = {}
@@ -68,7 +80,7 @@ class Neighbours:
             address = _address(host)
             table = self._by_address if address else self._by_name
             table[address or host] = Neighbour(SERVICE, address or host)
-        domains = []
+        domains: list[str] = []
         for peer in peers:
             domain, _, addresses = peer.lower().partition("=")
             if not domain or _address(domain):
@@ -76,7 +88,7 @@ class Neighbours:
             neighbour = Neighbour(PEER, domain)
             domains.append(domain)
             self._by_name[domain] = neighbour
-            for text in filter(None, addresses.split("+")):
+            for text in addresses.split("+") if addresses else ():
                 address = _address(text)
                 if not address:
                     raise UsageError(f"{peer}: {text} is no address")
@@ -100,4 +112,7 @@ class Neighbours:
             host = _address(host)
         if host in self._by_name or host in self._by_address:
             return True
-        return any(host.endswith(f".{domain}") for domain in self.domains)
+        for domain in self.domains:
+            if host.endswith("." + domain):
+                return True
+        return False

@@ -1,22 +1,20 @@
-"""One request on its way through the core."""
+"""One request on its way through a proxy that serves users."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import final
 
-from omaim.core.interconnect import Neighbour
-from omaim.core.subscribers import Served
 from omaim.sip.charging import ChargingVector
 from omaim.sip.message import Request
+from omaim.sip.neighbours import Neighbour
 from omaim.sip.relaying import Relay
+from omaim.sip.subscribed import Served
 from omaim.sip.transaction import ServerTransaction
 
-if TYPE_CHECKING:
-    from omaim.core.visits import Visit
 
-
+@final
 class Job:
-    """One request on its way through the core.
+    """One request on its way through the proxy.
 
     Attributes:
         transaction: to be answered.
@@ -70,7 +68,7 @@ class Job:
         self.looked_up = False
         self.open = True
         self.silent: tuple[str, ...] = ()
-        self.visit: Visit | None = None
+        self.visit: object = None
 
     @property
     def stranger(self) -> bool:

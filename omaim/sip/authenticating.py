@@ -6,19 +6,16 @@ Spec: RFC 3261 §22; RFC 8760; RFC 3325 §5
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import attrs
+from typing import Final, final
 
 from omaim.errors import PeerError
-from omaim.roles.verifier import PATIENCE, WAIT, Verifier
 from omaim.sip.digest import ACCEPTED, REFUSED, find_credentials, same_target
 from omaim.sip.message import Request
 from omaim.sip.nonces import Nonces
-from omaim.stores.interfaces import IUserStore
-from omaim.stores.records import User
+from omaim.sip.verifying import PATIENCE, WAIT, Account, Accounts, Verifier
 
 
-@attrs.frozen
+@final
 class Challenge:
     """What to answer somebody who has not proved who they are.
 
@@ -27,44 +24,54 @@ class Challenge:
         headers: lines to add to the response.
     """
 
-    status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    __slots__ = ("headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.status: Final = status
+        self.headers: Final = headers
 
 
-@attrs.frozen
+@final
 class Proof:
     """Somebody who has proved who they are.
 
     Attributes:
+        account: whose credentials they have.
         info: value for (Proxy-)Authentication-Info, which proves us in return.
     """
 
-    user: User
-    info: str
+    __slots__ = ("account", "info")
+
+    def __init__(self, account: Account, info: str) -> None:
+        self.account: Final = account
+        self.info: Final = info
 
 
+@final
 class Authenticator:
     """Asks for proof and checks it.
 
     Args:
         realm: of the protection space: the home domain.
-        users: where credentials come from.
+        accounts: where credentials come from.
         nonces: makes and knows the challenges.
         seconds: of the clock for timers; counts how long somebody has to wait.
         algorithms: those offered, strongest first.
         qop: what is offered, "auth,auth-int".
     """
 
+    __slots__ = ("_verifier",)
+
     def __init__(
         self,
         realm: str,
-        users: IUserStore,
+        accounts: Accounts,
         nonces: Nonces,
         seconds: Callable[[], float],
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         qop: str = "auth,auth-int",
     ) -> None:
-        self._verifier = Verifier(realm, users, nonces, seconds, algorithms, qop)
+        self._verifier = Verifier(realm, accounts, nonces, seconds, algorithms, qop)
 
     def register(self, request: Request, source: str, now: float) -> Proof | Challenge:
         """Authenticate as a registrar or user agent does: 401.
@@ -113,13 +120,13 @@ class Authenticator:
             raise PeerError("the digest was made for another Request-URI")
         found = self._verifier.judge(credentials, request.method, request.body, source, now)
         if found.result == WAIT:
-            return Challenge(403, (("Retry-After", str(int(PATIENCE))),))
-        if found.result == ACCEPTED and found.user is not None:
-            return Proof(found.user, found.info)
+            return Challenge(403, [("Retry-After", str(int(PATIENCE)))])
+        if found.result == ACCEPTED and found.account is not None:
+            return Proof(found.account, found.info)
         return self._challenge(header, now, found.result != REFUSED)
 
     def _challenge(self, header: str, now: float, stale: bool) -> Challenge:
         proxy = header == "Proxy-Authorization"
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         lines = self._verifier.challenges(now, stale)
-        return Challenge(407 if proxy else 401, tuple([(name, line) for line in lines]))
+        return Challenge(407 if proxy else 401, [(name, line) for line in lines])

@@ -8,7 +8,7 @@ Spec: RFC 7315 §4.5, §4.6; 3GPP TS 24.229 §5.4.3 (P-Charging-Vector)
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 from omaim.ids import Ids
 from omaim.sip.charging import (
@@ -18,12 +18,12 @@ from omaim.sip.charging import (
 )
 from omaim.sip.identity import FUNCTIONS, VECTOR
 from omaim.sip.message import Request, Response
-from omaim.stores.records import User
 
 DIALOGS: Final = 100_000  # dialogs whose ICID is remembered; the oldest is forgotten first
 KNOWN: Final = 2000  # vectors that need not be parsed again
 
 
+@final
 class Charging:
     """Keeps and writes charging identities.
 
@@ -33,6 +33,8 @@ class Charging:
         functions: told to services unless the user has its own.
         ims: whether charging header fields are written at all.
     """
+
+    __slots__ = ("_dialogs", "_functions", "_host", "_ids", "_ims", "_known", "_network")
 
     def __init__(
         self, ids: Ids, network: str, host: str, functions: ChargingFunctions, ims: bool
@@ -82,29 +84,33 @@ class Charging:
             del self._dialogs[request.call_id]
         return self._read(request) or known
 
-    def to_service(self, copy: Request, vector: ChargingVector | None, user: User | None) -> None:
-        """Tell an application server of our own; ``user`` is whom it serves, if anybody."""
+    def to_service(self, copy: Request, vector: ChargingVector | None, functions: str = "") -> None:
+        """Tell an application server of our own.
+
+        Args:
+            functions: the charging functions of whom it serves, "" for the usual ones.
+        """
         if vector is None:
             return
         self._write(copy, vector)
-        functions = self.functions_of(user)
+        functions = functions or self._functions
         if functions:
             copy.set(FUNCTIONS, functions)
 
-    def functions_of(self, user: User | None) -> str:
-        """Return the value of P-Charging-Function-Addresses for a user, empty for none."""
-        if user is not None and (user.ccf or user.ecf):
-            return str(ChargingFunctions(user.ccf, user.ecf))
-        return self._functions
+    def lines_for(self, functions: str) -> list[tuple[str, str]]:
+        """Return header lines for a request to a service that nobody's request caused.
 
-    def lines_for(self, user: User) -> list[tuple[str, str]]:
-        """Return header lines for a request to a service that nobody's request caused."""
+        Args:
+            functions: the charging functions of whom it serves, "" for the usual ones.
+        """
         if not self._ims:
             return []
         vector = ChargingVector(self._ids.token(32), self._host, self._network)
-        functions = self.functions_of(user)
         lines = [(VECTOR, str(vector))]
-        return [*lines, (FUNCTIONS, functions)] if functions else lines
+        functions = functions or self._functions
+        if functions:
+            lines.append((FUNCTIONS, functions))
+        return lines
 
     def to_network(self, copy: Request, vector: ChargingVector | None) -> None:
         """Tell a trusted network: the vector, not our functions (RFC 7315 §4.5)."""

@@ -1,4 +1,4 @@
-"""Who knows a user's password: credentials against the user store, with patience that ends.
+"""Who knows a user's password: credentials against accounts, with patience that ends.
 
 Spec: RFC 3261 §22; RFC 7616 §3.4.6; RFC 8760
 """
@@ -6,9 +6,7 @@ Spec: RFC 3261 §22; RFC 7616 §3.4.6; RFC 8760
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
-
-import attrs
+from typing import Final, final
 
 from omaim.sip.digest import (
     ACCEPTED,
@@ -20,48 +18,120 @@ from omaim.sip.digest import (
     verify,
 )
 from omaim.sip.nonces import Nonces
-from omaim.stores.interfaces import IUserStore
-from omaim.stores.records import User
 
 ATTEMPTS: Final = 20  # wrong answers for one user from one address before it has to wait
 PATIENCE: Final = 60.0  # seconds it then waits after the first of them
+HELD: Final = 16_384  # accounts
 _SOURCES: Final = 20_000  # pairs of user and address remembered
 
 WAIT: Final = 4  # too many wrong answers: nothing is looked at for now
 
 
-@attrs.frozen
+@final
+class Account:
+    """A user as somebody who proves something. Nothing of it is ever shown.
+
+    Args:
+        private_id: the user name of its credentials.
+        ha1s: H(A1) in hex by algorithm, for the realm at hand.
+        user: the record in the store.
+    """
+
+    __slots__ = ("ha1s", "private_id", "user")
+
+    def __init__(self, private_id: str, ha1s: dict[str, str], user: object) -> None:
+        self.private_id: Final = private_id
+        self.ha1s: Final = ha1s
+        self.user: Final = user
+
+    def __repr__(self) -> str:
+        return f"Account({self.private_id!r})"
+
+
+@final
+class Accounts:
+    """Finds accounts by private identity: those asked for of late without asking the store.
+
+    Args:
+        find: returns the account of a private identity, ``None`` for nobody's.
+        most: accounts held at most; what is asked for again is found again.
+    """
+
+    __slots__ = ("_find", "_held", "_most")
+
+    def __init__(self, find: Callable[[str], Account | None], most: int = HELD) -> None:
+        self._find: Final = find
+        self._most: Final = most
+        self._held: dict[str, Account] = {}
+
+    def of(self, private_id: str) -> Account | None:
+        """Return the account of this private identity, ``None`` for nobody's."""
+        held = self._held.get(private_id)
+        if held is None:
+            held = self._find(private_id)
+            if held is not None:
+                if len(self._held) >= self._most:
+                    self._held.clear()
+                self._held[private_id] = held
+        return held
+
+    def forget(self) -> None:
+        """Find everybody anew: some user has changed."""
+        self._held.clear()
+
+
+@final
 class Judgement:
-    """What credentials are worth."""
+    """What credentials are worth.
 
-    result: int  # omaim.sip.digest.ACCEPTED, STALE, REFUSED; or WAIT
-    user: User | None = None  # of ACCEPTED
-    info: str = ""  # of ACCEPTED: value for (Proxy-)Authentication-Info, which proves us in return
+    Attributes:
+        result: ACCEPTED, STALE or REFUSED of :mod:`omaim.sip.digest`, or :data:`WAIT`.
+        account: of ACCEPTED.
+        info: of ACCEPTED: value for (Proxy-)Authentication-Info, which proves us in return.
+    """
+
+    __slots__ = ("account", "info", "result")
+
+    def __init__(self, result: int, account: Account | None = None, info: str = "") -> None:
+        self.result: Final = result
+        self.account: Final = account
+        self.info: Final = info
 
 
+@final
 class Verifier:
     """Makes challenges and judges the answers.
 
     Args:
         realm: of the protection space.
-        users: where credentials come from.
+        accounts: where credentials come from.
         nonces: makes and knows the challenges.
         seconds: of the clock for timers; counts how long somebody has to wait.
         algorithms: those offered, strongest first.
         qop: what is offered.
     """
 
+    __slots__ = (
+        "_accounts",
+        "_algorithms",
+        "_nonces",
+        "_qop",
+        "_seconds",
+        "_wrong",
+        "realm",
+    )
+
     def __init__(
         self,
         realm: str,
-        users: IUserStore,
+        accounts: Accounts,
         nonces: Nonces,
         seconds: Callable[[], float],
         algorithms: tuple[str, ...],
         qop: str,
     ) -> None:
         self.realm = realm
-        self._users = users
+        self._accounts: Final = accounts
         self._nonces = nonces
         self._seconds = seconds
         self._algorithms = algorithms
@@ -91,28 +161,23 @@ class Verifier:
         who = hash((source, credentials.username))
         if self._wrong and self._must_wait(who):
             return Judgement(WAIT)
-        user = self._users.peek(credentials.username)
-        ha1 = self._ha1(user, credentials)
+        account = self._accounts.of(credentials.username)
+        ha1 = ""
+        if account is not None and credentials.algorithm in self._algorithms:
+            ha1 = account.ha1s.get(credentials.algorithm, "")
         result = verify(credentials, method, body, ha1, self._nonces, self.realm, now)
-        if result == ACCEPTED and user is not None:
+        if result == ACCEPTED and account is not None:
             if self._wrong:
                 self._wrong.pop(who, None)
             fresh = ""
             if self._nonces.aging(credentials.nonce, now):
                 fresh = self._nonces.make(self.realm, now)
-            return Judgement(ACCEPTED, user, authentication_info(credentials, ha1, b"", fresh))
+            info = authentication_info(credentials, ha1, b"", fresh)
+            return Judgement(ACCEPTED, account, info)
         if result == REFUSED:
             self._count(who)
             return Judgement(REFUSED)
         return Judgement(STALE)
-
-    def _ha1(self, user: User | None, credentials: Credentials) -> str:
-        if user is None or credentials.algorithm not in self._algorithms:
-            return ""
-        for credential in user.credentials:
-            if credential.algorithm == credentials.algorithm and credential.realm == self.realm:
-                return credential.ha1
-        return ""
 
     def _must_wait(self, who: int) -> bool:
         count, since = self._wrong.get(who, (0, 0.0))
