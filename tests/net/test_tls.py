@@ -20,19 +20,8 @@ from omaim.sip.locating import Target
 from omaim.sip.message import Response
 from omaim.testing.clock import Clock
 from omaim.testing.network import SimulatedNetwork
-from tests.net.support import Authority, Sink, message
-
-OURS = Authority()
-STRANGERS = Authority()
-LOCAL = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-
-
-def settings(
-    *names: x509.GeneralName, authority: Authority = OURS, trust: Authority = OURS, **more: Any
-) -> TlsSettings:
-    """Return settings with a fresh certificate."""
-    certificate, key = authority.issue(*names)
-    return TlsSettings(certificate, key, trust.pem, **more)
+from tests.net.loopback import LOCAL, OURS, STRANGERS, settings
+from tests.net.support import Sink, message
 
 
 class IdentityTests(SynchronousTestCase):
