@@ -81,6 +81,7 @@ _NAMES: Final = {
     )
 }
 _SPELT: Final = frozenset(_NAMES.values())
+_WORDS: Final = (b"Success-Report", b"Failure-Report")  # their values have no case, RFC 4234 §2.3
 
 
 @final
@@ -218,7 +219,10 @@ class Head:
 
     @property
     def fields(self) -> dict[bytes, bytes]:
-        """All fields by name, spelt as in the RFCs if they have it; reading it checks them."""
+        """All fields by name, spelt as in the RFCs if they have it; reading it checks them.
+
+        What the report fields say is in lower case.
+        """
         known = self._fields
         return self._read() if known is None else known
 
@@ -271,6 +275,10 @@ class Head:
                 wrong = "a field is not UTF-8"
             else:
                 fields[name] = value
+        for word in _WORDS:
+            said = fields.get(word)
+            if said is not None and not said.islower():
+                fields[word] = said.lower()
         if not wrong:
             if self.has_body:
                 if name != b"Content-Type":

@@ -229,6 +229,17 @@ class ReportTests(Case):
                 answer = self.hear(self.world.near.take())
                 self.assertEqual(self.statuses_of(answer), refused, (failure, success))
 
+    def test_case(self) -> None:
+        """The values have no case, as all words of the grammar (RFC 4975 §9; RFC 4234 §2.3)."""
+        for said, expected in ((b"Yes", [200]), (b"NO", []), (b"Partial", [])):
+            self.start()
+            more = b"Message-ID: 1234\r\nSuccess-Report: %b\r\nFailure-Report: %b\r\n"
+            answer = self.raw(more % (said if said != b"Partial" else b"No", said))
+            self.assertEqual([s for s in self.statuses_of(answer) if s], expected, said)
+            incoming = self.bob.seen[0]
+            self.assertEqual(incoming.success_report, said == b"Yes")
+            self.assertEqual(incoming.failure_report, said.lower().decode())
+
     def test_defaults(self) -> None:
         """Without the fields: failures yes, successes no (RFC 4975 §7.1.1)."""
         answer = self.raw(b"Message-ID: 1234\r\n")
@@ -330,7 +341,7 @@ class AnswerTests(Case):
             good + b"Byte-Range: 0-1/1\r\n",
             good + b"Byte-Range: nonsense\r\n",
             good + b"Success-Report: perhaps\r\n",
-            good + b"Failure-Report: Yes\r\n",
+            good + b"Failure-Report: sometimes\r\n",
             good + good,
             good + b"no field\r\n",
         ):
