@@ -48,11 +48,13 @@ HEAD: Final = 8192  # octets in which the head of an envelope has to end
 
 _BLANK: Final = b"\r\n\r\n"
 _EMPTY: Final = b"\r\n\r\nContent-Type: text/plain\r\n\r\n"
+_LOOKED_AT: Final = ("text/", "messa", "multi")  # how types begin that may hold a text
 _REFUSALS: Final = (400, 403, 413, 415)  # that MSRP has for messages
 
 _log = Logger()
 
 
+Ask = Callable[["Side", Content, int], Awaitable[Content]]
 Settle = Callable[["Side", Incoming, Content | None, int], Awaitable[object]]
 
 
@@ -76,7 +78,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.judge: Callable[[Side, Content], object] | None = None
-        self.ask: Callable[[Side, Content, int], Awaitable[Content]] | None = None
+        self.ask: Ask | None = None
         self.settle: Settle | None = None
         self.most = 0
         self.through = False
@@ -418,22 +420,30 @@ class _Long(_Passing):
         self._held: list[bytes] = []  # while it is not known whether the message may go on
         self._asking = listener.ask is not None or not other.there
         cpim = incoming.content_type[:12].lower() == CPIM
+        # It may be short after all: then it is looked at as a whole, like one that says so.
+        self._waiting = listener.ask is not None and incoming.content_type[:5].lower() in _LOOKED_AT
         self._start = bytearray() if cpim and listener.judge is not None else None
+        self._kind = incoming.content_type
         self._whole: bool | None = None
         self._kept: list[bytes] | None = [] if listener.most else None
         self._arrived = False
         self._sure = False  # its sender is told that it was taken, or was
         self._alarm: Alarm | None = None
         incoming.stream(self._data, self._end)
-        if self._asking:
-            side.lock.run(_coroutine, self._consider).addErrback(self._refused)
-        elif other.session is not None:
+        if self._asking and not self._waiting:
+            self._ask()
+        elif other.session is not None and not self._asking:
             other.session.send(self._out)
+
+    def _ask(self) -> None:
+        """Have it decided whether the message may go on."""
+        self._waiting = False
+        self.side.lock.run(_coroutine, self._consider).addErrback(self._refused)
 
     async def _consider(self) -> None:
         listener, incoming = self.side.bridge.listener, self.incoming
         if listener.ask is not None:
-            await listener.ask(self.side, Content(incoming.content_type, b""), incoming.size)
+            await self._show(listener.ask)
         await self.side.other.back()
         other = self.side.other.session
         if incoming.refused or self._out.ended or other is None:
@@ -445,6 +455,28 @@ class _Long(_Passing):
         self._asked()
         if self._whole is not None:
             self._conclude(self._whole)
+
+    async def _show(self, ask: Ask) -> None:
+        """Have features look at it, at its text as well if it is short."""
+        if not self._whole or self._size > WHOLE:
+            await ask(self.side, _unread(self._kind, self._held), self.incoming.size)
+            return
+        content = Content(self._kind, b"".join(self._held))
+        said = await ask(self.side, content, self._size)
+        if said is not content:
+            self._reword(said)
+
+    def _reword(self, said: Content) -> None:
+        """Let something else go on in its place, as a feature wants it."""
+        self._out = self.outgoing(said.content_type, None, len(said.body))
+        self.keep(len(said.body) - sum(map(len, self._held)))
+        self._held = [said.body]
+        self._kind = said.content_type
+        if self._kept is not None:
+            self._forget()
+            self._kept = [said.body]
+            self.side.recorded += len(said.body)
+        self._size = len(said.body)
 
     def _asked(self) -> None:
         """It has been decided about the message: what comes now passes at once."""
@@ -514,6 +546,8 @@ class _Long(_Passing):
         if self._asking:
             self._held.append(data)
             self.keep(len(data))
+            if self._waiting and self._size > WHOLE:
+                self._ask()
             return
         out = self._out
         out.write(data)
@@ -539,11 +573,21 @@ class _Long(_Passing):
         self._whole = complete
         if complete:
             self.incoming.hold()
+        if self._waiting and complete:
+            self._ask()
+        elif self._waiting:
+            self._asked()
+            self._forget()
 
     def _conclude(self, complete: bool) -> None:
         if not complete:
             self._over()
             self._out.abort()
+            return
+        if self._through and self._out.ended:  # refused before its end was here
+            self._over()
+            self.incoming.hold()
+            self.incoming.release(_told(self._out.status))
             return
         listener = self.side.bridge.listener
         listener.passed(self.side, self._size)
@@ -564,7 +608,7 @@ class _Long(_Passing):
         kept = self._kept
         self._over()
         if kept is not None:
-            self._content = Content(self.incoming.content_type, b"".join(kept))
+            self._content = Content(self._kind, b"".join(kept))
         self.acknowledge()
 
     def _over(self) -> None:
@@ -572,6 +616,17 @@ class _Long(_Passing):
         self._forget()
         if self._alarm is not None:
             self._alarm.deadline = NEVER
+
+
+def _unread(kind: str, held: list[bytes]) -> Content:
+    """Return a long message without its text: what its envelope tells is known."""
+    if kind[: len(CPIM)].lower() == CPIM:
+        start = b"".join(held)[: 2 * HEAD]
+        outer = start.find(_BLANK)
+        inner = start.find(_BLANK, outer + 2)
+        if 0 <= outer < inner:
+            return Content(kind, start[: inner + len(_BLANK)])
+    return Content(kind, b"")
 
 
 def _told(status: int) -> int:

@@ -58,7 +58,8 @@ class MayPost(Question):
     Asked on the originating side for the sender (``recipients`` are all of them) and on the
     terminating side for the one recipient; and with side "room" for each message that is said
     in a conference room, before anybody gets it. There the recipient is the room, or the one
-    participant of a private message, and a text of more than 64 KiB is not shown.
+    participant of a private message. In rooms and in sessions a text of more than 64 KiB is not
+    shown.
     """
 
     on_crash: ClassVar[Literal["refuse", "ignore"]] = "refuse"

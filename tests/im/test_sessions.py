@@ -17,6 +17,7 @@ from omaim.node.questions import MayInvite, MayPost
 from omaim.roles.description import CallFailed
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.parties import Party, SessionCase
+from tests.im.support import cpim
 from tests.msrp.support import User
 
 
@@ -376,6 +377,80 @@ class RefusalTests(SessionCase):
             await net.sleep(1.0)
             self.assertEqual(xenia.user.bodies, [b"more coffee"])
             self.assertEqual(ends, [403, 200])
+
+        self.play(script)
+
+    def test_features_and_size(self) -> None:
+        """A text is looked at whatever its sender says of its size; one of more than 64 KiB goes
+        on unread, and what it is is told."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            asked: list[MayPost] = []
+
+            async def mind(question: MayPost) -> Any:
+                asked.append(question)
+                if "damn" in question.text:
+                    return Refuse(403, "language")
+                return Deliver(question.text.replace("tea", "coffee"))
+
+            net.nodes["im-north"].hooks.add(MayPost, "mind", mind)
+            await alice.invite(xenia.aor)
+            ends: list[int] = []
+            for size, text in ((-1, b"damn"), (70_000, b"damn"), (-1, b"tea"), (70_000, b"tea")):
+                out = Outgoing("text/plain", None, size=size, on_end=ends.append)
+                alice.session().send(out)
+                out.write(text + b"." * 3000)
+                await net.sleep(1.0)
+                out.write(b".")
+                out.finish()
+                await net.sleep(1.0)
+            self.assertEqual(ends, [403, 403, 200, 200])
+            self.assertEqual(xenia.user.bodies, [b"coffee" + b"." * 3001] * 2)
+            self.assertEqual({one.size for one in asked}, {3004, 3005})
+            xenia.user.bodies.clear()
+            asked.clear()
+            long = cpim("damn" * 20_000, sender=alice.aor, to=xenia.aor)
+            alice.say(long, "message/cpim", on_end=ends.append)
+            await net.until(lambda: xenia.user.bodies, "the long one arrives", 20.0)
+            self.assertEqual(xenia.user.bodies, [long])
+            self.assertEqual([(one.content_type, one.text) for one in asked], [("text/plain", "")])
+            broken = Outgoing("text/plain", None)
+            alice.session().send(broken)
+            broken.write(b"damn" * 1000)
+            await net.sleep(1.0)
+            broken.abort()
+            alice.say("and so on")
+            await net.sleep(1.0)
+            self.assertEqual(xenia.user.bodies, [long, b"and so on"])
+
+        self.play(script)
+
+    def test_rewritten_and_recorded(self) -> None:
+        """What a feature has changed is recorded as it went on, whatever its sender said of its
+        size."""
+
+        async def script(net: ScenarioNetwork) -> None:
+            alice, xenia = await Party.come(net, "alice"), await Party.come(net, "xenia")
+            im: Any = net.entities["im-north"]
+            im.settings.put(alice.aor, Settings(history_session=True))
+
+            async def mind(question: MayPost) -> Any:
+                return Deliver(question.text.replace("tea", "coffee"))
+
+            net.nodes["im-north"].hooks.add(MayPost, "mind", mind)
+            await alice.invite(xenia.aor)
+            out = Outgoing("text/plain", None)
+            alice.session().send(out)
+            out.write(b"tea" + b"." * 3000)
+            await net.sleep(1.0)
+            out.finish()
+            await net.sleep(1.0)
+            history = net.nodes["im-north"].stores.history
+            (one,) = await history.search(alice.aor)
+            (entry,) = await history.entries(alice.aor, one.reference)
+            self.assertEqual(entry.body, b"coffee" + b"." * 3000)
+            self.assertEqual(xenia.user.bodies, [entry.body])
 
         self.play(script)
 
