@@ -9,9 +9,14 @@ import sys
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from omaim.bodies.im_settings import MEDIA_TYPE as SETTINGS
+from omaim.bodies.im_settings import ServiceSettings, write_settings
 from omaim.ids import Ids
+from omaim.msrp import Outgoing, Session
 from omaim.net.endpoint import Endpoint
+from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import ReactorNetwork
+from omaim.roles.inviter import Inviter
 from tests.im.support import Core
 
 
@@ -57,3 +62,55 @@ class LivesTestCase(TestCase):
         self.address = f"sip:127.0.0.1:{self.served_at}"
         server.stdout.close()
         return server
+
+
+class TalksTestCase(LivesTestCase):
+    """Such a test with people who have sessions.
+
+    Attributes:
+        acknowledged: what speakers were told that it was taken.
+        said: how much was said.
+    """
+
+    async def listen(self) -> None:
+        """Begin to be the core, and its people."""
+        await super().listen()
+        self.msrp = MsrpEndpoint(ReactorNetwork(reactor), reactor, name="people", ids=Ids(8))
+        self.addCleanup(self.msrp.stop)
+        await self.msrp.listen("TCP", "127.0.0.1", 0)
+        self.inviter = Inviter(self.core.ua)
+        self.acknowledged: list[str] = []
+        self.said = 0
+
+    async def record(self, user: str) -> None:
+        """Have the sessions of a user recorded."""
+        request = self.core.ua.make(
+            "PUBLISH",
+            user,
+            [
+                ("Route", f"<{self.address};lr>"),
+                ("P-Asserted-Identity", f"<{user}>"),
+                ("P-Served-User", f"<{user}>;sescase=orig;regstate=reg"),
+                ("Event", "im-settings"),
+                ("Content-Type", SETTINGS),
+            ],
+            write_settings(ServiceSettings(history_session=True)),
+        )
+        self.assertEqual((await self.core.ua.request(request)).status, 200)
+
+    def speak(self, session: Session, user: str) -> None:
+        """Say one thing after another, until the connection is gone."""
+        self.said += 1
+        name = f"{user}-{self.said}"
+
+        def ended(status: int) -> None:
+            if status == 200:
+                self.acknowledged.append(name)
+                self.speak(session, user)
+
+        kind, body = self.words(name, user)
+        session.send(Outgoing(kind, body, on_end=ended))
+
+    def words(self, name: str, user: str) -> tuple[str, bytes]:
+        """Return the content of a message that is called so."""
+        raise NotImplementedError

@@ -14,22 +14,16 @@ from omaim.bodies.conference_info import MEDIA_TYPE as CONFERENCE_INFO
 from omaim.bodies.conference_info import parse_conference
 from omaim.bodies.cpim import MEDIA_TYPE, Cpim
 from omaim.bodies.groups import MEDIA_TYPE as GROUPS
-from omaim.bodies.im_settings import MEDIA_TYPE as SETTINGS
-from omaim.bodies.im_settings import ServiceSettings, write_settings
-from omaim.ids import Ids
 from omaim.im.group_documents import write_group
 from omaim.im.groups import GLOBAL
 from omaim.im.room_rules import CHAT, MEMBER
 from omaim.msrp import Outgoing
-from omaim.net.msrp import MsrpEndpoint
-from omaim.net.network import ReactorNetwork
-from omaim.roles.inviter import Inviter
 from omaim.roles.negotiation import Negotiation, Wish
 from omaim.sip.message import Request
 from omaim.stores.opening import open_stores
 from omaim.stores.records import Document
 from tests.im.attendees import cpim
-from tests.im.lives import LivesTestCase
+from tests.im.lives import TalksTestCase
 from tests.im.support import ALICE, BOB
 from tests.msrp.support import User
 
@@ -37,36 +31,15 @@ ROUNDS = 4
 ROOM = "sip:room.tea@north.example"
 
 
-class ConferenceCrashTests(LivesTestCase):
+class ConferenceCrashTests(TalksTestCase):
     """Of a server with SQLite, and a room of two, of whom one has his history recorded."""
 
     async def _set_up(self) -> None:
         await self.listen()
-        self.msrp = MsrpEndpoint(ReactorNetwork(reactor), reactor, name="people", ids=Ids(8))
-        self.addCleanup(self.msrp.stop)
-        await self.msrp.listen("TCP", "127.0.0.1", 0)
-        self.inviter = Inviter(self.core.ua)
-        self.acknowledged: list[str] = []
-        self.said = 0
         stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
         body = write_group(ROOM, CHAT, (ALICE, BOB), of_members=MEMBER)
         await stores.documents.put(Document(GLOBAL + ROOM, "e1", GROUPS, body, 0.0))
         await stores.close()
-
-    async def _record(self, user: str) -> None:
-        request = self.core.ua.make(
-            "PUBLISH",
-            user,
-            [
-                ("Route", f"<{self.address};lr>"),
-                ("P-Asserted-Identity", f"<{user}>"),
-                ("P-Served-User", f"<{user}>;sescase=orig;regstate=reg"),
-                ("Event", "im-settings"),
-                ("Content-Type", SETTINGS),
-            ],
-            write_settings(ServiceSettings(history_session=True)),
-        )
-        self.assertEqual((await self.core.ua.request(request)).status, 200)
 
     async def _join(self, user: str, listener: User | None = None) -> Any:
         """Come into the room; return the session."""
@@ -95,17 +68,8 @@ class ConferenceCrashTests(LivesTestCase):
         assert medium is not None
         return medium.session
 
-    def _speak(self, session: Any, user: str) -> None:
-        """Say one thing after another, until the connection is gone."""
-        self.said += 1
-        name = f"{user}-{self.said}"
-
-        def ended(status: int) -> None:
-            if status == 200:
-                self.acknowledged.append(name)
-                self._speak(session, user)
-
-        session.send(Outgoing(MEDIA_TYPE, cpim(user, ROOM, name), on_end=ended))
+    def words(self, name: str, user: str) -> tuple[str, bytes]:
+        return MEDIA_TYPE, cpim(user, ROOM, name)
 
     async def _recorded(self) -> Counter[str]:
         stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
@@ -134,13 +98,13 @@ class ConferenceCrashTests(LivesTestCase):
             chance = random.Random(3)
             await self._set_up()
             server = await self.life()
-            await self._record(BOB)
+            await self.record(BOB)
             for _ in range(ROUNDS):
                 sessions = [(await self._join(user), user) for user in (ALICE, BOB)]
                 wanted = len(self.acknowledged) + chance.randrange(20, 60)
                 for session, user in sessions:
                     for _ in range(3):
-                        self._speak(session, user)
+                        self.speak(session, user)
                 while len(self.acknowledged) < wanted:
                     await deferLater(reactor, 0.0)
                 server.kill()
@@ -166,7 +130,7 @@ class ConferenceCrashTests(LivesTestCase):
             alice, bob = await self._join(ALICE), await self._join(BOB)
             private = Outgoing(MEDIA_TYPE, cpim(ALICE, BOB, "psst"), on_end=lambda status: None)
             for session, user in ((alice, ALICE), (bob, BOB)):
-                self._speak(session, user)
+                self.speak(session, user)
             while len(self.acknowledged) < 20:
                 await deferLater(reactor, 0.0)
             alice.send(private)
