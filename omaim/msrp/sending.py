@@ -26,6 +26,7 @@ from omaim.msrp.outgoing import (
 )
 
 TURN: Final = 16384  # octets that a message may send before the next one has its turn
+STRETCH: Final = 262144  # octets of a chunk: its answer tells that a slow peer goes on
 CROWD: Final = 1024  # entries of the lane before those that are done with are looked for
 LATE: Final = 64  # transactions without an answer due that one connection remembers
 
@@ -34,7 +35,7 @@ LATE: Final = 64  # transactions without an answer due that one connection remem
 class Sent:
     """One request that has left: a chunk, or one that is no message."""
 
-    __slots__ = ("act", "deadline", "done", "end", "outgoing", "start", "transaction")
+    __slots__ = ("act", "deadline", "done", "end", "number", "outgoing", "start", "transaction")
 
     def __init__(
         self,
@@ -50,12 +51,17 @@ class Sent:
         self.end: Final = end
         self.act: Final = act
         self.deadline = 0.0
+        self.number = 0  # in the order in which answers are due
         self.done = False
 
 
 @final
 class Turns:
     """All that leaves by one connection: who may send next, and which answers are due.
+
+    An answer is overdue 30 seconds after its request has left, as far as we see that. There may
+    be much between us and a slow peer that nobody sees: so what has left later than all that was
+    answered so far is not late as long as answers come.
 
     Args:
         means: of the endpoint.
@@ -70,11 +76,14 @@ class Turns:
         "_chunk",
         "_closed",
         "_crowd",
+        "_due",
+        "_heard_at",
         "_lane",
         "_late",
         "_mark",
         "_means",
         "_most",
+        "_newest",
         "_on_full",
         "_open",
         "_pumping",
@@ -116,6 +125,9 @@ class Turns:
         self._sent: dict[bytes, Sent] = {}  # answers are due
         self._late: dict[bytes, Sent] = {}  # answers may come
         self._lane: deque[Sent] = deque()  # those of _sent by deadline, and some that are done
+        self._due = 0  # how many answers have been due so far
+        self._newest = 0  # number of the last request that has been answered
+        self._heard_at = 0.0  # when that was
 
     @property
     def busy(self) -> bool:
@@ -128,7 +140,13 @@ class Turns:
         lane = self._lane
         while lane and lane[0].done:
             lane.popleft()
-        return lane[0].deadline if lane else float("inf")
+        return self._late_at(lane[0]) if lane else float("inf")
+
+    def _late_at(self, sent: Sent) -> float:
+        """Return when the answer to a request is overdue."""
+        if sent.number < self._newest:
+            return sent.deadline
+        return max(sent.deadline, self._heard_at + self._means.limits.answer)
 
     def control(self, data: bytes) -> None:
         """Send a response, a report or another request that goes before all messages."""
@@ -235,6 +253,9 @@ class Turns:
                     return False
                 sent = Sent(transaction, outgoing, self._start, outgoing.position)
         sent.done = True
+        if sent.number > self._newest:
+            self._newest = sent.number
+            self._heard_at = self._means.now()
         status = head.status
         if sent.act is not None:
             sent.act(status, head)
@@ -249,7 +270,7 @@ class Turns:
     def wake(self, now: float) -> None:
         """Give up the answers that are overdue."""
         lane = self._lane
-        while lane and (lane[0].done or lane[0].deadline <= now):
+        while lane and (lane[0].done or self._late_at(lane[0]) <= now):
             sent = lane.popleft()
             if sent.done:
                 continue
@@ -265,6 +286,7 @@ class Turns:
 
     def excuse(self, seconds: float) -> None:
         """Wait so much longer for the answers that are due: nothing was read meanwhile."""
+        self._heard_at += seconds
         for sent in self._lane:
             sent.deadline += seconds
 
@@ -367,6 +389,8 @@ class Turns:
         elif len(queue) > 1 and self._chunk >= TURN:
             self._interrupt(b"+")
             queue.rotate(-1)
+        elif self._chunk >= STRETCH:
+            self._interrupt(b"+")
         outgoing.on_progress(outgoing.position)
 
     def _begin(self, outgoing: Outgoing, data: bytes, ends: bool) -> None:
@@ -457,6 +481,8 @@ class Turns:
             lane = self._lane = deque([one for one in lane if not one.done])
             self._crowd = max(CROWD, 2 * len(lane))
         sent.deadline = self._means.now() + self._means.limits.answer
+        self._due += 1
+        sent.number = self._due
         self._sent[sent.transaction] = sent
         lane.append(sent)
         if len(lane) == 1:

@@ -10,7 +10,7 @@ from omaim.errors import UsageError
 from omaim.msrp import LAST, MORE, NO, PARTIAL, YES, ByteRange, Limits, Outgoing
 from omaim.msrp.frame import SMALL
 from omaim.msrp.outgoing import PIECE
-from omaim.msrp.sending import TURN
+from omaim.msrp.sending import STRETCH, TURN
 from tests.msrp.support import LARGE, User, World, heads, parts, text
 
 WINDOW = Limits().window
@@ -56,13 +56,11 @@ class ChunkTests(Case):
 
     def test_interruptible(self) -> None:
         """A chunk of more than 2048 octets says that it may be interrupted (§5.1, §7.1.1)."""
-        for size in (SMALL + 1, PIECE, PIECE + 1, 1_000_000):
+        for size in (SMALL + 1, PIECE, PIECE + 1, STRETCH):
             self.one.send(text(b"x" * size))
             self.assertEqual(self.chunks(), [(f"1-*/{size}", size, LAST)])
             self.world.carry()
-        self.assertEqual(
-            [len(body) for body in self.bob.bodies], [2049, PIECE, PIECE + 1, 1_000_000]
-        )
+        self.assertEqual([len(body) for body in self.bob.bodies], [2049, PIECE, PIECE + 1, STRETCH])
 
     def test_unknown_size(self) -> None:
         """What is not known is an asterisk; the end is where "$" is (§7.1.1, §7.3.1)."""
@@ -118,7 +116,7 @@ class ChunkTests(Case):
         self.hold_up()
         third = self.one.send(text(b"C" * 200_000))
         self.one.send(text(b"small"))
-        self.assertEqual((third.pending, self.chunks()[-1][1]), (200_000, 400_000))
+        self.assertEqual((third.pending, self.chunks()[-1][1]), (200_000, 400_000 - STRETCH))
         self.let_go()
         self.world.carry()
         self.assertEqual(self.bob.bodies[2], b"small")
@@ -358,6 +356,37 @@ class PressureTests(Case):
         self.assertEqual(ends, [200])
         self.world.pass_time(2)
         self.assertEqual(ends, [200, 408])
+
+    def test_slow_but_going_on(self) -> None:
+        """A large message to a slow peer goes by chunks whose answers tell that it moves on, and is
+        not late meanwhile; 30 seconds after the last of them it is (RFC 4975 §7.1.1)."""
+        self.one.send(text(b"x" * 3 * STRETCH, on_end=self.statuses.append))
+        self.one.send(text(b"y", on_end=self.statuses.append))
+        frames = b"".join(self.near.out).split(b"MSRP ")[1:]
+        self.near.take()
+        self.assertEqual(len(frames), 4)
+        for number, frame in enumerate(frames[:3], 1):
+            self.world.pass_time(25)
+            self.world.far.channel.received(b"MSRP " + frame)
+            self.near.channel.received(self.world.far.take())
+            self.assertEqual(self.statuses, [200] * (number // 3))
+        self.world.pass_time(29)
+        self.assertEqual(self.statuses, [200])
+        self.world.pass_time(2)
+        self.assertEqual(self.statuses, [200, 408])
+
+    def test_left_out(self) -> None:
+        """A request that is passed over is late after 30 seconds, whatever is answered behind it
+        (RFC 4975 §7.1.1)."""
+        self.one.send(text(b"lost", on_end=self.statuses.append))
+        self.near.take()
+        for _ in range(4):
+            self.world.pass_time(7)
+            self.one.send(text(b"heard"))
+            self.world.carry()
+        self.assertEqual(self.statuses, [])
+        self.world.pass_time(3)
+        self.assertEqual(self.statuses, [408])
 
     def test_pause(self) -> None:
         """A paused session pauses its connection."""

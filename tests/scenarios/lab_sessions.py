@@ -168,7 +168,11 @@ async def copied_while_it_comes(net: ScenarioNetwork) -> None:
     starts = [
         at
         for at, (way, frame, _) in enumerate(seen)
-        if way == OUT and frame is not None and frame.method == "SEND" and frame.range[2] > LONG
+        if way == OUT
+        and frame is not None
+        and frame.method == "SEND"
+        and frame.range[0] == 1
+        and frame.range[2] > LONG
     ]
     last = max(at for at, (way, _, size) in enumerate(seen) if way == IN and size > 1000)
     same(len(starts), 3, "copies that the switch begins")
