@@ -493,6 +493,7 @@ class DeferredTests(DeferredCase):
             await net.stop("im-south")
             self.assertEqual(len(party.ended), 1)
             await net.start("im-south")
+            await net.sleep(0.1)  # what goes by the old connection meanwhile is lost with it
             party.user.bodies.clear()
             party.user.on_whole = None
             await fetch(party, function)

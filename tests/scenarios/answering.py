@@ -49,7 +49,7 @@ class Asked:
         await invited.accept()
 
 
-@scenario(shows=("IMS-03", "IMS-07", "IMS-35"), stages=IN_PROCESS, layout=OPEN)
+@scenario(shows=("IMS-03", "IMS-07/one-to-one", "IMS-35"), stages=IN_PROCESS, layout=OPEN)
 async def answered_by_the_device(net: ScenarioNetwork) -> None:
     """A device answers by itself when its own server says so, and the server when policy allows
     it; all others ring; who wants it so or not at all is refused (RFC 5373)."""
@@ -106,7 +106,7 @@ async def first_message(net: ScenarioNetwork) -> None:
     await his.leave()
 
 
-@scenario(shows=("IMS-03", "IMS-13", "IMS-54"), stages=IN_PROCESS)
+@scenario(shows=("IMS-03", "IMS-13/push", "IMS-54"), stages=IN_PROCESS)
 async def first_message_to_nobody(net: ScenarioNetwork) -> None:
     """The first message to who is away is kept, and the caller is told so; once more as a message
     of its own it comes once all the same."""

@@ -43,9 +43,10 @@ async def defect(net: ScenarioNetwork) -> None:
 @scenario(shows=("IMS-04/pager",), stages=IN_PROCESS, layout=Layout(without=("im-north",)))
 async def without_a_server(net: ScenarioNetwork) -> None:
     """The layout decides which servers there are."""
-    same(sorted(net.entities), ["core-north", "core-south", "im-south"], "servers")
+    relays = ["relay-north", "relay-south"]
+    same(sorted(net.entities), ["core-north", "core-south", "im-south", *relays], "servers")
     await net.stop("core-south")
-    same(sorted(net.entities), ["core-north", "im-south"], "servers")
+    same(sorted(net.entities), ["core-north", "im-south", *relays], "servers")
     await net.start("core-south")
     await net.online("xenia")
 
