@@ -206,7 +206,6 @@ class Forwarder:
         self._endpoint.later(leg.responded, response)
 
     def _mark(self, job: Job, copy: Request, flow: Flow | None, transport: str) -> None:
-        self._charging.remember(job.request.call_id, job.vector)
         if self._dialogs.record_routing:
             values = self._dialogs.record_routes(job, flow, transport, wants_sips(copy))
             for value in reversed(values):

@@ -395,6 +395,31 @@ class DialogTests(DialogCase):
         self.bye(alice, dialog)
         self.assertIsNone(charging.recall(dialog.request("INFO", [])))
 
+    def test_charging_of_another(self) -> None:
+        """A second call with the Call-ID of a dialog leaves the dialog its ICID (RFC 7315 §4.6)."""
+        alice, bob, carol = self.phone("alice", 1), self.phone("bob", 2), self.phone("carol", 3)
+        self.register(bob)
+        self.register(carol)
+        dialog = self.call(alice)
+        recall = self.core.router._charging.recall
+        vector = recall(dialog.request("INFO", []))
+        self.assertIsNotNone(vector)
+        sender = {"From": f"<{BOB}>;tag={dialog.local_tag}", "Call-ID": dialog.call_id}
+        for replace in (sender, {**sender, "From": f"<{BOB}>;tag={dialog.remote_tag}"}):
+            to = f"sip:carol@{DOMAIN}"
+            self.assertEqual(self.send(bob, to, "INVITE", replace=replace).status, 200)
+            self.assertIs(recall(dialog.request("INFO", [])), vector)
+        self.assertIs(recall(self.back(dialog)), vector)
+
+    @staticmethod
+    def back(dialog: Any) -> Any:
+        """Return a request of the other side of a dialog."""
+        request = dialog.request("INFO", [])
+        there, here = request.first("To"), request.first("From")
+        request.set("From", there)
+        request.set("To", here)
+        return request
+
     def test_restart(self) -> None:
         """A dialog goes on after a restart of the core: its key is kept."""
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)
