@@ -299,6 +299,23 @@ class DialogTests(DialogCase):
         self.assertEqual(self.bye(alice, dialog).status, 200)
         self.assertEqual([one.method for one in bob.got], ["INVITE", "BYE"])
 
+    def test_claims_in_ack(self) -> None:
+        """What only the network may say is believed of no caller, not even in its ACK, and what
+        concerns the network only reaches no device (RFC 3325 §5).
+        """
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        claims = {
+            "P-Asserted-Identity": f"<sip:carol@{DOMAIN}>",
+            "P-Charging-Vector": "icid-value=forged",
+            "P-Access-Network-Info": "IEEE-802.11",
+        }
+        alice.agent.endpoint.send_ack(dialog.ack(dialog.local_seq, [*claims.items()]))
+        self.clock.advance(0.5)
+        self.assertEqual(len(bob.acks), 2)
+        self.assertEqual([name for name in claims if bob.acks[-1].has(name)], [])
+
     def test_transports(self) -> None:
         """A change of transport gives two Record-Routes, one for each side."""
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)
