@@ -99,8 +99,7 @@ class Forwarder:
         if not job.open:
             return  # the caller gave up while we asked for the way
         copy = forwarded_copy(job.request, uri, routes=routes)
-        hop = parse_uri(postprocess(copy))
-        trusted = flow is None and isinstance(hop, SipUri) and self._trusts(hop)
+        trusted = self.trusts(postprocess(copy), flow)
         if trusted:
             copy.remove(SERVED)
             self._charging.to_network(copy, job.vector)
@@ -118,9 +117,16 @@ class Forwarder:
         job.relay = None
         self._endpoint.send(copy, answered, flow=flow, loop=job.loop)
 
-    def _trusts(self, hop: SipUri) -> bool:
-        """Tell whether a next hop is inside the trust domain; a maddr leads anywhere."""
-        return not hop.maddr and self._neighbours.knows(hop.host)
+    def trusts(self, hop: str, flow: Flow | None) -> bool:
+        """Tell whether a next hop is inside the trust domain; a maddr leads anywhere.
+
+        Args:
+            flow: the connection of a device; ``None`` where the URI of the hop decides.
+        """
+        if flow is not None:
+            return False
+        uri = parse_uri(hop)
+        return isinstance(uri, SipUri) and not uri.maddr and self._neighbours.knows(uri.host)
 
     def along(
         self,
@@ -206,7 +212,6 @@ class Forwarder:
         self._endpoint.later(leg.responded, response)
 
     def _mark(self, job: Job, copy: Request, flow: Flow | None, transport: str) -> None:
-        self._charging.remember(job.request.call_id, job.vector)
         if self._dialogs.record_routing:
             values = self._dialogs.record_routes(job, flow, transport, wants_sips(copy))
             for value in reversed(values):

@@ -253,13 +253,17 @@ class Registrar:
             elif flow.identity == primary:
                 flow.identity = ""
         self._endpoint.respond(transaction, response)
-        if not self.followers:
-            return
-        user, left, changes = user_of(served), tuple(outcome.bindings), tuple(outcome.changes)
-        if outcome.kind != FETCHED:
-            self._tell(Registration(user, primary, left, changes, outcome.kind, request, response))
-        elif changes:  # it fetched only, but was the first to notice what had expired
-            self._tell(Registration(user, primary, left, changes, FETCHED if left else ENDED))
+        if self.followers:
+            changes = tuple(outcome.changes)
+            user, left = user_of(served), tuple(outcome.bindings)
+            if outcome.kind != FETCHED:
+                self._tell(
+                    Registration(user, primary, left, changes, outcome.kind, request, response)
+                )
+            elif changes:  # it fetched only, but was the first to notice what had expired
+                self._tell(Registration(user, primary, left, changes, FETCHED if left else ENDED))
+        if flow.reliable and not flow.open:
+            self.flow_closed(flow)  # it went while the store was writing
 
     def _refuse(
         self,

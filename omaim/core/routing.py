@@ -27,7 +27,12 @@ from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
 from omaim.sip.icid import Charging
-from omaim.sip.identity import asserted_identities, served_user
+from omaim.sip.identity import (
+    asserted_identities,
+    leave_trust_domain,
+    served_user,
+    strip_untrusted,
+)
 from omaim.sip.job import Job
 from omaim.sip.message import Request
 from omaim.sip.neighbours import Neighbours
@@ -135,13 +140,17 @@ class Router:
     # The way in
 
     def acknowledge(self, request: Request, flow: Flow) -> None:
-        """Forward the ACK of a 2xx, without state (RFC 3261 §16.11)."""
+        """Forward the ACK of a 2xx, without state, and with what its next hop may know.
+
+        Spec: RFC 3261 §16.11; RFC 3325 §5
+        """
         try:
             check_hop(request, self._own, UNDERSTOOD)
             visited = visited_here(request, self._own, flow.transport, flow.local_port)
             neighbour = self._neighbours.of(flow)
             way = self._dialogs.way(request, visited, flow, neighbour)
             if neighbour is None:
+                strip_untrusted(request)
                 self._withhold(request)
             uri: str = request.uri
             path = self._path_to_service(request) if way is None else None
@@ -151,7 +160,9 @@ class Router:
                 bindings = self._services.reachable(callee.primary)
                 uri, path, way, hop = self._delivery.place(request, bindings)
             copy = forwarded_copy(request, uri, routes=path)
-            postprocess(copy)
+            next_hop = postprocess(copy)
+            if callee is not None or not self._forwarder.trusts(next_hop, way):
+                leave_trust_domain(copy)
             if hop and not path:
                 copy.next_hop = hop
             self._endpoint.send_ack(copy, flow=way)

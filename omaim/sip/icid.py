@@ -44,7 +44,7 @@ class Charging:
         self._host = host
         self._functions = str(functions)
         self._ims = ims
-        self._dialogs: dict[str, ChargingVector] = {}
+        self._dialogs: dict[int, ChargingVector] = {}
         self._known: dict[str, ChargingVector] = {}  # by text: it comes back from each service
 
     def begin(self, request: Request, ours: bool) -> ChargingVector | None:
@@ -67,21 +67,27 @@ class Charging:
             vector = vector.with_origin(self._network)
         return vector
 
-    def remember(self, call_id: str, vector: ChargingVector | None) -> None:
-        """Keep the vector for the dialog that a request begins."""
-        if vector is None:
+    def remember(self, request: Request, response: Response, vector: ChargingVector) -> None:
+        """Keep the vector for the dialog that an answer to a request begins.
+
+        What a dialog has it keeps: its Call-ID and tags can be written by anybody who has seen
+        them into a request of another.
+        """
+        dialog = _dialog(request.call_id, request.from_.tag, response.to.tag)
+        if dialog in self._dialogs:
             return
         if len(self._dialogs) >= DIALOGS:
             del self._dialogs[next(iter(self._dialogs))]
-        self._dialogs[call_id] = vector
+        self._dialogs[dialog] = vector
 
     def recall(self, request: Request) -> ChargingVector | None:
         """Return the vector of the dialog that a request is in."""
         if not self._ims:
             return None
-        known = self._dialogs.get(request.call_id)
+        dialog = _dialog(request.call_id, request.from_.tag, request.to.tag)
+        known = self._dialogs.get(dialog)
         if request.method == "BYE" and known is not None:
-            del self._dialogs[request.call_id]
+            del self._dialogs[dialog]
         return self._read(request) or known
 
     def to_service(self, copy: Request, vector: ChargingVector | None, functions: str = "") -> None:
@@ -139,3 +145,11 @@ class Charging:
         if len(self._known) >= KNOWN:
             del self._known[next(iter(self._known))]
         self._known[text] = vector
+
+
+def _dialog(call_id: str, tag: str, other: str) -> int:
+    """Return what stands for a dialog, whichever of the two sends (RFC 3261 §12).
+
+    As a number, since a Call-ID may be thousands of octets.
+    """
+    return hash((call_id, tag, other) if tag <= other else (call_id, other, tag))

@@ -70,17 +70,17 @@ def answer(data: bytes, host: str, port: int) -> bytes | None:
     while place + 4 <= len(data):
         kind, size = unpack_from("!HH", data, place)
         place += 4 + size + -size % 4
-        if kind < _OPTIONAL and kind not in _KNOWN and kind not in unknown:
-            unknown.append(kind)
+        if len(unknown) == _MOST or kind >= _OPTIONAL or kind in _KNOWN or kind in unknown:
+            continue
+        unknown.append(kind)
     if place != len(data):
         return None  # the last attribute is cut off
     if unknown:
-        named = unknown[:_MOST]
         return _message(
             _ERROR,
             data[8:_HEAD],
             _attribute(_ERROR_CODE, b"\0\0\x04\x14" + _REASON)  # 420
-            + _attribute(_UNKNOWN, pack(f"!{len(named)}H", *named)),
+            + _attribute(_UNKNOWN, pack(f"!{len(unknown)}H", *unknown)),
         )
     return _message(
         _SUCCESS, data[8:_HEAD], _attribute(_XOR_MAPPED_ADDRESS, _mapped(data, host, port))

@@ -15,6 +15,7 @@ from omaim.sip.job import Job
 from omaim.sip.matching import Transactions
 from omaim.sip.message import Response
 from omaim.sip.neighbours import PEER
+from omaim.sip.relaying import DIALOGS
 from omaim.timers import Wakeup
 
 
@@ -72,11 +73,14 @@ class Upstream:
             return
         if job.visit is not None and job.request.method == "MESSAGE":
             response = self._settled(job, response)
+        vector = job.vector
+        if vector is not None and job.request.method in DIALOGS and _begins_dialog(response):
+            self._charging.remember(job.request, response, vector)
         neighbour = job.neighbour
         if neighbour is None:
             leave_trust_domain(response)
         else:
-            self._charging.answer(response, job.vector, job.terminating)
+            self._charging.answer(response, vector, job.terminating)
             if neighbour.kind == PEER:
                 leave_domain(response)
         if response.status >= 200:
@@ -110,3 +114,8 @@ class Upstream:
             if relay is not None and not job.transaction.invite:
                 relay.close()
                 job.relay = None  # no circle of references is left behind
+
+
+def _begins_dialog(response: Response) -> bool:
+    """Tell whether an answer begins a dialog, an early one among them (RFC 3261 §12.1)."""
+    return 100 < response.status < 300 and bool(response.to.tag)

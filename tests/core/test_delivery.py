@@ -299,6 +299,23 @@ class DialogTests(DialogCase):
         self.assertEqual(self.bye(alice, dialog).status, 200)
         self.assertEqual([one.method for one in bob.got], ["INVITE", "BYE"])
 
+    def test_claims_in_ack(self) -> None:
+        """What only the network may say is believed of no caller, not even in its ACK, and what
+        concerns the network only reaches no device (RFC 3325 §5).
+        """
+        alice, bob = self.phone("alice", 1), self.phone("bob", 2)
+        self.register(bob)
+        dialog = self.call(alice)
+        claims = {
+            "P-Asserted-Identity": f"<sip:carol@{DOMAIN}>",
+            "P-Charging-Vector": "icid-value=forged",
+            "P-Access-Network-Info": "IEEE-802.11",
+        }
+        alice.agent.endpoint.send_ack(dialog.ack(dialog.local_seq, [*claims.items()]))
+        self.clock.advance(0.5)
+        self.assertEqual(len(bob.acks), 2)
+        self.assertEqual([name for name in claims if bob.acks[-1].has(name)], [])
+
     def test_transports(self) -> None:
         """A change of transport gives two Record-Routes, one for each side."""
         alice, bob = self.phone("alice", 1), self.phone("bob", 2)
@@ -394,6 +411,31 @@ class DialogTests(DialogCase):
         self.assertIsNotNone(vector)
         self.bye(alice, dialog)
         self.assertIsNone(charging.recall(dialog.request("INFO", [])))
+
+    def test_charging_of_another(self) -> None:
+        """A second call with the Call-ID of a dialog leaves the dialog its ICID (RFC 7315 §4.6)."""
+        alice, bob, carol = self.phone("alice", 1), self.phone("bob", 2), self.phone("carol", 3)
+        self.register(bob)
+        self.register(carol)
+        dialog = self.call(alice)
+        recall = self.core.router._charging.recall
+        vector = recall(dialog.request("INFO", []))
+        self.assertIsNotNone(vector)
+        sender = {"From": f"<{BOB}>;tag={dialog.local_tag}", "Call-ID": dialog.call_id}
+        for replace in (sender, {**sender, "From": f"<{BOB}>;tag={dialog.remote_tag}"}):
+            to = f"sip:carol@{DOMAIN}"
+            self.assertEqual(self.send(bob, to, "INVITE", replace=replace).status, 200)
+            self.assertIs(recall(dialog.request("INFO", [])), vector)
+        self.assertIs(recall(self.back(dialog)), vector)
+
+    @staticmethod
+    def back(dialog: Any) -> Any:
+        """Return a request of the other side of a dialog."""
+        request = dialog.request("INFO", [])
+        there, here = request.first("To"), request.first("From")
+        request.set("From", there)
+        request.set("To", here)
+        return request
 
     def test_restart(self) -> None:
         """A dialog goes on after a restart of the core: its key is kept."""

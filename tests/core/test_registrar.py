@@ -160,6 +160,30 @@ class Stubborn:
         return getattr(self.inner, name)
 
 
+class Slow:
+    """A binding store that says late that its first write is done.
+
+    Attributes:
+        writing: what it then says.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.writing: list[Deferred[int]] = []
+        self.slow = True
+
+    def replace(self, *args: Any) -> Deferred[int]:
+        result: Deferred[int] = self.inner.replace(*args)
+        if self.slow:
+            self.slow = False
+            result = Deferred()
+            self.writing.append(result)
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
 class FlowIdentityTests(CoreCase):
     """Users who are known by the connection on which they registered."""
 
@@ -220,6 +244,27 @@ class SharedFlowTests(CoreCase):
         self.network.reset("10.0.1.9")
         self.clock.advance(1.0)
         self.assertEqual(self.stores.bindings.count(), 0)
+
+    def test_lost_meanwhile(self) -> None:
+        """A connection that goes while the store writes leaves no binding either."""
+        store = Slow(self.stores.bindings)
+        self.core.registrar._bindings = store  # type: ignore[assignment]
+        alice = self.phone("alice", 1, route=f"<sip:{CORE};transport=tcp;lr>")
+        instance = ';+sip.instance="<urn:uuid:00000000-0000-4000-8000-000000000001>";reg-id=1'
+        fields = [
+            ("Contact", f"<sip:alice@10.0.1.1;transport=tcp;ob>{instance}"),
+            ("Supported", "path, outbound"),
+        ]
+        request = alice.agent.make("REGISTER", f"sip:{DOMAIN}", fields, to=f"<sip:alice@{DOMAIN}>")
+        Deferred.fromCoroutine(alice.agent.request(request)).addErrback(lambda failure: None)
+        self.clock.advance(1.0)
+        self.assertEqual((len(store.writing), self.stores.bindings.count()), (1, 1))
+        self.network.reset("10.0.1.1")
+        self.clock.advance(1.0)
+        store.writing.pop().callback(1)
+        self.clock.advance(1.0)
+        self.assertEqual(self.stores.bindings.count(), 0)
+        self.assertEqual(self.core.registrar._by_flow, {})
 
 
 class PrivacyTests(CoreCase):

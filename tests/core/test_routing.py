@@ -232,13 +232,13 @@ class CheckTests(CoreCase):
         self.assertEqual(response.status, 440)
 
     def test_loop(self) -> None:
-        """What comes round unchanged is stopped (RFC 5393 §4.2)."""
-        self.stores.bindings.replace(
-            BOB, 0, [binding(BOB, f"sip:bob@{DOMAIN};transport=udp;x=1", self.clock)]
-        )
-        alice = self.phone("alice", 1)
-        # The copy comes back unproved, and nothing circles.
-        self.assertIn(self.send(alice, BOB).status, (403, 407, 482))
+        """What comes round to us is a stranger's, who has proved nothing: it does not circle.
+
+        The proof of its sender does not leave with it (RFC 3261 §22.3).
+        """
+        contact = f"sip:bob@{DOMAIN};transport=udp;x=1"
+        self.stores.bindings.replace(BOB, 0, [binding(BOB, contact, self.clock)])
+        self.assertEqual(self.send(self.phone("alice", 1), BOB).status, 407)
         self.assertLess(self.network.datagrams, 20)
 
     def test_abstract(self) -> None:
@@ -257,6 +257,19 @@ class CheckTests(CoreCase):
             self.assertEqual(self.send(alice, uri).status, 200)
         self.assertEqual(len(bob.got), 2)
         self.assertEqual(self.send(alice, "tel:+15559999").status, 404)
+
+
+class UnprovedTests(CoreCase):
+    """Where everybody is believed."""
+
+    settings = {"authenticate": "never"}
+
+    def test_loop(self) -> None:
+        """What comes round unchanged is stopped (RFC 5393 §4.2)."""
+        contact = f"sip:bob@{DOMAIN};transport=udp"
+        self.stores.bindings.replace(BOB, 0, [binding(BOB, contact, self.clock)])
+        self.assertEqual(self.send(self.phone("alice", 1), BOB).status, 482)
+        self.assertLess(self.network.datagrams, 20)
 
 
 class StrictRouterTests(CoreCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from timeit import repeat
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +50,20 @@ class StunTests(SynchronousTestCase):
         self.assertTrue(refused.endswith(bytes.fromhex("000a000200030000")))
         many = b"".join(bytes([0x70, number, 0, 0]) for number in range(200))
         self.assertLess(len(answer(binding(many), "192.0.2.1", 1) or b""), 100)
+
+    def test_crowd(self) -> None:
+        """A datagram full of unknown attributes costs what its length does, not its square."""
+        kinds = [*range(0x0100, 0x4100)]
+        few, many = [
+            binding(b"".join(kind.to_bytes(2, "big") + b"\0\0" for kind in some))
+            for some in (kinds[:2000], kinds[:16000])
+        ]
+        self.assertTrue(is_stun(many))
+        short, long = [
+            min(repeat(lambda data=data: answer(data, "192.0.2.1", 1), number=1, repeat=5))
+            for data in (few, many)
+        ]
+        self.assertLess(long, 30 * short)
 
     def test_no_answer(self) -> None:
         """Answers and indications get none, nor does what is cut off."""
