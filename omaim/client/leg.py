@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -30,6 +30,7 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description, Fields
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Medium, Negotiation, Wish
+from omaim.roles.relay_client import NotAuthorized
 from omaim.sip.headers import NameAddr, Reason
 from omaim.sip.message import Response
 from omaim.sip.reasons import reason_for
@@ -72,6 +73,7 @@ class Leg:
         self.transfers: dict[str, FileSelector] = {}
         self._means = means
         self._changing = DeferredLock()
+        self._pausing: set[Deferred[None]] = set()  # until changes are tried again
 
     @property
     def media(self) -> list[Medium | None]:
@@ -238,6 +240,9 @@ class Leg:
                 if wish is None and theirs is not None and theirs.port and self.bring is not None:
                     wish = await self.bring(theirs)
                 wishes.append(wish)
+            await self._prepare_answer(offer, wishes)
+            if self._is_over():
+                raise PeerError("the call is over", 481)
             answer = await self.negotiation.answer(offer, wishes)
         finally:
             self._changing.release()
@@ -304,11 +309,15 @@ class Leg:
         for _ in range(CROSSINGS):
             await self._changing.acquire()
             try:
+                if self.over:
+                    raise Ended(481)
                 now = [None if medium is None else medium.wish for medium in self.media]
                 wishes = changed(now)
                 if wishes is None:
                     return
                 await self._prepare(sum(one is not None and one not in now for one in wishes))
+                if self._is_over():
+                    raise Ended(481)
                 offer = self.negotiation.offer(wishes)
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
@@ -327,8 +336,31 @@ class Leg:
             finally:
                 self._changing.release()
             # Let the peer's change, which crosses ours, be first.
-            await deferLater(self._means.clock, self.call.calling.pause())
+            await self._pause(self.call.calling.pause())
         raise Busy(491, "changes of both sides cross one another again and again")
+
+    def _is_over(self) -> bool:
+        """Tell whether the call has ended while ways were asked for, which nobody needs then."""
+        if self.over:
+            self.negotiation.close("the call is over")
+        return self.over
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the call.
+
+        Raises:
+            Ended: it has come.
+        """
+        pausing: Deferred[None] = deferLater(self._means.clock, seconds)
+        self._pausing.add(pausing)
+        try:
+            await pausing
+        except CancelledError:
+            if self.over:
+                raise Ended(481) from None
+            raise
+        finally:
+            self._pausing.discard(pausing)
 
     async def _prepare(self, count: int) -> None:
         """Get ways through our relay for new media, where we have one.
@@ -342,6 +374,17 @@ class Leg:
             raise failure_class(error.status)(error.status, error.why) from error
         except Unavailable as error:
             raise NoAnswer(0, str(error)) from error
+
+    async def _prepare_answer(self, offer: Description, wishes: Wishes) -> None:
+        """Get ways through our relay for what an offer of the peer makes new, where we have one.
+
+        Raises:
+            Unavailable: there is no way; the peer is not to hear what the relay says to us.
+        """
+        try:
+            await self.negotiation.prepare_answer(offer, wishes)
+        except NotAuthorized as error:
+            raise Unavailable(str(error)) from error
 
     # The end.
 
@@ -371,6 +414,8 @@ class Leg:
         self.over = True
         self._means.legs.discard(self)
         self.negotiation.close(why)
+        for pausing in list(self._pausing):
+            pausing.cancel()
         ending, self.ending = self.ending, []
         for act in ending:
             act(why)

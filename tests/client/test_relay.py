@@ -182,6 +182,86 @@ class RelayTests(RelayCase):
 
         return Deferred.fromCoroutine(run())
 
+    def test_both_offer(self) -> Any:
+        """When both offer another session at the same moment, one of them is made, and it is
+        through her relay, whoever has called: also where his offer is the one that counts
+        (RFC 4976 §5.1; RFC 3261 §14.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for caller in (True, False):
+                hers, his = await self.talking(self.uri(relay), caller)
+                old = hers.talk.medium
+                for leg in relay.relay.legs:
+                    leg.end("enough")
+                await self.until(lambda his=his, hers=hers: not (his.talk.open or hers.talk.open))
+                his._mending._offer_in(0.0)
+                hers._mending._offer_in(0.0)
+                said = [Deferred.fromCoroutine(end.send("on", reports=())) for end in (hers, his)]
+                await self.until(lambda hers=hers, old=old: hers.talk.medium is not old)
+                for sent in said:
+                    await sent
+                self.assertEqual([(await end.next()).text for end in (hers, his)], ["on", "on"])
+                assert hers.talk.medium is not None
+                self.assertEqual(len(hers.talk.medium.session.path), 2)
+                await hers.leave()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_his_offer(self) -> Any:
+        """When he offers another session, her answer has another way through her relay, too
+        (RFC 4976 §5.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for caller in (True, False):
+                hers, his = await self.talking(self.uri(relay), caller)
+                old = hers.talk.medium
+                await his._renew()
+                await self.until(lambda hers=hers, old=old: hers.talk.medium is not old)
+                assert hers.talk.medium is not None
+                self.assertEqual(len(hers.talk.medium.session.path), 2)
+                await hers.send("from behind", reports=())
+                await his.send("to behind", reports=())
+                texts = ((await his.next()).text, (await hers.next()).text)
+                self.assertEqual(texts, ("from behind", "to behind"))
+                await hers.leave()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_ended_meanwhile(self) -> Any:
+        """When the call ends while her relay is asked for another way, whoever has offered, nobody
+        keeps that way (RFC 4976 §5.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for offers in (True, False):
+                hers, his = await self.talking(self.uri(relay), True)
+                negotiation = hers.leg.negotiation
+                ways, asked, go_on = negotiation._ways, Deferred(), Deferred()
+                assert ways is not None
+
+                async def slow(
+                    *more: Any, ways: Any = ways, asked: Any = asked, go_on: Any = go_on
+                ) -> Any:
+                    asked.callback(None)
+                    await go_on
+                    return await ways(*more)
+
+                negotiation._ways = slow
+                renewing = Deferred.fromCoroutine((hers if offers else his)._renew())
+                await asked
+                await hers.leave()
+                go_on.callback(None)
+                with self.assertRaises(Failure):
+                    await renewing
+                await self.until(lambda hers=hers: not hers.leg._changing.locked)
+                await self.pause(0.1)
+                kept = hers._means.media._relay.kept
+                self.assertEqual([one for one in kept if not one._passage.released], [])
+
+        return Deferred.fromCoroutine(run())
+
     def test_no_way(self) -> Any:
         """Where the relay cannot be trusted, or refuses, nobody is invited."""
 
