@@ -58,6 +58,8 @@ class Leg:
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
+        answered: functions that are called once when the offer under way has its answer, or has
+            come to nothing; for what :attr:`bring` has brought.
         transfers: the files that were offered in it, by the identifier of the transfer.
     """
 
@@ -70,6 +72,7 @@ class Leg:
         self.on_moved: Callable[[Medium], object] | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
+        self.answered: list[Callable[[], object]] = []
         self.transfers: dict[str, FileSelector] = {}
         self._means = means
         self._changing = DeferredLock()
@@ -201,8 +204,7 @@ class Leg:
         secure = any(wish is not None and wish.secure for wish in wishes)
         leg = cls(means, await means.media.negotiation(secure))
         try:
-            if secure:
-                await leg._prepare(1)
+            await leg._prepare_answer(offer, wishes)
             answer = await leg.negotiation.answer(offer, wishes)
             leg._begin(invitation.call)
             if prepare is not None:
@@ -212,6 +214,10 @@ class Leg:
         except (CallFailed, CallEnded) as failed:
             leg._end("the caller has given up")
             raise Ended(481, "the caller has given up") from failed
+        except Unavailable as error:
+            leg._end("not accepted")
+            _log.warn("An invitation cannot be accepted: {why}", why=str(error))
+            raise PeerError("there is no way for a session now", 480) from error
         except BaseException:
             leg._end("not accepted")
             raise
@@ -246,6 +252,9 @@ class Leg:
             answer = await self.negotiation.answer(offer, wishes)
         finally:
             self._changing.release()
+            answered, self.answered = self.answered, []
+            for act in answered:
+                self._means.phone.endpoint.later(act)
         if self.on_change is not None:
             self.on_change()
         return answer

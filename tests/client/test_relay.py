@@ -79,6 +79,11 @@ class RelayTests(RelayCase):
             await upload.done()
             (taken,) = bob.files.folder.iterdir()
             self.assertEqual(taken.read_bytes(), path.read_bytes())
+            alice.files.folder = Path(self.mktemp())
+            upload = await his.send_file(path)
+            await upload.done()
+            (taken,) = alice.files.folder.iterdir()
+            self.assertEqual(taken.read_bytes(), path.read_bytes())
             await hers.leave()
 
         return Deferred.fromCoroutine(run())
@@ -275,6 +280,28 @@ class RelayTests(RelayCase):
             alice, _ = await self.pair(self.uri(relay).replace("msrps", "msrp"))
             with self.assertRaises(Failure):
                 await alice.invite("bob")
+
+        return Deferred.fromCoroutine(run())
+
+    def test_no_way_to_answer(self) -> Any:
+        """Who invites her hears 480 at once when her relay gives her no way; what came along is
+        among her messages (RFC 3261 §21.4.18)."""
+
+        async def run() -> None:
+            stranger = await self.relay("127.0.0.1", authority=Authority())
+            alice, bob = await self.pair(self.uri(stranger))
+            alice.auto_accept = True
+            port = alice.endpoint.listeners[0].port
+            bob._access._server = server_uri(f"127.0.0.1:{port}", DOMAIN, "udp")
+            got: list[Any] = []
+            alice.on_message(got.append)
+            inviting = Deferred.fromCoroutine(bob.invite("alice", secure=True, first="hello"))
+            inviting.addTimeout(10, reactor)
+            with self.assertRaises(Failure) as caught:
+                await inviting
+            self.assertEqual(caught.exception.status, 480)
+            self.assertNotIn("relay", str(caught.exception))
+            self.assertEqual([one.text for one in got], ["hello"])
 
         return Deferred.fromCoroutine(run())
 
