@@ -243,7 +243,9 @@ class RelayTests(RelayCase):
             for offers in (True, False):
                 hers, his = await self.talking(self.uri(relay), True)
                 negotiation = hers.leg.negotiation
-                ways, asked, go_on = negotiation._ways, Deferred(), Deferred()
+                ways = negotiation._ways
+                asked: Deferred[None] = Deferred()
+                go_on: Deferred[None] = Deferred()
                 assert ways is not None
 
                 async def slow(
