@@ -255,6 +255,7 @@ class Client(Meeting):
             self.address,
             self.now,
             self._clock,
+            vouches=lambda: self.registered,
             cema=cema,
         )
         self.peers = Peers(

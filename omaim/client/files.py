@@ -9,6 +9,7 @@ import hashlib
 import mimetypes
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -281,7 +282,7 @@ class Files:
         if isinstance(brought, int):
             return None
         # The medium is made by the answer, which follows when this has returned.
-        self._means.phone.endpoint.later(self._begin, brought, leg, False)
+        leg.answered.append(partial(self._begin, brought, leg, False))
         return brought.wish
 
     def _begin(self, brought: Upload | Download, leg: Leg, own: bool) -> None:

@@ -214,7 +214,7 @@ class HostedRoom:
         uri = canonical_aor(peer.uri_text)
         before = self._guests.get(uri)
         doubtful = before is not None and before.verified and not verified
-        if uri not in self._rules.welcome or doubtful:
+        if uri not in self._rules.welcome or doubtful or not self._believes(verified):
             raise PeerError("who was not invited cannot come in", 403)
         if before is None and uri not in self._rules.people:
             self._rules.make_room(1 + len(self._calling))
@@ -465,13 +465,27 @@ class HostedRoom:
 
     # What others see.
 
-    def knows(self, uri: str) -> bool:
-        """Tell whether somebody is in it, or has just been called."""
+    def knows(self, uri: str, verified: bool) -> bool:
+        """Tell whether somebody is in it, or has just been called.
+
+        Args:
+            verified: the network says who it is, or it says so in its own call.
+        """
         try:
             person = canonical_aor(uri)
         except PeerError:
             return False
-        return not self._over and (person in self._rules.people or person in self._calling)
+        there = person in self._rules.people or person in self._calling
+        return there and not self._over and self._believes(verified)
+
+    def _believes(self, verified: bool) -> bool:
+        """Tell whether somebody is taken for who it says it is.
+
+        Whom our network lets through to us, it vouches for; without one there are only names.
+
+        Spec: RFC 3325 §3
+        """
+        return verified or not self._means.vouches()
 
     def has(self, leg: object) -> bool:
         """Tell whether a call is that of somebody in it."""

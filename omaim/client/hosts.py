@@ -103,8 +103,8 @@ class Hosts:
         return next((one for one in self.rooms if one.uri == uri), None)
 
     def _may_watch(self, incoming: Incoming, room: HostedRoom) -> bool:
-        sender, _ = sender_of(incoming.request, self._means.trusts(incoming.flow))
-        return room.knows(sender.uri_text)
+        sender, verified = sender_of(incoming.request, self._means.trusts(incoming.flow))
+        return room.knows(sender.uri_text, verified)
 
     def _changed(self, room: HostedRoom) -> None:
         if self._notifier is not None:
@@ -134,8 +134,8 @@ class Hosts:
             room = next((one for one in self.rooms if one.has(leg)), None)
         if room is None:
             raise PeerError("nothing is asked of us here", 603)
-        sender, _ = sender_of(referral.request, self._means.trusts(referral.flow))
-        if not room.knows(sender.uri_text):
+        sender, verified = sender_of(referral.request, self._means.trusts(referral.flow))
+        if not room.knows(sender.uri_text, verified or room.has(leg)):
             raise PeerError("who is not in the room asks for nothing", 403)
         if room.closed:
             raise PeerError("only the host calls people in", 403)

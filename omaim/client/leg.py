@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -30,6 +30,7 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallEnded, CallFailed, Description, Fields
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Medium, Negotiation, Wish
+from omaim.roles.relay_client import NotAuthorized
 from omaim.sip.headers import NameAddr, Reason
 from omaim.sip.message import Response
 from omaim.sip.reasons import reason_for
@@ -57,6 +58,8 @@ class Leg:
         ending: functions that are called once with why, when the leg has ended by whatever
             it was; "" when we have ended it.
         over: it has ended.
+        answered: functions that are called once when the offer under way has its answer, or has
+            come to nothing; for what :attr:`bring` has brought.
         transfers: the files that were offered in it, by the identifier of the transfer.
     """
 
@@ -69,9 +72,11 @@ class Leg:
         self.on_moved: Callable[[Medium], object] | None = None
         self.ending: list[Callable[[str], object]] = []
         self.over = False
+        self.answered: list[Callable[[], object]] = []
         self.transfers: dict[str, FileSelector] = {}
         self._means = means
         self._changing = DeferredLock()
+        self._pausing: set[Deferred[None]] = set()  # until changes are tried again
 
     @property
     def media(self) -> list[Medium | None]:
@@ -199,8 +204,7 @@ class Leg:
         secure = any(wish is not None and wish.secure for wish in wishes)
         leg = cls(means, await means.media.negotiation(secure))
         try:
-            if secure:
-                await leg._prepare(1)
+            await leg._prepare_answer(offer, wishes)
             answer = await leg.negotiation.answer(offer, wishes)
             leg._begin(invitation.call)
             if prepare is not None:
@@ -210,6 +214,10 @@ class Leg:
         except (CallFailed, CallEnded) as failed:
             leg._end("the caller has given up")
             raise Ended(481, "the caller has given up") from failed
+        except Unavailable as error:
+            leg._end("not accepted")
+            _log.warn("An invitation cannot be accepted: {why}", why=str(error))
+            raise PeerError("there is no way for a session now", 480) from error
         except BaseException:
             leg._end("not accepted")
             raise
@@ -238,9 +246,15 @@ class Leg:
                 if wish is None and theirs is not None and theirs.port and self.bring is not None:
                     wish = await self.bring(theirs)
                 wishes.append(wish)
+            await self._prepare_answer(offer, wishes)
+            if self._is_over():
+                raise PeerError("the call is over", 481)
             answer = await self.negotiation.answer(offer, wishes)
         finally:
             self._changing.release()
+            answered, self.answered = self.answered, []
+            for act in answered:
+                self._means.phone.endpoint.later(act)
         if self.on_change is not None:
             self.on_change()
         return answer
@@ -304,11 +318,15 @@ class Leg:
         for _ in range(CROSSINGS):
             await self._changing.acquire()
             try:
+                if self.over:
+                    raise Ended(481)
                 now = [None if medium is None else medium.wish for medium in self.media]
                 wishes = changed(now)
                 if wishes is None:
                     return
                 await self._prepare(sum(one is not None and one not in now for one in wishes))
+                if self._is_over():
+                    raise Ended(481)
                 offer = self.negotiation.offer(wishes)
                 try:
                     answer = await self.call.reinvite(offer.body, wait=False)
@@ -327,8 +345,31 @@ class Leg:
             finally:
                 self._changing.release()
             # Let the peer's change, which crosses ours, be first.
-            await deferLater(self._means.clock, self.call.calling.pause())
+            await self._pause(self.call.calling.pause())
         raise Busy(491, "changes of both sides cross one another again and again")
+
+    def _is_over(self) -> bool:
+        """Tell whether the call has ended while ways were asked for, which nobody needs then."""
+        if self.over:
+            self.negotiation.close("the call is over")
+        return self.over
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the call.
+
+        Raises:
+            Ended: it has come.
+        """
+        pausing: Deferred[None] = deferLater(self._means.clock, seconds)
+        self._pausing.add(pausing)
+        try:
+            await pausing
+        except CancelledError:
+            if self.over:
+                raise Ended(481) from None
+            raise
+        finally:
+            self._pausing.discard(pausing)
 
     async def _prepare(self, count: int) -> None:
         """Get ways through our relay for new media, where we have one.
@@ -342,6 +383,17 @@ class Leg:
             raise failure_class(error.status)(error.status, error.why) from error
         except Unavailable as error:
             raise NoAnswer(0, str(error)) from error
+
+    async def _prepare_answer(self, offer: Description, wishes: Wishes) -> None:
+        """Get ways through our relay for what an offer of the peer makes new, where we have one.
+
+        Raises:
+            Unavailable: there is no way; the peer is not to hear what the relay says to us.
+        """
+        try:
+            await self.negotiation.prepare_answer(offer, wishes)
+        except NotAuthorized as error:
+            raise Unavailable(str(error)) from error
 
     # The end.
 
@@ -371,6 +423,8 @@ class Leg:
         self.over = True
         self._means.legs.discard(self)
         self.negotiation.close(why)
+        for pausing in list(self._pausing):
+            pausing.cancel()
         ending, self.ending = self.ending, []
         for act in ending:
             act(why)

@@ -38,6 +38,7 @@ class Means:
         now: tells the time, seconds since the epoch.
         accept: media types that are taken.
         legs: the calls that are up.
+        vouches: tells whether there is a network that says who somebody is: we are registered.
         cema: let middleboxes anchor what is said in sessions (RFC 6714).
     """
 
@@ -56,6 +57,7 @@ class Means:
     now: Callable[[], float]
     clock: Any
     legs: set[Leg] = attrs.field(factory=set)
+    vouches: Callable[[], bool] = lambda: False
     cema: bool = False
 
     def contact(self, *parameters: str, focus: str = "") -> str:

@@ -25,6 +25,10 @@ REMEMBERED: Final = 10_000  # messages that were kept, of which a repeat is look
 AWAY_AND_KEPT: Final = f"{AWAY}; {KEPT}"
 
 
+class MessageKept(PeerError):
+    """The callee cannot be invited now; the message that came along waits for him."""
+
+
 class FirstMessages:
     """Serves the messages that come with invitations.
 
@@ -76,7 +80,7 @@ class FirstMessages:
         """Report on what does not go on, to a sender who wants to know."""
         await self._pager.refused(mail, error)
 
-    async def keep(self, mail: Mail, status: int) -> PeerError:
+    async def keep(self, mail: Mail, status: int) -> MessageKept:
         """Store a message for a callee who cannot be invited now; return the answer for the caller.
 
         It is durable when this returns. Who sends it once more as a MESSAGE sends a repeat.
@@ -100,7 +104,7 @@ class FirstMessages:
             self._delivery.kick(user)
         elif mail.leg.registered:
             self._delivery.failed(user, status)
-        return PeerError(AWAY_AND_KEPT, 480)
+        return MessageKept(AWAY_AND_KEPT, 480)
 
     def _remember(self, mail: Mail) -> None:
         self._kept[_name(mail)] = None

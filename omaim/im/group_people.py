@@ -19,7 +19,7 @@ from omaim.im.groups import Group
 from omaim.im.policy import Refusal
 from omaim.im.room_rules import NOT_A_MEMBER
 
-NESTED: Final = 100  # groups that are looked into for one message
+NESTED: Final = 100  # groups that are looked into for one message, the outermost among them
 
 NO_PAGER: Final = "119 Function not allowed: this group takes no messages outside of sessions"
 NAMELESS: Final = "119 Function not allowed: this group lets nobody write without a name"
@@ -54,7 +54,8 @@ async def audience(
         most: people.
 
     Raises:
-        Refusal: the sender may not write to this group, or there are too many in it.
+        Refusal: the sender may not write to this group, or there are too many people or groups
+            in it.
         Unavailable: a group cannot be read now.
     """
     refuse_pager(group)
@@ -64,7 +65,7 @@ async def audience(
     above = {group.uri: ""}  # of each group that was met, by which it was
     spoken_for: set[str] = set()  # groups by which the sender is a member
     todo = deque([group])
-    while todo and len(people) <= most:
+    while todo and len(people) <= most and len(above) <= NESTED:
         one = todo.popleft()
         if one is not group:
             if not (one.pager and may_write(one, (*names, above[one.uri]), hidden)):
@@ -75,14 +76,16 @@ async def audience(
         for member in one.members:
             if member in own or member in people or member in above:
                 continue
-            nested = await find(member) if len(above) <= NESTED else None
+            nested = await find(member)
             if nested is None:
                 people[member] = one.uri
             else:
                 above[member] = one.uri
                 todo.append(nested)
+                if len(above) > NESTED:
+                    break
     check_writer(group, (*names, *sorted(spoken_for)), hidden)
-    if len(people) > most:
+    if len(people) > most or len(above) > NESTED:
         raise Refusal(TOO_MANY)
     return Audience(people, tuple(closed))
 

@@ -23,7 +23,14 @@ from omaim.errors import PeerError, UsageError
 from omaim.im.answering import asked_for, decided
 from omaim.im.conversation import Conversing
 from omaim.im.coupling import OVER, Coupling
-from omaim.im.first_message import AWAY, AWAY_AND_KEPT, FirstMessages, is_kept, may_be_kept
+from omaim.im.first_message import (
+    AWAY,
+    AWAY_AND_KEPT,
+    FirstMessages,
+    MessageKept,
+    is_kept,
+    may_be_kept,
+)
 from omaim.im.guest_lists import OPTION, no_list_here
 from omaim.im.journal import Journal
 from omaim.im.large import LargeStore, is_large
@@ -177,7 +184,7 @@ class Sessions:
             _pass_refusal(invitation, failed)
             raise
         except PeerError as error:
-            if first is not None:
+            if first is not None and not isinstance(error, MessageKept):
                 await self._firsts.refused(first, error)
             self._refused(leg, address, error)
             raise

@@ -217,6 +217,26 @@ class Negotiation:
                 session.close("no way through the relay")
                 raise
 
+    async def prepare_answer(self, offer: Description, wishes: Sequence[Wish | None]) -> None:
+        """Get ways through our relays for the media that are new in the answer to an offer.
+
+        Args: as :meth:`answer` has them.
+
+        Raises:
+            PeerError: it cannot be read, or a relay refuses.
+            Unavailable: a relay cannot be reached.
+
+        Spec: RFC 4976 §5.1
+        """
+        offered = read_offer(description_of(offer))
+        new = 0
+        for index, (theirs, wish) in enumerate(zip(offered, wishes, strict=True)):
+            if theirs is None or wish is None or not theirs.port:
+                continue
+            if _is_secure(theirs) and self._staying(index, theirs, wish) is None:
+                new += 1
+        await self.prepare(new)
+
     def move(self, medium: Medium) -> None:
         """Let the medium that is made next have the other way of this one, if there is one.
 
@@ -371,14 +391,13 @@ class Negotiation:
         self._fresh = []
         media: list[Medium | None] = []
         for index, (theirs, wish) in enumerate(zip(offered, wishes, strict=True)):
-            old = self.media[index] if index < len(self.media) else None
             if theirs is None or wish is None or not theirs.port or _unsafe(theirs, wish):
                 media.append(None)
-            elif old is not None and old.wish is wish and _stays(old, theirs):
-                media.append(old)
             else:
-                secure = theirs.path[0][:5].lower() == "msrps"
-                media.append(self._reserve(index, wish, secure, theirs.relayed))
+                media.append(
+                    self._staying(index, theirs, wish)
+                    or self._reserve(index, wish, _is_secure(theirs), theirs.relayed)
+                )
         lines = [None if medium is None else medium.local for medium in media]
         try:
             answered = answer_to(
@@ -520,6 +539,12 @@ class Negotiation:
         self._fresh.append(medium)
         return medium
 
+    def _staying(self, index: int, theirs: MessageMedia, wish: Wish) -> Medium | None:
+        """Return the medium that goes on after an offer of the peer; ``None`` for a new one."""
+        old = self.media[index] if index < len(self.media) else None
+        stays = old is not None and old.wish is wish and _stays(old, theirs)
+        return old if stays else None
+
     def _agree(self, medium: Medium, agreed: Agreed) -> None:
         """Note what was agreed on, and connect if that is new.
 
@@ -562,6 +587,10 @@ def accepting_of(wish: Wish) -> Accepting:
 def _unsafe(theirs: MessageMedia, wish: Wish) -> bool:
     """Tell whether a medium is offered without the TLS that we insist on."""
     return wish.mutual and theirs.protocol != TLS_MEDIA
+
+
+def _is_secure(theirs: MessageMedia) -> bool:
+    return theirs.path[0][:5].lower() == "msrps"
 
 
 def _stays(medium: Medium, theirs: MessageMedia) -> bool:

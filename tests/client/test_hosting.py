@@ -326,6 +326,35 @@ class HostTests(HostCase):
         with self.assertRaises(Failure):
             self.wait(self.room("bob").rejoin())
 
+    def test_not_in_another_name(self) -> None:
+        """Who reaches the host past its server, in the name of somebody whom that has vouched for,
+        does not come in, is not told who is there, and has nobody called (RFC 3325 §3)."""
+        room = self.host("bob", "carol")
+        self.wait(self.room("carol").leave())
+        self.settle(2.0)
+        address = self.alice.endpoint.listeners[0]
+        at = f"{address.host}:{address.port}"
+        forger = self.client("carol", at, listen="10.0.0.99:5060")
+        self.wait(forger.open())
+        self.addCleanup(lambda: self.wait(forger.close()))
+        with self.assertRaises(Refused):
+            self.wait(forger.join(room.uri))
+        bob = self.client("bob", at, listen="10.0.0.98:5060")
+        self.wait(bob.open())
+        self.addCleanup(lambda: self.wait(bob.close()))
+        means = bob.sessions._means
+        fetching = means.watcher.fetch(
+            room.uri, "conference", accept=("application/conference-info+xml",)
+        )
+        fetching.addErrback(lambda failure: failure.value.status)  # type: ignore[call-overload]
+        referring = Deferred.fromCoroutine(
+            means.inviter.referrer.refer(room.uri, "sip:dave@north.example")
+        )
+        self.settle(5.0)
+        self.assertEqual(self.successResultOf(fetching), 403)
+        self.assertEqual(self.failureResultOf(referring).value.response.status, 403)
+        self.assertEqual([one.uri for one in room.participants], [ALICE, BOB])
+
     def test_connection_lost(self) -> None:
         """A guest whose MSRP connection breaks stays, and misses nothing (RFC 4975 §5.4)."""
         room = self.host("bob", "carol")

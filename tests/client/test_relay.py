@@ -79,6 +79,11 @@ class RelayTests(RelayCase):
             await upload.done()
             (taken,) = bob.files.folder.iterdir()
             self.assertEqual(taken.read_bytes(), path.read_bytes())
+            alice.files.folder = Path(self.mktemp())
+            upload = await his.send_file(path)
+            await upload.done()
+            (taken,) = alice.files.folder.iterdir()
+            self.assertEqual(taken.read_bytes(), path.read_bytes())
             await hers.leave()
 
         return Deferred.fromCoroutine(run())
@@ -182,6 +187,88 @@ class RelayTests(RelayCase):
 
         return Deferred.fromCoroutine(run())
 
+    def test_both_offer(self) -> Any:
+        """When both offer another session at the same moment, one of them is made, and it is
+        through her relay, whoever has called: also where his offer is the one that counts
+        (RFC 4976 §5.1; RFC 3261 §14.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for caller in (True, False):
+                hers, his = await self.talking(self.uri(relay), caller)
+                old = hers.talk.medium
+                for leg in relay.relay.legs:
+                    leg.end("enough")
+                await self.until(lambda his=his, hers=hers: not (his.talk.open or hers.talk.open))
+                his._mending._offer_in(0.0)
+                hers._mending._offer_in(0.0)
+                said = [Deferred.fromCoroutine(end.send("on", reports=())) for end in (hers, his)]
+                await self.until(lambda hers=hers, old=old: hers.talk.medium is not old)
+                for sent in said:
+                    await sent
+                self.assertEqual([(await end.next()).text for end in (hers, his)], ["on", "on"])
+                assert hers.talk.medium is not None
+                self.assertEqual(len(hers.talk.medium.session.path), 2)
+                await hers.leave()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_his_offer(self) -> Any:
+        """When he offers another session, her answer has another way through her relay, too
+        (RFC 4976 §5.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for caller in (True, False):
+                hers, his = await self.talking(self.uri(relay), caller)
+                old = hers.talk.medium
+                await his._renew()
+                await self.until(lambda hers=hers, old=old: hers.talk.medium is not old)
+                assert hers.talk.medium is not None
+                self.assertEqual(len(hers.talk.medium.session.path), 2)
+                await hers.send("from behind", reports=())
+                await his.send("to behind", reports=())
+                texts = ((await his.next()).text, (await hers.next()).text)
+                self.assertEqual(texts, ("from behind", "to behind"))
+                await hers.leave()
+
+        return Deferred.fromCoroutine(run())
+
+    def test_ended_meanwhile(self) -> Any:
+        """When the call ends while her relay is asked for another way, whoever has offered, nobody
+        keeps that way (RFC 4976 §5.1)."""
+
+        async def run() -> None:
+            relay = await self.relay("127.0.0.1")
+            for offers in (True, False):
+                hers, his = await self.talking(self.uri(relay), True)
+                negotiation = hers.leg.negotiation
+                ways = negotiation._ways
+                asked: Deferred[None] = Deferred()
+                go_on: Deferred[None] = Deferred()
+                assert ways is not None
+
+                async def slow(
+                    *more: Any, ways: Any = ways, asked: Any = asked, go_on: Any = go_on
+                ) -> Any:
+                    asked.callback(None)
+                    await go_on
+                    return await ways(*more)
+
+                negotiation._ways = slow
+                renewing = Deferred.fromCoroutine((hers if offers else his)._renew())
+                await asked
+                await hers.leave()
+                go_on.callback(None)
+                with self.assertRaises(Failure):
+                    await renewing
+                await self.until(lambda hers=hers: not hers.leg._changing.locked)
+                await self.pause(0.1)
+                kept = hers._means.media._relay.kept
+                self.assertEqual([one for one in kept if not one._passage.released], [])
+
+        return Deferred.fromCoroutine(run())
+
     def test_no_way(self) -> Any:
         """Where the relay cannot be trusted, or refuses, nobody is invited."""
 
@@ -195,6 +282,28 @@ class RelayTests(RelayCase):
             alice, _ = await self.pair(self.uri(relay).replace("msrps", "msrp"))
             with self.assertRaises(Failure):
                 await alice.invite("bob")
+
+        return Deferred.fromCoroutine(run())
+
+    def test_no_way_to_answer(self) -> Any:
+        """Who invites her hears 480 at once when her relay gives her no way; what came along is
+        among her messages (RFC 3261 §21.4.18)."""
+
+        async def run() -> None:
+            stranger = await self.relay("127.0.0.1", authority=Authority())
+            alice, bob = await self.pair(self.uri(stranger))
+            alice.auto_accept = True
+            port = alice.endpoint.listeners[0].port
+            bob._access._server = server_uri(f"127.0.0.1:{port}", DOMAIN, "udp")
+            got: list[Any] = []
+            alice.on_message(got.append)
+            inviting = Deferred.fromCoroutine(bob.invite("alice", secure=True, first="hello"))
+            inviting.addTimeout(10, reactor)
+            with self.assertRaises(Failure) as caught:
+                await inviting
+            self.assertEqual(caught.exception.status, 480)
+            self.assertNotIn("relay", str(caught.exception))
+            self.assertEqual([one.text for one in got], ["hello"])
 
         return Deferred.fromCoroutine(run())
 

@@ -9,7 +9,7 @@ from omaim.bodies.multipart import Multipart, parse_multipart
 from omaim.bodies.sdp import MEDIA_TYPE as SDP
 from omaim.im.policy import Settings
 from omaim.net.wire import OUT
-from omaim.node.events import MessageDeferred, ServiceEvent
+from omaim.node.events import MessageDeferred, MessageRefused, ServiceEvent
 from omaim.node.hooks import Deliver, Refuse
 from omaim.node.questions import MayPost
 from omaim.roles.call import Call
@@ -158,10 +158,14 @@ class KeptTests(SessionCase):
             alice.client.on_report(reports.append)
             heard: list[Any] = []
             net.nodes["im-south"].taps.add(MessageDeferred, heard.append)
+            gone: list[Any] = []
+            for name in ("im-north", "im-south"):
+                net.nodes[name].taps.add(MessageRefused, gone.append)
             body = message(alice, yusuf)
             failed = await refused(invite(alice, yusuf, body))
             self.assertEqual(failed.status, 480)
             self.assertIn("the first message is kept for later", warning(failed))
+            self.assertEqual(gone, [], "what is kept is not refused")
             (kept,) = await self.waiting(net, yusuf)
             self.assertEqual((kept.body, kept.message_id), (body, "m1"))
             self.assertEqual([one.recipient for one in heard], [yusuf])

@@ -13,7 +13,7 @@ from omaim.bodies.common_policy import OTHER_IDENTITY, Other, Permission, Rule
 from omaim.bodies.groups import GroupDocument, write_groups
 from omaim.bodies.resource_lists import Entry
 from omaim.im.group_documents import ACTIONS, read_groups
-from omaim.im.group_people import NAMELESS, NO_PAGER, TOO_MANY, Audience, audience
+from omaim.im.group_people import NAMELESS, NESTED, NO_PAGER, TOO_MANY, Audience, audience
 from omaim.im.groups import Group
 from omaim.im.policy import Refusal
 from omaim.im.room_rules import GUEST, MEMBER, NONE, NOT_A_MEMBER, Rights
@@ -75,6 +75,17 @@ class AudienceTests(SynchronousTestCase):
         tea = group(TEA, ALICE, BOB, "tel:+1", CAROL)
         self.assertEqual(self.of([tea], ALICE).people, {BOB: TEA, "tel:+1": TEA, CAROL: TEA})
         self.assertEqual(self.of([tea], ALICE, "tel:+1").people, {BOB: TEA, CAROL: TEA})
+
+    def test_many_groups(self) -> None:
+        """More groups inside than are looked into make the group too large: none of them is taken
+        for a person, to whose address the message would go and be multiplied there."""
+        inside = [f"sip:room.{number}@north.example" for number in range(NESTED)]
+        groups = [group(one, f"sip:p{one[9:]}", everybody=True) for one in inside]
+        large = group(TEA, ALICE, *inside)
+        self.assertEqual(self.refused([large, *groups], ALICE), TOO_MANY)
+        self.assertEqual(self.refused([large, *groups], DAVE), NOT_A_MEMBER)
+        fits = group(TEA, ALICE, *inside[1:])
+        self.assertEqual(len(self.of([fits, *groups], ALICE).people), NESTED - 1)
 
     def test_nested(self) -> None:
         """A member of a group inside gets it by that group, a direct one by the outer one."""
