@@ -66,6 +66,7 @@ from omaim.sip.senders import Senders
 from omaim.sip.subscribed import Served, Subscriber
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri
+from omaim.sip.verifying import Verifier
 
 SWEEP: Final = 1.0  # seconds between two looks for expired bindings
 RELOAD: Final = 5  # sweeps between two looks at the people file
@@ -199,7 +200,10 @@ class Core(Service):
         tokens, gruus = FlowTokens(ids.token(64).encode(), key), Gruus(key, ids)
         nonces = Nonces(key, ids, config.nonce_lifetime, since=now())
         accounts = accounts_of(stores.users, config.domain)
-        authenticator = Authenticator(config.domain, accounts, nonces, seconds, config.algorithms)
+        verifier = Verifier(
+            config.domain, accounts, nonces, seconds, config.algorithms, "auth,auth-int"
+        )
+        authenticator = Authenticator(verifier)
         subscribers = subscribers_of(stores.users, self.profile_of)
         admitting = Admitting(
             subscribers,

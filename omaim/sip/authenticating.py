@@ -5,14 +5,12 @@ Spec: RFC 3261 §22; RFC 8760; RFC 3325 §5
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, final
 
 from omaim.errors import PeerError
 from omaim.sip.digest import ACCEPTED, REFUSED, find_credentials, same_target
 from omaim.sip.message import Request
-from omaim.sip.nonces import Nonces
-from omaim.sip.verifying import PATIENCE, WAIT, Account, Accounts, Verifier
+from omaim.sip.verifying import PATIENCE, WAIT, Account, Verifier
 
 
 @final
@@ -52,26 +50,13 @@ class Authenticator:
     """Asks for proof and checks it.
 
     Args:
-        realm: of the protection space: the home domain.
-        accounts: where credentials come from.
-        nonces: makes and knows the challenges.
-        seconds: of the clock for timers; counts how long somebody has to wait.
-        algorithms: those offered, strongest first.
-        qop: what is offered, "auth,auth-int".
+        verifier: makes the challenges, and judges the answers; its realm is the home domain.
     """
 
     __slots__ = ("_verifier",)
 
-    def __init__(
-        self,
-        realm: str,
-        accounts: Accounts,
-        nonces: Nonces,
-        seconds: Callable[[], float],
-        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
-        qop: str = "auth,auth-int",
-    ) -> None:
-        self._verifier = Verifier(realm, accounts, nonces, seconds, algorithms, qop)
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier: Final = verifier
 
     def register(self, request: Request, source: str, now: float) -> Proof | Challenge:
         """Authenticate as a registrar or user agent does: 401.

@@ -20,7 +20,7 @@ from omaim.sip.digest import (
 from omaim.sip.nonces import Nonces
 
 ATTEMPTS: Final = 20  # wrong answers for one user from one address before it has to wait
-PATIENCE: Final = 60.0  # seconds it then waits after the first of them
+PATIENCE: Final = 60.0  # seconds it then waits after the last of them
 HELD: Final = 16_384  # accounts
 _SOURCES: Final = 20_000  # pairs of user and address remembered
 
