@@ -102,6 +102,14 @@ class SlowTests(TestCase):
             await alice.send("bob", text, reports=())
             self.assertEqual((await bob.inbox.next()).text, text)
 
+    async def _arrives(self, gate: Gate, upload: Upload, bob: Client) -> None:
+        """When the disk goes on, the file comes whole."""
+        gate.open()
+        await upload.done()
+        assert bob.files.folder is not None
+        (taken,) = Path(bob.files.folder).iterdir()
+        self.assertEqual(taken.read_bytes(), DATA)
+
     def test_writing(self) -> Any:
         """Who takes a file with a slow disk still talks, and makes the sender wait (§7.1)."""
 
@@ -118,10 +126,7 @@ class SlowTests(TestCase):
             assert medium is not None
             waiting = medium.session.user.on_closed.__self__._behind  # type: ignore[attr-defined]
             self.assertLess(waiting, download.BEHIND + 300_000)
-            gate.open()
-            await upload.done()
-            (taken,) = bob.files.folder.iterdir()
-            self.assertEqual(taken.read_bytes(), DATA)
+            await self._arrives(gate, upload, bob)
 
         return self.run_case(case())
 
@@ -135,10 +140,7 @@ class SlowTests(TestCase):
             upload = await alice.send_file("bob", self.file())
             await self._talks_on(gate, alice, bob)
             self.assertFalse(upload.over)
-            gate.open()
-            await upload.done()
-            (taken,) = bob.files.folder.iterdir()
-            self.assertEqual(taken.read_bytes(), DATA)
+            await self._arrives(gate, upload, bob)
 
         return self.run_case(case())
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from omaim.bodies.im_settings import MEDIA_TYPE as SETTINGS
@@ -18,6 +23,8 @@ from omaim.net.msrp import MsrpEndpoint
 from omaim.net.network import ReactorNetwork
 from omaim.roles.inviter import Inviter
 from tests.im.support import Core
+
+Speaker: TypeAlias = tuple[Session, str]  # and whose it is
 
 
 class LivesTestCase(TestCase):
@@ -110,6 +117,42 @@ class TalksTestCase(LivesTestCase):
 
         kind, body = self.words(name, user)
         session.send(Outgoing(kind, body, on_end=ended))
+
+    async def speak_in_lives(
+        self,
+        count: int,
+        owner: str,
+        chance: random.Random,
+        meet: Callable[[], Awaitable[Sequence[Speaker]]],
+    ) -> None:
+        """Have people speak in so many lives of a server, and kill each in the middle of it.
+
+        Args:
+            owner: whose sessions are recorded.
+            chance: how much is said in each.
+            meet: brings the people together in a new life; each says three things at a time.
+        """
+        server = await self.life()
+        await self.record(owner)
+        for _ in range(count):
+            speakers = await meet()
+            wanted = len(self.acknowledged) + chance.randrange(20, 60)
+            for session, user in speakers:
+                for _ in range(3):
+                    self.speak(session, user)
+            while len(self.acknowledged) < wanted:
+                await deferLater(reactor, 0.0)
+            server.kill()
+            server.wait()
+            server = await self.life()
+        server.kill()
+        server.wait()
+
+    def check_recorded(self, recorded: Counter[str]) -> None:
+        """Make sure that much was acknowledged, and all of that is recorded, and all once."""
+        self.assertGreater(len(self.acknowledged), 80)
+        self.assertEqual([one for one in self.acknowledged if recorded[one] != 1], [])
+        self.assertEqual([one for one, count in recorded.items() if count != 1], [])
 
     def words(self, name: str, user: str) -> tuple[str, bytes]:
         """Return the content of a message that is called so."""

@@ -23,7 +23,7 @@ from omaim.sip.message import Request
 from omaim.stores.opening import open_stores
 from omaim.stores.records import Document
 from tests.im.attendees import cpim
-from tests.im.lives import TalksTestCase
+from tests.im.lives import Speaker, TalksTestCase
 from tests.im.support import ALICE, BOB
 from tests.msrp.support import User
 
@@ -95,27 +95,12 @@ class ConferenceCrashTests(TalksTestCase):
         which a stay that was cut off has got its end: with the last message of it."""
 
         async def run() -> None:
-            chance = random.Random(3)
+            async def meet() -> list[Speaker]:
+                return [(await self._join(user), user) for user in (ALICE, BOB)]
+
             await self._set_up()
-            server = await self.life()
-            await self.record(BOB)
-            for _ in range(ROUNDS):
-                sessions = [(await self._join(user), user) for user in (ALICE, BOB)]
-                wanted = len(self.acknowledged) + chance.randrange(20, 60)
-                for session, user in sessions:
-                    for _ in range(3):
-                        self.speak(session, user)
-                while len(self.acknowledged) < wanted:
-                    await deferLater(reactor, 0.0)
-                server.kill()
-                server.wait()
-                server = await self.life()
-            server.kill()
-            server.wait()
-            recorded = await self._recorded()
-            self.assertGreater(len(self.acknowledged), 80)
-            self.assertEqual([one for one in self.acknowledged if recorded[one] != 1], [])
-            self.assertEqual([one for one, count in recorded.items() if count != 1], [])
+            await self.speak_in_lives(ROUNDS, BOB, random.Random(3), meet)
+            self.check_recorded(await self._recorded())
 
         return Deferred.fromCoroutine(run())
 

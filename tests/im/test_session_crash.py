@@ -8,14 +8,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
-from omaim.msrp import Session
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Negotiation, Wish
 from omaim.sip.message import Request
 from omaim.stores.opening import open_stores
-from tests.im.lives import TalksTestCase
+from tests.im.lives import Speaker, TalksTestCase
 from tests.im.support import ALICE, XENIA
 from tests.msrp.support import User
 
@@ -46,8 +44,8 @@ class SessionCrashTests(TalksTestCase):
         assert medium is not None
         self.far = medium.session
 
-    async def _talk(self) -> tuple[Session, Session]:
-        """Be the caller; return both ends of the talk."""
+    async def _talk(self) -> list[Speaker]:
+        """Be the caller; return both ends of the talk, and whose they are."""
         ids = self.core.ua.ids
         negotiation = Negotiation(self.msrp)
         offer = negotiation.offer([Wish(User().user, (TEXT,))])
@@ -70,7 +68,7 @@ class SessionCrashTests(TalksTestCase):
         await negotiation.read_answer(call.remote)
         medium = negotiation.media[0]
         assert medium is not None
-        return medium.session, self.far
+        return [(medium.session, ALICE), (self.far, XENIA)]
 
     async def _recorded(self) -> Counter[str]:
         stores = await open_stores(f"sqlite:///{self.state}", reactor, reactor)  # type: ignore[arg-type]
@@ -93,27 +91,9 @@ class SessionCrashTests(TalksTestCase):
         """What was acknowledged to either party, short or long, is recorded whole, and once."""
 
         async def run() -> None:
-            chance = random.Random(5)
             await self._set_up()
-            server = await self.life()
-            await self.record(ALICE)
-            for _ in range(ROUNDS):
-                near, far = await self._talk()
-                wanted = len(self.acknowledged) + chance.randrange(20, 60)
-                for _ in range(3):
-                    self.speak(near, ALICE)
-                    self.speak(far, XENIA)
-                while len(self.acknowledged) < wanted:
-                    await deferLater(reactor, 0.0)
-                server.kill()
-                server.wait()
-                server = await self.life()
-            server.kill()
-            server.wait()
-            recorded = await self._recorded()
-            self.assertGreater(len(self.acknowledged), 80)
+            await self.speak_in_lives(ROUNDS, ALICE, random.Random(5), self._talk)
+            self.check_recorded(await self._recorded())
             self.assertGreater(self.said, len(self.acknowledged), "something was cut off")
-            self.assertEqual([one for one in self.acknowledged if recorded[one] != 1], [])
-            self.assertEqual([one for one, count in recorded.items() if count != 1], [])
 
         return Deferred.fromCoroutine(run())

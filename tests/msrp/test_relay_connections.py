@@ -262,8 +262,8 @@ class RoomTests(SynchronousTestCase):
         self.world.pass_time(1)
         self.assertEqual(len(self.ended()), 2)
 
-    def test_not_who_asks(self) -> None:
-        """Who needs a new connection does not lose its own for it, even as a stranger."""
+    def crowd(self) -> None:
+        """Let the relay want room for several connections whenever it is to open one."""
         relay = self.world.relay
         reach = relay._reach
 
@@ -273,6 +273,10 @@ class RoomTests(SynchronousTestCase):
             return reach(uri)
 
         relay._reach = full
+
+    def test_not_who_asks(self) -> None:
+        """Who needs a new connection does not lose its own for it, even as a stranger."""
+        self.crowd()
         ours = f"msrps://{HOST}:9000/ours;tcp"
         self.world.give(ours, host="inner.example.com")
         stranger = self.world.peer("stranger")
@@ -283,15 +287,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_not_who_asks_to_go_on(self) -> None:
         """Nor does a client of ours that wants to go on to somewhere."""
-        relay = self.world.relay
-        reach = relay._reach
-
-        def full(uri: MsrpUri) -> Leg:
-            for _ in range(5):
-                relay.make_room()
-            return reach(uri)
-
-        relay._reach = full
+        self.crowd()
         self.alice.send(f"{self.alice.use_path} {FAR}")
         self.assertEqual([peer.name for peer in self.world.peers if peer.gone], ["bob", "carol"])
         self.world.settle()
