@@ -11,7 +11,8 @@ from typing import cast
 from omaim.core.registered import primary_of
 from omaim.core.service_profile import Profile
 from omaim.sip.charging import ChargingFunctions
-from omaim.sip.subscribed import HELD, Served, Subscriber, Subscribers
+from omaim.sip.held import HELD, Held
+from omaim.sip.subscribed import Served, Subscriber, Subscribers
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
@@ -46,7 +47,7 @@ def subscribers_of(
             profile,
         )
 
-    found = Subscribers(find, most)
+    found = Held(find, most)
     users.watch(found.forget)
     return found
 

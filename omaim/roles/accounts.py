@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from omaim.sip.verifying import Account, Accounts
+from omaim.sip.held import Held
+from omaim.sip.verifying import Account
 from omaim.stores.interfaces import IUserStore
 from omaim.stores.records import User
 
 
-def accounts_of(users: IUserStore, realm: str) -> Accounts:
+def accounts_of(users: IUserStore, realm: str) -> Held[Account]:
     """Return what finds the accounts of a store; whoever changes there is found anew.
 
     Args:
@@ -29,7 +30,7 @@ def accounts_of(users: IUserStore, realm: str) -> Accounts:
                 ha1s.setdefault(one.algorithm, one.ha1)
         return Account(private_id, ha1s, user)
 
-    found = Accounts(find)
+    found = Held(find)
     users.watch(found.forget)
     return found
 

@@ -5,10 +5,9 @@ Spec: 3GPP TS 24.229 §5.4.3 (request routing)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
-HELD: Final = 16_384  # identities held so at most; what is asked for again is worked out again
+from omaim.sip.held import Held
 
 
 @final
@@ -76,36 +75,5 @@ class Served:
         self.profile: Final = profile
 
 
-@final
-class Subscribers:
-    """Finds users by their identities.
-
-    Args:
-        find: works out who has an identity, ``None`` for nobody.
-        most: identities held at most.
-    """
-
-    __slots__ = ("_find", "_held", "_most")
-
-    def __init__(self, find: Callable[[str], Served | None], most: int = HELD) -> None:
-        self._find: Final = find
-        self._most: Final = most
-        self._held: dict[str, Served] = {}
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def of(self, aor: str) -> Served | None:
-        """Return who has this identity, ``None`` for nobody."""
-        held = self._held.get(aor)
-        if held is None:
-            held = self._find(aor)
-            if held is not None:
-                if len(self._held) >= self._most:
-                    self._held.clear()
-                self._held[aor] = held
-        return held
-
-    def forget(self) -> None:
-        """Work out everybody anew: some user has changed."""
-        self._held.clear()
+# By their identities.
+Subscribers: TypeAlias = Held[Served]

@@ -17,11 +17,11 @@ from omaim.sip.digest import (
     challenges,
     verify,
 )
+from omaim.sip.held import Held
 from omaim.sip.nonces import Nonces
 
 ATTEMPTS: Final = 20  # wrong answers for one user from one address before it has to wait
 PATIENCE: Final = 60.0  # seconds it then waits after the last of them
-HELD: Final = 16_384  # accounts
 _SOURCES: Final = 20_000  # pairs of user and address remembered
 
 WAIT: Final = 4  # too many wrong answers: nothing is looked at for now
@@ -49,38 +49,6 @@ class Account:
 
 
 @final
-class Accounts:
-    """Finds accounts by private identity: those asked for of late without asking the store.
-
-    Args:
-        find: returns the account of a private identity, ``None`` for nobody's.
-        most: accounts held at most; what is asked for again is found again.
-    """
-
-    __slots__ = ("_find", "_held", "_most")
-
-    def __init__(self, find: Callable[[str], Account | None], most: int = HELD) -> None:
-        self._find: Final = find
-        self._most: Final = most
-        self._held: dict[str, Account] = {}
-
-    def of(self, private_id: str) -> Account | None:
-        """Return the account of this private identity, ``None`` for nobody's."""
-        held = self._held.get(private_id)
-        if held is None:
-            held = self._find(private_id)
-            if held is not None:
-                if len(self._held) >= self._most:
-                    self._held.clear()
-                self._held[private_id] = held
-        return held
-
-    def forget(self) -> None:
-        """Find everybody anew: some user has changed."""
-        self._held.clear()
-
-
-@final
 class Judgement:
     """What credentials are worth.
 
@@ -104,7 +72,7 @@ class Verifier:
 
     Args:
         realm: of the protection space.
-        accounts: where credentials come from.
+        accounts: by private identity: where credentials come from.
         nonces: makes and knows the challenges.
         seconds: of the clock for timers; counts how long somebody has to wait.
         algorithms: those offered, strongest first.
@@ -124,7 +92,7 @@ class Verifier:
     def __init__(
         self,
         realm: str,
-        accounts: Accounts,
+        accounts: Held[Account],
         nonces: Nonces,
         seconds: Callable[[], float],
         algorithms: tuple[str, ...],
