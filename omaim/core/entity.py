@@ -50,6 +50,7 @@ from omaim.sip.bindings import REJECTED
 from omaim.sip.charging import ChargingFunctions
 from omaim.sip.delivering import Delivery
 from omaim.sip.digest import ALGORITHMS
+from omaim.sip.dismissing import Dismissing
 from omaim.sip.flow import UDP, Flow
 from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
@@ -205,13 +206,14 @@ class Core(Service):
         )
         authenticator = Authenticator(verifier)
         subscribers = subscribers_of(stores.users, self.profile_of)
+        dismissing = Dismissing(
+            self.admission, endpoint.transactions, endpoint.driver.wakeup, endpoint.now
+        )
         admitting = Admitting(
             subscribers,
             None if config.authenticate == "never" else authenticator,
             self.admission,
-            endpoint.transactions,
-            endpoint.driver.wakeup,
-            seconds,
+            dismissing,
             self.serves,
             now,
         )
@@ -233,7 +235,7 @@ class Core(Service):
         dialogs = self._dialogs = Dialogs(endpoint, key, tokens, config.domain, config.record_route)
         policy = ForkPolicy(config.timer_c, serialise=False)
         forwarder = Forwarder(
-            endpoint, self._neighbours, charging, dialogs, self.admission, policy, ids
+            endpoint, self._neighbours, charging, dialogs, dismissing, policy, ids
         )
         delivery = Delivery(
             forwarder.relaying,

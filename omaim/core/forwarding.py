@@ -15,11 +15,10 @@ from omaim.core.visits import Visit
 from omaim.errors import PeerError, Unavailable
 from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
-from omaim.sip.admission import Admission
 from omaim.sip.authenticating import Challenge
+from omaim.sip.dismissing import Dismissing
 from omaim.sip.flow import Flow
 from omaim.sip.forking import CANCELLING, Branch, Fork, Policy
-from omaim.sip.hop import stateless_tag
 from omaim.sip.icid import Charging
 from omaim.sip.identity import SERVED, leave_trust_domain, strip_untrusted
 from omaim.sip.job import Job
@@ -41,7 +40,7 @@ class Forwarder:
         endpoint: messages come and go through it.
         neighbours: who may be told what.
         dialogs: marks what makes a dialog.
-        admission: what strangers may cost.
+        dismissing: turns strangers away.
         policy: how to fork, Timer C among it.
 
     Attributes:
@@ -55,7 +54,7 @@ class Forwarder:
         neighbours: Neighbours,
         charging: Charging,
         dialogs: Dialogs,
-        admission: Admission,
+        dismissing: Dismissing,
         policy: Policy,
         ids: Ids,
     ) -> None:
@@ -63,7 +62,7 @@ class Forwarder:
         self._neighbours = neighbours
         self._charging = charging
         self._dialogs = dialogs
-        self._admission = admission
+        self._dismissing = dismissing
         self._policy = policy
         self._ids = ids
         upstream = self.upstream = Upstream(
@@ -277,30 +276,16 @@ class Forwarder:
         transaction = job.transaction
         if transaction.answered:
             return
-        if job.stranger and not self._admission.may_answer(transaction.flow):
-            self._endpoint.dismiss(transaction, None)
-            return
-        # Nothing is repeated to somebody whose address may be forged (RFC 3261 §26.3.2.4).
-        tag = stateless_tag(transaction.key) if job.stranger else self._endpoint.tag_of(transaction)
-        response = refusal(job.request, error, tag)
         if job.stranger:
-            self._endpoint.dismiss(transaction, response)
+            self._dismissing.refuse(transaction, error)
         else:
+            response = refusal(job.request, error, self._endpoint.tag_of(transaction))
             self._endpoint.respond(transaction, response)
 
     def challenge(self, job: Job, challenge: Challenge) -> None:
-        """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
-
-        Spec: RFC 3261 §26.3.2.4, §8.2.7
-        """
+        """Ask for proof."""
         self.done(job)
-        transaction = job.transaction
-        if not self._admission.may_answer(transaction.flow):
-            self._endpoint.dismiss(transaction, None)
-            return
-        response = job.request.response(challenge.status, None, stateless_tag(transaction.key))
-        response.add_all(challenge.headers)
-        self._endpoint.dismiss(transaction, response)
+        self._dismissing.challenge(job.transaction, challenge)
 
     def crashed(self, job: Job, failure: Any) -> None:
         """Answer a request whose way broke off here."""

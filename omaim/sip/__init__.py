@@ -20,7 +20,7 @@ Reading order:
    :mod:`~omaim.sip.publication` and :mod:`~omaim.sip.publishing`.
 5. Trust: :mod:`~omaim.sip.digest`, :mod:`~omaim.sip.nonces`, :mod:`~omaim.sip.answering`,
    :mod:`~omaim.sip.verifying`, :mod:`~omaim.sip.authenticating`, :mod:`~omaim.sip.admission`,
-   :mod:`~omaim.sip.identity`, :mod:`~omaim.sip.charging`.
+   :mod:`~omaim.sip.dismissing`, :mod:`~omaim.sip.identity`, :mod:`~omaim.sip.charging`.
 6. The proxy of a domain, made of all that: :mod:`~omaim.sip.subscribed`,
    :mod:`~omaim.sip.neighbours`, :mod:`~omaim.sip.job`, :mod:`~omaim.sip.routing` (behind it
    :mod:`~omaim.sip.senders` and :mod:`~omaim.sip.icid`), :mod:`~omaim.sip.upstream`; and of its

@@ -1,6 +1,6 @@
 """Who may register: the address that a REGISTER is for, and the user who proves to have it.
 
-Spec: RFC 3261 §10.3 steps 1 to 5, §22.2, §26.3.2.4; 3GPP TS 24.229 §5.4.1
+Spec: RFC 3261 §10.3 steps 1 to 5, §22.2; 3GPP TS 24.229 §5.4.1
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Final, final
 from omaim.errors import PeerError
 from omaim.sip.admission import Admission
 from omaim.sip.authenticating import Authenticator, Challenge
-from omaim.sip.hop import stateless_tag
-from omaim.sip.matching import Transactions
-from omaim.sip.message import Request, Response, error_response
+from omaim.sip.dismissing import Dismissing
+from omaim.sip.message import Request, Response
 from omaim.sip.subscribed import Served, Subscribers
 from omaim.sip.transaction import ServerTransaction
 from omaim.sip.uri import SipUri, canonical_aor
-from omaim.timers import Wakeup
 
 
 @final
@@ -43,10 +41,8 @@ class Admitting:
     Args:
         subscribers: the users.
         authenticator: ``None`` believes everybody.
-        admission: what strangers may cost.
-        transactions: answers go out by them.
-        wakeup: to be kept then.
-        seconds: returns the time that they live in.
+        admission: gives back what it cost those who prove who they are.
+        dismissing: turns strangers away.
         serves: tells whether a host is this domain.
         now: seconds since the epoch.
     """
@@ -54,12 +50,10 @@ class Admitting:
     __slots__ = (
         "_admission",
         "_authenticator",
+        "_dismissing",
         "_now",
-        "_seconds",
         "_serves",
         "_subscribers",
-        "_transactions",
-        "_wakeup",
     )
 
     def __init__(
@@ -67,18 +61,14 @@ class Admitting:
         subscribers: Subscribers,
         authenticator: Authenticator | None,
         admission: Admission,
-        transactions: Transactions,
-        wakeup: Wakeup,
-        seconds: Callable[[], float],
+        dismissing: Dismissing,
         serves: Callable[[str], bool],
         now: Callable[[], float],
     ) -> None:
         self._subscribers: Final = subscribers
         self._authenticator: Final = authenticator
         self._admission: Final = admission
-        self._transactions: Final = transactions
-        self._wakeup: Final = wakeup
-        self._seconds: Final = seconds
+        self._dismissing: Final = dismissing
         self._serves: Final = serves
         self._now: Final = now
 
@@ -99,15 +89,14 @@ class Admitting:
             if authenticator is not None:
                 proof = authenticator.register(request, flow.remote_host, self._now())
                 if isinstance(proof, Challenge):
-                    self._challenge(transaction, proof)
+                    self._dismissing.challenge(transaction, proof)
                     return None
                 private_id = proof.account.private_id
                 info = proof.info
             elif served is None:
                 raise PeerError("nobody has this address here", 404)
         except PeerError as error:
-            tag = stateless_tag(transaction.key)
-            self._turn_away(transaction, error_response(request, error, tag))
+            self._dismissing.refuse(transaction, error)
             return None
         self._admission.proved(flow)
         if served is None or (private_id and served.subscriber.private_id != private_id):
@@ -127,22 +116,6 @@ class Admitting:
         if isinstance(to, SipUri) and not self._serves(to.host):
             raise PeerError("this address is not of this domain", 404)
         return canonical_aor(address.uri_text)
-
-    def _challenge(self, transaction: ServerTransaction, challenge: Challenge) -> None:
-        """Ask for proof, without keeping anything: whoever has none shall cost us nothing.
-
-        Spec: RFC 3261 §26.3.2.4, §8.2.7
-        """
-        tag = stateless_tag(transaction.key)
-        response = transaction.request.response(challenge.status, None, tag)
-        response.add_all(challenge.headers)
-        self._turn_away(transaction, response)
-
-    def _turn_away(self, transaction: ServerTransaction, response: Response) -> None:
-        """Answer somebody who has proved nothing, within what strangers may cost."""
-        may = self._admission.may_answer(transaction.flow)
-        self._transactions.dismiss(transaction, response if may else None, self._seconds())
-        self._wakeup.arm()
 
 
 def accepted(
