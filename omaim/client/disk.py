@@ -41,7 +41,8 @@ class Disk:
         result: Deferred[T] = Deferred()
         self._steps += 1
         doing: Deferred[T] = self._turns.run(self._begin, act, *args)
-        doing.addBoth(self._done, result)
+        doing.addBoth(self._done)
+        doing.chainDeferred(result)
         return result
 
     def _begin(self, act: Callable[..., T], *args: Any) -> Deferred[T]:
@@ -50,12 +51,11 @@ class Disk:
             return deferToThreadPool(clock, clock.getThreadPool(), act, *args)
         return deferLater(self._clock, 0.0, act, *args)
 
-    def _done(self, outcome: T | Failure, result: Deferred[T]) -> None:
+    def _done(self, outcome: T | Failure) -> T | Failure:
         self._steps -= 1
         if not self._steps and self._idle:
             self._clock.callLater(0.0, self._tell)  # the next step of the file may follow at once
-        if not result.called:
-            result.callback(outcome)
+        return outcome
 
     def _tell(self) -> None:
         if not self._steps:
@@ -87,12 +87,7 @@ class Work:
         """Do a step when all earlier ones are done; see :meth:`Disk.run`."""
         result: Deferred[T] = Deferred()
         doing: Deferred[T] = self._lock.run(self._disk.run, act, *args)
-
-        def done(outcome: T | Failure) -> None:
-            if not result.called:
-                result.callback(outcome)
-
-        doing.addBoth(done)
+        doing.chainDeferred(result)
         return result
 
     def done(self) -> Deferred[None]:
