@@ -79,7 +79,7 @@ def write_list_body(content: Content, listed: Part) -> Content:
     return Content(body, kind)
 
 
-def write_list(to: Sequence[str], cc: Sequence[str], bcc: Sequence[str]) -> Part:
+def write_list(to: Sequence[str], cc: Sequence[str] = (), bcc: Sequence[str] = ()) -> Part:
     """Return a list of recipients.
 
     Who is named twice gets the message once, and as visibly as the first time.

@@ -13,9 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as Broken
 
 from omaim.bodies.mime import Part
-from omaim.bodies.resource_lists import MEDIA_TYPE as LISTS
-from omaim.bodies.resource_lists import RECIPIENT_LIST, TO, Entry, ResourceList, write_lists
 from omaim.client.answering import Answering, asked_of
+from omaim.client.composing import write_list
 from omaim.client.conversation import Conversation
 from omaim.client.failures import Ended, Failure, NotFound, WrongFormat
 from omaim.client.files import Files
@@ -161,11 +160,9 @@ class Sessions:
         wanted = [one for one in people if instead is None or one != instead.peer]
         if instead is not None:
             wanted.insert(0, self._replacing(instead))
-        items = tuple(Entry(one, copy=TO) for one in dict.fromkeys(wanted))
-        if not items:
+        if not wanted:
             raise UsageError("name somebody to invite")
-        head = [("Content-Type", LISTS), ("Content-Disposition", RECIPIENT_LIST)]
-        parts = [Part(head, write_lists([ResourceList(items=items)]))]
+        parts = [write_list(wanted)]
         headers = [("Require", LIST_OPTION), *([("Subject", subject)] if subject else [])]
         room = await self._enter(factory, subject, headers, parts, secure)
         if instead is not None:
