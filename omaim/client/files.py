@@ -41,7 +41,7 @@ from omaim.client.upload import BINARY, Upload
 from omaim.errors import PeerError, UsageError
 from omaim.roles.invitation import Invitation
 from omaim.roles.negotiation import Medium, Wish
-from omaim.sip.uri import canonical_aor
+from omaim.sip.uri import canonical_aor, comparable
 
 ID: Final = 32  # hex digits of a file-transfer-id
 SHARED: Final = 200  # files that others may ask for
@@ -229,10 +229,7 @@ class Files:
         Raises:
             PeerError: 404, there is none that it may have, or more than one.
         """
-        try:
-            person = canonical_aor(peer)
-        except PeerError:
-            person = peer
+        person = comparable(peer)
         found = []
         for one in list(self._shared.values()):
             fits = person in one.to and wanted.selects(one.file)

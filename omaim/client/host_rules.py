@@ -15,7 +15,7 @@ from omaim.bodies.cpim import MEDIA_TYPE as CPIM_TYPE
 from omaim.bodies.cpim import Cpim
 from omaim.bodies.imdn import is_report
 from omaim.errors import PeerError
-from omaim.sip.uri import SipUri, canonical_aor, parse_uri
+from omaim.sip.uri import SipUri, comparable, parse_uri
 
 FORBIDDEN: Final = 403
 NOT_HERE: Final = 404
@@ -98,14 +98,14 @@ class HostRules:
             raise PeerError("messages in a room are message/cpim", 415)
         message = Cpim.parse(body)
         author = message.from_
-        if author is None or self._known_as.get(_canonical(author.uri)) != person:
+        if author is None or self._known_as.get(comparable(author.uri)) != person:
             raise PeerError("this is not your address", FORBIDDEN)
         if len(message.to) != 1:
             raise PeerError("a message goes to one address", FORBIDDEN)
         to = message.to[0].uri
         if self.is_room(to):
             return message, [one for one in self.people if one != person]
-        who = self._known_as.get(_canonical(to))
+        who = self._known_as.get(comparable(to))
         if who is None:
             raise PeerError("the recipient is not here", NOT_HERE)
         if not is_report(message):
@@ -150,13 +150,6 @@ def room_in(uri: str) -> str:
     except PeerError:
         return ""
     return parsed.params.get(ROOM) or "" if isinstance(parsed, SipUri) else ""
-
-
-def _canonical(uri: str) -> str:
-    try:
-        return canonical_aor(uri)
-    except PeerError:
-        return uri
 
 
 def _compared(nickname: str) -> str:

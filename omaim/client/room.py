@@ -31,11 +31,11 @@ from omaim.client.means import Means
 from omaim.client.messages import DELIVERED, PENDING, Message, Sent
 from omaim.client.reading import Received
 from omaim.client.roster import Participant, Roster
-from omaim.errors import PeerError, UsageError
+from omaim.errors import UsageError
 from omaim.roles.description import CallFailed
 from omaim.roles.referrer import Reference, refer_uri
 from omaim.sip.headers import NameAddr
-from omaim.sip.uri import canonical_aor
+from omaim.sip.uri import comparable
 
 LIST_ID: Final = "list@client.invalid"  # Content-ID of a list that a Refer-To points to
 
@@ -126,7 +126,7 @@ class Room(Conversation):
         return self._is_private(message.to)
 
     def _is_private(self, to: Sequence[str]) -> bool:
-        return bool(to) and self._canonical(self.uri) not in [self._canonical(one) for one in to]
+        return bool(to) and comparable(self.uri) not in [comparable(one) for one in to]
 
     def _author(self, found: Received) -> tuple[Received, tuple[str, ...]]:
         """Return a message with who says it, and to whom an answer goes."""
@@ -174,13 +174,6 @@ class Room(Conversation):
 
     def _address(self, who: str) -> str:
         return self._means.address(who)
-
-    @staticmethod
-    def _canonical(uri: str) -> str:
-        try:
-            return canonical_aor(uri)
-        except PeerError:
-            return uri
 
     # Doing something about it.
 

@@ -28,7 +28,7 @@ from omaim.errors import PeerError, Unavailable
 from omaim.roles.watcher import Watch, Watcher
 from omaim.sip.message import Request
 from omaim.sip.subscribing import TERMINATED, Moved
-from omaim.sip.uri import canonical_aor
+from omaim.sip.uri import canonical_aor, comparable
 from omaim.timers import NEVER
 
 EVENT: Final = "conference"
@@ -124,11 +124,11 @@ class Roster:
             wanted = canonical_aor(who)
         except PeerError:
             return ""
-        return next((one.uri for one in people if _canonical(one.uri) == wanted), "")
+        return next((one.uri for one in people if comparable(one.uri) == wanted), "")
 
     def named(self, uri: str) -> str:
         """Return what to call who has this URI, "" if nothing is known but that."""
-        return self._names.get(_canonical(uri), "")
+        return self._names.get(comparable(uri), "")
 
     def _notified(self, notify: Request) -> None:
         if not notify.body:
@@ -143,7 +143,7 @@ class Roster:
             found = (_participant(one) for one in self._table.users.values())
             self.participants = tuple(one for one in found if one is not None)
             self._names = {
-                _canonical(one.uri): one.nickname or one.name for one in self.participants
+                comparable(one.uri): one.nickname or one.name for one in self.participants
             }
             hand(self._on_change, self.participants)
 
@@ -162,10 +162,3 @@ def _participant(user: User) -> Participant | None:
     if not here and not any(one in COMING for one in states):
         return None
     return Participant(user.entity, user.text, user.nickname, here, user.roles)
-
-
-def _canonical(uri: str) -> str:
-    try:
-        return canonical_aor(uri)
-    except PeerError:
-        return uri

@@ -16,7 +16,7 @@ from omaim.client.messages import Message, Sent
 from omaim.client.reading import Received
 from omaim.client.seen import Name
 from omaim.errors import PeerError
-from omaim.sip.uri import canonical_aor
+from omaim.sip.uri import canonical_aor, comparable
 
 _SCHEMES: Final = ("sip", "sips")
 
@@ -89,10 +89,7 @@ def name_of(found: Received) -> Name | None:
     envelope = found.envelope
     if envelope is None or not envelope.message_id:
         return None
-    try:
-        return canonical_aor(found.sender), envelope.message_id
-    except PeerError:
-        return found.sender, envelope.message_id
+    return comparable(found.sender), envelope.message_id
 
 
 def group_of(found: Received, is_own: Callable[[str], bool]) -> str:

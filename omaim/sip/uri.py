@@ -559,3 +559,11 @@ def canonical_aor(text: str) -> str:
             _aors.clear()
         _aors[text] = aor
     return aor
+
+
+def comparable(text: str) -> str:
+    """Return the key of an address as :func:`canonical_aor`; what is no URI stands for itself."""
+    try:
+        return canonical_aor(text)
+    except PeerError:
+        return text
