@@ -1,7 +1,8 @@
 """One MESSAGE to a list becomes one MESSAGE for each recipient.
 
-Nothing is sent here: :func:`explode` is a function from a request to requests. Whoever calls it
-has authenticated the sender (RFC 5363 §5.2 allows no explosion for anybody else) and answers 202.
+Nothing is sent here: :func:`read` what a request wants, :func:`check_consent`, and make the
+:func:`copies`. Whoever calls these has authenticated the sender (RFC 5363 §5.2 allows no explosion
+for anybody else) and answers 202.
 
 Spec: RFC 5365 §7; RFC 5363; RFC 5364; RFC 5360 (consent); RFC 5438 §8 (the CPIM To)
 """
@@ -131,46 +132,14 @@ def read(request: Request, understood: frozenset[str] = frozenset(), most: int =
     return ListMail(people, tuple(parts))
 
 
-def explode(
-    request: Request,
-    ids: Ids,
-    *,
-    consents: Callable[[str], bool] | None = None,
-    understood: frozenset[str] = frozenset(),
-    most: int = MOST,
-    realm: str = "",
-    readdress: bool = True,
-) -> list[Request]:
-    """Return the MESSAGE for each recipient, without Via and Route.
-
-    Args:
-        request: the MESSAGE, from an authenticated sender; it stays as it is.
-        ids: makes Call-IDs and tags.
-        consents: whether the person with this canonical address agreed to get the sender's
-            list messages; everybody did when not given.
-        understood: option tags known here besides :data:`OPTION`.
-        most: entries in the lists.
-        realm: of this server's own challenges: answers to these are not passed on.
-        readdress: whether the To of a CPIM message becomes the recipient.
-
-    Raises:
-        Refused: as :func:`read`; 470 with Permission-Missing when somebody did not consent:
-            then nobody gets the message.
-        PeerError: something in the request is broken (400).
-
-    Spec: RFC 5365 §7.2, §7.3; RFC 5363 §5.2; RFC 5360 §5.9
-    """
-    mail = read(request, understood, most)
-    if consents is not None:
-        check_consent(mail.people, consents)
-    return list(copies(request, mail, ids, realm=realm, readdress=readdress))
-
-
 def check_consent(people: Iterable[Entry], consents: Callable[[str], bool]) -> None:
     """Make sure that all recipients agreed to get list messages of the sender.
 
+    Args:
+        consents: tells whether the person with this canonical address did.
+
     Raises:
-        Refused: 470 with Permission-Missing, somebody did not.
+        Refused: 470 with Permission-Missing, somebody did not: then nobody gets the message.
 
     Spec: RFC 5360 §5.9
     """
@@ -183,12 +152,16 @@ def check_consent(people: Iterable[Entry], consents: Callable[[str], bool]) -> N
 def copies(
     request: Request, mail: ListMail, ids: Ids, *, realm: str = "", readdress: bool = True
 ) -> Iterator[Request]:
-    """Yield the MESSAGE for each recipient, one at a time: all together may be large.
+    """Yield the MESSAGE for each recipient, without Via and Route.
+
+    One at a time: all together may be large.
 
     Args:
-        request: what the copies have their headers of.
+        request: what the copies have their headers of; it stays as it is.
         mail: what is sent, and to whom.
-        ids, realm, readdress: as :func:`explode` has them.
+        ids: makes Call-IDs and tags.
+        realm: of this server's own challenges: answers to these are not passed on.
+        readdress: whether the To of a CPIM message becomes the recipient.
 
     Raises:
         PeerError: something in the message is broken (400).

@@ -1,5 +1,8 @@
 """omaim/roles/listmail.py: RFC 5365, RFC 5363, RFC 5364."""
 
+from collections.abc import Callable
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,7 +22,7 @@ from omaim.bodies.resource_lists import (
 )
 from omaim.errors import PeerError
 from omaim.ids import Ids
-from omaim.roles.listmail import Refused, explode, is_list_mail, read
+from omaim.roles.listmail import MOST, Refused, check_consent, copies, is_list_mail, read
 from omaim.sip.message import Request
 from omaim.sip.parser import parse_datagram
 from tests.bodies.test_resource_lists import SENT
@@ -50,6 +53,21 @@ def mail(parts: list[Part], *more: tuple[str, str]) -> Request:
 
 def to_people(*people: Entry) -> Request:
     return mail([TEXT, list_part(write_lists([ResourceList(people)]))])
+
+
+def explode(
+    request: Request,
+    ids: Ids,
+    *,
+    consents: Callable[[str], bool] = lambda aor: True,
+    understood: frozenset[str] = frozenset(),
+    most: int = MOST,
+    **more: Any,
+) -> list[Request]:
+    """Do with a list MESSAGE what a server does."""
+    listed = read(request, understood, most)
+    check_consent(listed.people, consents)
+    return list(copies(request, listed, ids, **more))
 
 
 class ExplodeTests(SynchronousTestCase):
