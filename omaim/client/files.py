@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -447,11 +447,16 @@ async def describe(path: Path, work: Work) -> FileSelector:
     """
     digest = hashlib.sha1(usedforsecurity=False)
     size = 0
-    file = await work.do(path.open, "rb")
+    file: BinaryIO = await work.do(path.open, "rb")
+
+    def hashed() -> int:
+        data = file.read(BLOCK)
+        digest.update(data)
+        return len(data)
+
     try:
-        while data := await work.do(file.read, BLOCK):
-            await work.do(digest.update, data)
-            size += len(data)
+        while read := await work.do(hashed):
+            size += read
     finally:
         work.do(file.close)
     kind = mimetypes.guess_type(path.name)[0] or BINARY
