@@ -228,6 +228,8 @@ class Negotiation:
 
         Spec: RFC 4976 §5.1
         """
+        if self._ways is None:
+            return
         offered = read_offer(description_of(offer))
         new = 0
         for index, (theirs, wish) in enumerate(zip(offered, wishes, strict=True)):
