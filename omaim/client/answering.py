@@ -9,7 +9,7 @@ import attrs
 
 from omaim.errors import PeerError
 from omaim.sip.answer_mode import AUTO, MANUAL, AnswerMode, answer_mode
-from omaim.sip.message import Request
+from omaim.sip.message import Message
 
 
 @attrs.define
@@ -48,13 +48,14 @@ class Answering:
         return ours or theirs
 
 
-def asked_of(request: Request) -> AnswerMode | None:
-    """Return how an INVITE that came to a device is to be answered; ``None`` if it does not say.
+def asked_of(message: Message) -> AnswerMode | None:
+    """Return how an INVITE that came to a device is to be answered, or how another device says
+    that it has answered ours; ``None`` if it does not say.
 
     Raises:
         PeerError: that cannot be read.
     """
-    return answer_mode(request, True) or answer_mode(request)
+    return answer_mode(message, True) or answer_mode(message)
 
 
 def answered_with(asked: AnswerMode | None, automatic: bool) -> list[tuple[str, str]]:

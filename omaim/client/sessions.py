@@ -35,7 +35,7 @@ from omaim.roles.description import Fields
 from omaim.roles.invitation import Invitation
 from omaim.roles.referrer import refer_uri
 from omaim.sip.answer_mode import OPTION as ANSWER_MODE
-from omaim.sip.answer_mode import AnswerMode, answer_mode
+from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.headers import DialogRef, NameAddr
 from omaim.sip.message import Request, Response
 
@@ -340,7 +340,7 @@ def _how_answered(call: Call) -> str:
     if response is None:
         return ""
     try:
-        mode = answer_mode(response, True) or answer_mode(response)
+        mode = asked_of(response)
     except PeerError:
         return ""
     return "" if mode is None else mode.mode
