@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from omaim.client import Client, disk, download
 from omaim.client.disk import Disk, Work
@@ -19,6 +19,7 @@ from omaim.client.file_offer import FileOffer
 from omaim.client.partial import Partial
 from omaim.client.upload import Upload
 from omaim.testing.clock import Clock
+from tests.net.loopback import LoopbackCase
 
 DATA = bytes(range(256)) * 20_000  # about 5 MB
 
@@ -56,18 +57,10 @@ async def turns(count: int = 50) -> None:
         await deferLater(reactor, 0.001)
 
 
-async def until(true: Callable[[], object]) -> None:
-    while not true():
-        await deferLater(reactor, 0.005)
-
-
-class SlowTests(TestCase):
+class SlowTests(LoopbackCase):
     """Two clients over loopback sockets; the disk of one of them stands still."""
 
     timeout = 60
-
-    def run_case(self, case: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return Deferred.fromCoroutine(case)
 
     async def open(self, name: str, server: str, port: int = 0) -> Client:
         client = Client(
@@ -97,7 +90,7 @@ class SlowTests(TestCase):
 
     async def _talks_on(self, gate: Gate, alice: Client, bob: Client) -> None:
         """While the disk stands still, everything else goes on."""
-        await until(lambda: gate.came)
+        await self.until(lambda: gate.came)
         for text in ("still", "here"):
             await alice.send("bob", text, reports=())
             self.assertEqual((await bob.inbox.next()).text, text)
@@ -128,7 +121,7 @@ class SlowTests(TestCase):
             self.assertLess(waiting, download.BEHIND + 300_000)
             await self._arrives(gate, upload, bob)
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_finishing(self) -> Any:
         """The last answer waits until the file is in its place, and nobody else does."""
@@ -142,7 +135,7 @@ class SlowTests(TestCase):
             self.assertFalse(upload.over)
             await self._arrives(gate, upload, bob)
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_reading(self) -> Any:
         """Who sends a file from a slow disk still talks."""
@@ -157,7 +150,7 @@ class SlowTests(TestCase):
             gate.open()
             await upload.done()
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_looking(self) -> Any:
         """Before a file is offered it is hashed: that holds up nobody, and can be given up."""
@@ -172,7 +165,7 @@ class SlowTests(TestCase):
             self.failureResultOf(sending, CancelledError)
             gate.open()
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_given_up(self) -> Any:
         """A file that is given up while the disk stands still leaves nothing behind."""
@@ -184,10 +177,10 @@ class SlowTests(TestCase):
             offers: list[FileOffer] = []
             bob.on_file(offers.append)
             sending = Deferred.fromCoroutine(alice.send_file("bob", self.file()))
-            await until(lambda: offers)
+            await self.until(lambda: offers)
             taking = await offers[0].accept(folder)
             upload = await sending
-            await until(lambda: gate.came > 1)
+            await self.until(lambda: gate.came > 1)
             taking.abort()
             self.assertTrue(taking.over)
             with self.assertRaises(Failure):
@@ -198,7 +191,7 @@ class SlowTests(TestCase):
             self.assertEqual(list(folder.iterdir()), [])
             self.assertEqual(bob.files._busy, set())
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_closed(self) -> Any:
         """A client that is closed meanwhile keeps what has come, in order, to go on with."""
@@ -208,7 +201,7 @@ class SlowTests(TestCase):
             gate = self.gate(Partial, "write", after=2)
             folder = bob.files.folder = Path(self.mktemp())
             await alice.send_file("bob", self.file())
-            await until(lambda: gate.came > 2)
+            await self.until(lambda: gate.came > 2)
             closing = Deferred.fromCoroutine(bob.close())
             await turns()
             gate.open()
@@ -218,7 +211,7 @@ class SlowTests(TestCase):
             self.assertGreater(len(kept), 0)
             self.assertEqual(kept, DATA[: len(kept)])
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
     def test_full(self) -> Any:
         """A disk that is full ends the transfer for both, and the sender knows (RFC 4975 §10)."""
@@ -235,7 +228,7 @@ class SlowTests(TestCase):
                 await upload.done()
             self.assertEqual(caught.exception.status, 413)
 
-        return self.run_case(case())
+        return Deferred.fromCoroutine(case())
 
 
 class WorkTests(SynchronousTestCase):
