@@ -56,7 +56,7 @@ from omaim.sip.forking import Policy as ForkPolicy
 from omaim.sip.gruu import Gruus
 from omaim.sip.icid import Charging
 from omaim.sip.job import Job
-from omaim.sip.message import RETRY_AFTER, Request, error_response
+from omaim.sip.message import Request, error_response
 from omaim.sip.neighbours import Neighbours
 from omaim.sip.nonces import Nonces
 from omaim.sip.outbound import FlowTokens
@@ -386,9 +386,8 @@ class Core(Service):
         elif not self.admission.may_answer(flow):
             self.endpoint.dismiss(transaction, None)
         else:
-            response = request.response(opinion.status, None, self.endpoint.tag_of(transaction))
-            if opinion.status == 503:
-                response.add("Retry-After", RETRY_AFTER)
+            tag = self.endpoint.tag_of(transaction)
+            response = error_response(request, PeerError("", opinion.status), tag)
             self.endpoint.respond(transaction, response)
 
     def _register(self, transaction: ServerTransaction) -> None:

@@ -41,7 +41,6 @@ from omaim.stores.interfaces import Conflict, IBindingStore, IUserStore
 from omaim.stores.records import BindingSet
 
 RETRIES: Final = 5  # a store that says Conflict more often than this is not worth waiting for
-RETRY_AFTER: Final = 5  # seconds a client waits when the store cannot answer
 
 _log = Logger()
 
@@ -265,26 +264,16 @@ class Registrar:
         if flow.reliable and not flow.open:
             self.flow_closed(flow)  # it went while the store was writing
 
-    def _refuse(
-        self,
-        transaction: ServerTransaction,
-        status: int,
-        headers: tuple[tuple[str, str], ...],
-    ) -> None:
-        response = transaction.request.response(status, None, self._endpoint.tag_of(transaction))
-        response.add_all(headers)
-        self._endpoint.respond(transaction, response)
-
     def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
         """Answer a REGISTER that could not be carried out."""
         error = failure.value
         if isinstance(error, PeerError):
             self.refuse(transaction, error)
         elif isinstance(error, (Unavailable, Conflict)):
-            self._refuse(transaction, 503, (("Retry-After", str(RETRY_AFTER)),))
+            self.refuse(transaction, PeerError("", 503))
         else:
             _log.failure("a REGISTER failed", failure)
-            self._refuse(transaction, 500, ())
+            self.refuse(transaction, PeerError("", 500))
 
     def refuse(self, transaction: ServerTransaction, error: PeerError) -> None:
         """Answer a REGISTER with an error and what it says besides."""

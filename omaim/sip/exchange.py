@@ -14,7 +14,7 @@ from omaim.sip.flow import TCP, UDP, Flow
 from omaim.sip.headers import RetryAfter
 from omaim.sip.locating import AVOIDED, Target, next_hop, numeric_target
 from omaim.sip.matching import Transactions
-from omaim.sip.message import Request, Response
+from omaim.sip.message import RETRY_AFTER, Request, Response
 from omaim.sip.timing import Timing
 from omaim.sip.transaction import ClientTransaction
 from omaim.sip.transport import DatagramPaths
@@ -23,7 +23,6 @@ from omaim.timers import NEVER, Deadlines, Timed, Wakeup
 MOST_TRIES: Final = 8
 SILENCE: Final = 2.0  # times T1 behind the moment at which a live server has said 100 at least
 LONGEST_AVOIDED: Final = 300.0  # seconds that a Retry-After may keep us from a target
-RETRY_AFTER: Final = "5"  # seconds, told to those whose request there was no room for
 LARGEST_DATAGRAM: Final = 1300  # octets of a request whose path is unknown, RFC 3261 §18.1.1
 _OUR_VIA: Final = 110  # octets that our Via may add
 

@@ -14,9 +14,8 @@ from omaim.ids import Ids
 from omaim.net.endpoint import Endpoint
 from omaim.net.limits import StreamLimits
 from omaim.net.stream import DOUBT, TimeLimit
-from omaim.sip.exchange import RETRY_AFTER
 from omaim.sip.locating import Target
-from omaim.sip.message import Response
+from omaim.sip.message import RETRY_AFTER, Response
 from omaim.sip.transaction import ServerTransaction
 from omaim.testing.network import Clock, SimulatedNetwork
 from tests.net.support import Sink, invite, message
