@@ -25,7 +25,7 @@ from omaim.sip.job import Job
 from omaim.sip.message import Request, Response
 from omaim.sip.neighbours import Neighbours
 from omaim.sip.preferences import Target
-from omaim.sip.proxying import forwarded_copy, postprocess, refusal, wants_sips
+from omaim.sip.proxying import forwarded_copy, postprocess, refusal, stand_in, wants_sips
 from omaim.sip.relaying import DIALOGS, Heard, Leg, Relay, Relaying
 from omaim.sip.upstream import Upstream
 from omaim.sip.uri import SipUri, parse_uri
@@ -226,17 +226,12 @@ class Forwarder:
         status = response.status
         if status < 200:
             return
-        wait = response.first("Retry-After") if response.local else None
-        if status == 503 and wait is None:
-            status = 500  # our other next hops are not overloaded
         if status == 408:
             self._endpoint.count("timeout")  # RFC 4320 §4.2: silence
             self.done(job)
             return
-        if response.local or status != response.status:
-            response = job.request.response(status, None, self._ids.tag())
-            if wait is not None:
-                response.add("Retry-After", wait)
+        if response.local or status == 503:
+            response = stand_in(job.request, response, self._ids.tag())
         else:
             response.remove_first("Via")
         self.upstream.send(job, response)

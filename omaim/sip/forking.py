@@ -28,7 +28,7 @@ from omaim.sip.preferences import (
     Target,
     arrange,
 )
-from omaim.sip.proxying import incoming_breadth, strip_via
+from omaim.sip.proxying import incoming_breadth, stand_in, strip_via
 from omaim.sip.uri import SipUri, TelUri, Uri, parse_uri
 from omaim.timers import NEVER
 
@@ -545,15 +545,10 @@ class Fork:
             else:
                 self._stopped = True  # RFC 4320 §4.2: no answer at all
             return
-        if best.status == 503:
-            wait = best.first("Retry-After") if best.local else None
-            best = self._own(500 if wait is None else 503)
-            if wait is not None:  # it is we who have no room, not the next hop that is overloaded
-                best.add("Retry-After", wait)
-        elif best.status == 430 and self._responsible:
+        if best.status == 430 and self._responsible:
             best = self._own(480)  # RFC 5626 §11.5: no endpoint ever sees it
-        elif best.local:
-            best = self._own(best.status)
+        elif best.local or best.status == 503:
+            best = stand_in(self._request, best, self._ids.tag())
         elif len(self._challenges) > 1 and _key(best.status) == _key(401):
             self._aggregate(best)
         self._forward(best)

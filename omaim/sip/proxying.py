@@ -85,6 +85,22 @@ def refusal(request: Request, error: PeerError, to_tag: str) -> Response:
     return response
 
 
+def stand_in(request: Request, response: Response, to_tag: str) -> Response:
+    """Return the answer of ours for one that came from no next hop, or is a 503.
+
+    A next hop's 503 becomes 500, as our other next hops are not overloaded. Ours stays where it
+    says how long to wait: then it is we who have no room.
+
+    Spec: RFC 3261 §16.7 step 6
+    """
+    wait = response.first("Retry-After") if response.local else None
+    status = 500 if response.status == 503 and wait is None else response.status
+    answer = request.response(status, None, to_tag)
+    if wait is not None:
+        answer.add("Retry-After", wait)
+    return answer
+
+
 @final
 class OwnAddresses:
     """The hosts and ports by which requests reach this proxy.
