@@ -9,7 +9,7 @@ Spec: RFC 3261 §16; 3GPP TS 24.229 §5.4.3 (request routing)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -22,7 +22,6 @@ from omaim.errors import PeerError
 from omaim.net.endpoint import Endpoint
 from omaim.node.hooks import Hooks, Refuse
 from omaim.node.questions import WhereTo
-from omaim.sip.authenticating import Challenge
 from omaim.sip.delivering import Delivery
 from omaim.sip.flow import Flow
 from omaim.sip.gruu import Gruus
@@ -110,7 +109,7 @@ class Router:
         ways = Ways(
             forwarder.refuse,
             self._unauthorised,
-            self._challenge,
+            forwarder.challenge,
             self._returns,
             self._resume,
             self._inside,
@@ -249,9 +248,6 @@ class Router:
     def _unauthorised(self, job: Job) -> None:
         warning = f'399 {self._domain} "127 Service not authorised"'
         self._forwarder.answer(job, 403, ("Warning", warning))
-
-    def _challenge(self, job: Job, challenge: object) -> None:
-        self._forwarder.challenge(job, cast(Challenge, challenge))
 
     def _from_service(self, job: Job, name: str, originating: bool) -> None:
         """Serve a request that an application server made by itself.

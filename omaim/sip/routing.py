@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from omaim.errors import PeerError
+from omaim.sip.authenticating import Challenge
 from omaim.sip.bindings import Binding
 from omaim.sip.delivering import Delivery
 from omaim.sip.gruu import Gruus
@@ -42,7 +43,7 @@ class Ways:
     Args:
         refuse: answers with an error.
         unauthorised: answers a user who has no IM service.
-        challenge: asks for proof; what to ask comes with it.
+        challenge: asks for proof.
         returns: takes back what an application server passed on as we wrote it; false leaves
             it to be looked at.
         resume: serves a request whose Route named us; with our URIs.
@@ -75,7 +76,7 @@ class Ways:
         self,
         refuse: Callable[[Job, PeerError], None],
         unauthorised: Callable[[Job], None],
-        challenge: Callable[[Job, object], None],
+        challenge: Callable[[Job, Challenge], None],
         returns: Callable[[Job], bool],
         resume: Callable[[Job, list[str]], None],
         inside: Callable[[Job, list[str]], None],
@@ -227,7 +228,7 @@ class Routing:
             self._ways.from_stranger(job)
             return
         known = self._senders.identify(request, job.transaction.flow, claimed)
-        if not isinstance(known, Served):
+        if isinstance(known, Challenge):
             self._ways.challenge(job, known)
             return
         job.served = known

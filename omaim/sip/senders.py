@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from omaim.errors import PeerError
+from omaim.sip.authenticating import Challenge
 from omaim.sip.flow import Flow
 from omaim.sip.identity import assert_identity
 from omaim.sip.message import Request
@@ -24,8 +25,7 @@ class Senders:
 
     Args:
         serves: tells whether a host is this domain.
-        prove: returns the :class:`~omaim.sip.subscribed.Subscriber` whose credentials a request
-            carries, or what to ask its sender for.
+        prove: returns whose credentials a request carries, or what to ask its sender for.
         authenticate: "always", "flow" or "never".
     """
 
@@ -35,7 +35,7 @@ class Senders:
         self,
         subscribers: Subscribers,
         serves: Callable[[str], bool],
-        prove: Callable[[Request, Flow], object],
+        prove: Callable[[Request, Flow], Subscriber | Challenge],
         authenticate: str,
     ) -> None:
         self._subscribers: Final = subscribers
@@ -51,11 +51,8 @@ class Senders:
             return True
         return claimed.startswith("tel:") and self._subscribers.of(claimed) is not None
 
-    def identify(self, request: Request, flow: Flow, claimed: str) -> object:
-        """Find out who sends, and assert its identity in the request.
-
-        Returns:
-            The :class:`~omaim.sip.subscribed.Served` user who sends, or what to ask.
+    def identify(self, request: Request, flow: Flow, claimed: str) -> Served | Challenge:
+        """Return the user who sends, its identity asserted in the request, or what to ask.
 
         Raises:
             PeerError: this user may not send so (403); its credentials do not parse (400).
@@ -68,7 +65,7 @@ class Senders:
         known = self._known_by(flow, claimant, claimed) if self._by_flow else None
         if known is None:
             proof = self._prove(request, flow)
-            if not isinstance(proof, Subscriber):
+            if isinstance(proof, Challenge):
                 return proof
             known = proof
             # What proves something to us proves it to nobody further on (RFC 3261 §22.3).
