@@ -300,7 +300,7 @@ class Endpoint(Listens):
             path.ping()
             self.arm()
         elif flow.open:
-            path.send(question(bytes.fromhex(self.ids.token(24))) if stun else b"\r\n\r\n")
+            flow.send(question(bytes.fromhex(self.ids.token(24))) if stun else b"\r\n\r\n")
 
     def respond(self, transaction: ServerTransaction, response: Response) -> bool:
         """Answer a request; False when it has been answered already."""

@@ -31,7 +31,7 @@ class Flow:
         local_port: the port here.
         remote_host: the peer's address, IPv6 without brackets.
         remote_port: the peer's port.
-        connection: what ``net`` writes to; no business of anybody else.
+        connection: that of a stream, for ``net``; no business of anybody else.
         serial: unique among the flows of one process, never reused.
 
     Attributes:

@@ -76,7 +76,7 @@ class DatagramPaths:
         self._port = 0
         self._send: Callable[[bytes, object], bool] = _unbound
         self._front = Front(UDP, "localhost", 0)
-        self._flows: dict[object, Flow] = {}
+        self._flows: dict[tuple[object, ...], Flow] = {}
 
     def bind(
         self, host: str, port: int, front: Front, send: Callable[[bytes, object], bool]
@@ -101,33 +101,28 @@ class DatagramPaths:
 
     def to(self, host: str, port: int) -> Flow:
         """Return the flow to a peer."""
-        if self.ipv6:
-            return self.flow((host, port, 0, 0), host, port)
-        address = (host, port)
-        return self._flows.get(address) or self.flow(address, host, port)
+        return self.flow(self._address(host, port))
 
     def known(self, host: str, port: int) -> Flow | None:
         """Return the flow to a peer, if we have sent something there lately."""
-        if self.ipv6:
-            return self._flows.get((host, port, 0, 0))
-        return self._flows.get((host, port))
+        return self._flows.get(self._address(host, port))
 
-    def peek(self, address: object) -> Flow | None:
-        """Return the flow to a peer if there is one, by an address as the socket gives it."""
-        return self._flows.get(address)
-
-    def flow(self, address: object, host: str, port: int) -> Flow:
+    def flow(self, address: tuple[object, ...]) -> Flow:
         """Return the flow to a peer; ``address`` is as the socket gives it."""
         flow = self._flows.get(address)
         if flow is None:
+            host, port = cast(str, address[0]), cast(int, address[1])
             if len(self._flows) >= FLOWS:
                 self._flows.clear()
             path = DatagramPath(self._send, address)
-            flow = Flow(UDP, self._host, self._port, host, port, path, self._serial())
+            flow = Flow(UDP, self._host, self._port, host, port, None, self._serial())
             flow.front = self._front
             flow.send = path.send
             self._flows[address] = flow
         return flow
+
+    def _address(self, host: str, port: int) -> tuple[object, ...]:
+        return (host, port, 0, 0) if self.ipv6 else (host, port)
 
 
 def _unbound(data: bytes, address: object) -> bool:
@@ -227,10 +222,7 @@ class Arriving:
             data: its octets.
             address: where it came from, as the socket gives it: host, port, and what else there is.
         """
-        paths = self._paths
-        flow = paths.peek(address)
-        if flow is None:
-            flow = paths.flow(address, cast(str, address[0]), cast(int, address[1]))
+        flow = self._paths.flow(address)
         if data and data[0] < _SIP and self._foreign(data, flow):
             return
         if self._watch.on:

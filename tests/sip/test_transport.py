@@ -45,11 +45,10 @@ class PathsTests(SynchronousTestCase):
     def test_one_each(self) -> None:
         """A peer has one flow, whether it wrote first or we did; what is sent by it arrives."""
         paths = self.paths()
-        self.assertIsNone(paths.peek(PEER))
+        self.assertIsNone(paths.known(*PEER))
         flow = paths.to(*PEER)
-        self.assertIs(paths.peek(PEER), flow)
         self.assertIs(paths.known(*PEER), flow)
-        self.assertIs(paths.flow(PEER, *PEER), flow)
+        self.assertIs(paths.flow(PEER), flow)
         self.assertTrue(flow.send(b"x"))
         self.assertEqual(self.sent, [(b"x", PEER)])
         self.assertIsNot(paths.to("192.0.2.2", 40001), flow)
@@ -58,7 +57,7 @@ class PathsTests(SynchronousTestCase):
         """An IPv6 peer is known by the address that its socket gives, with its zeros."""
         paths = self.paths("2001:db8::1")
         flow = paths.to("2001:db8::2", 5060)
-        self.assertIs(paths.peek(("2001:db8::2", 5060, 0, 0)), flow)
+        self.assertIs(paths.flow(("2001:db8::2", 5060, 0, 0)), flow)
         flow.send(b"x")
         self.assertEqual(self.sent, [(b"x", ("2001:db8::2", 5060, 0, 0))])
 
@@ -68,7 +67,7 @@ class PathsTests(SynchronousTestCase):
         first = paths.to(*PEER)
         for port in range(FLOWS):
             paths.to("192.0.2.3", port)
-        self.assertIsNone(paths.peek(PEER))
+        self.assertIsNone(paths.known(*PEER))
         self.assertIsNot(paths.to(*PEER), first)
 
     def test_unbound(self) -> None:
