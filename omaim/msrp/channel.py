@@ -17,7 +17,7 @@ from omaim.msrp.means import Means
 from omaim.msrp.nickname import read_nickname
 from omaim.msrp.sending import Turns
 from omaim.msrp.session import CLOSED, LATER, Session
-from omaim.msrp.uri import MsrpUri, parse_path
+from omaim.msrp.uri import MsrpUri, read_path
 from omaim.timers import NEVER, Alarm
 
 _CROWD: Final = 64  # entries of a lane before those that are done with are looked for
@@ -339,10 +339,7 @@ class Channel:
 
         Spec: RFC 4975 §5.4, §7.3
         """
-        try:
-            uris = parse_path(path.decode("ascii"))
-        except UnicodeDecodeError:
-            raise PeerError("To-Path is not ASCII")
+        uris = read_path(path)
         session = self._find(uris[0]) if len(uris) == 1 else None
         if session is None or session.state == CLOSED:
             self._means.count("no_such_session")
@@ -368,10 +365,7 @@ class Channel:
                     self._schedule(self._claimed_by)
                 self._read_or_not()
                 return None
-            try:
-                source = parse_path(head.from_path.decode("ascii"))
-            except UnicodeDecodeError:
-                raise PeerError("From-Path is not ASCII")
+            source = read_path(head.from_path)
             if not session.is_peer(source):
                 self._means.count("wrong_sender")
                 self._refuse(head, 481, "")
