@@ -78,11 +78,6 @@ class Forwarder:
             endpoint.outlet, endpoint.driver.deadlines, upstream.answered, upstream.silent
         )
 
-    @property
-    def pending(self) -> int:
-        """How many requests wait for their final response."""
-        return self.upstream.pending
-
     # Requests
 
     def forward(

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from omaim.errors import PeerError, Unavailable, UsageError
 from omaim.ids import Ids
 from omaim.net.clock import wall
-from omaim.net.connection import Connection, Connections
+from omaim.net.connection import ANSWER, Connection, Connections
 from omaim.net.driver import Driver
 from omaim.net.flows import Flows
 from omaim.net.incoming import Incoming
@@ -452,7 +452,7 @@ class Endpoint(Listens):
 
     def _unwritten(self, flow: Flow, data: bytes) -> None:
         """A message could not be written; those whom it concerns hear it in the next turn."""
-        if data.startswith(b"SIP/2.0 "):
+        if data.startswith(ANSWER):
             self.count("response_undelivered")
             if flow.reliable and not self._stopped:
                 self.later(self._redelivery.begin, data)

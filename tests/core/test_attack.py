@@ -108,7 +108,7 @@ class FloodTests(CoreCase):
             transactions = self.core.endpoint.transactions
             self.assertEqual(transactions.server_count, 0, method)
         self.clock.advance(60.0)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
     def test_others_are_served(self) -> None:
         """Meanwhile everybody else registers as ever, and the same address when it proves."""
@@ -159,10 +159,10 @@ class FloodTests(CoreCase):
         response = self.send(alice, BOB)
         self.assertEqual(response.status, 503)
         self.assertEqual(response.first("Retry-After"), "5")
-        self.assertLessEqual(self.core.router._forwarder.pending, 30)
+        self.assertLessEqual(self.core.router._forwarder.upstream.pending, 30)
         bob.answer = 200
         self.clock.advance(120.0)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
         self.assertEqual(self.send(alice, BOB).status, 200)
 
     def test_replay(self) -> None:

@@ -134,7 +134,7 @@ class ForkTests(CoreCase):
         response = self.send(self.alice, BOB)
         self.assertEqual((response.status, response.local), (408, True))
         self.clock.advance(5.0)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
     def test_disposition(self) -> None:
         """The caller may forbid forking (RFC 3841 §9.1)."""

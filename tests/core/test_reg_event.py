@@ -169,7 +169,7 @@ class RegEventTests(CoreCase):
         self.assertEqual([one.version for one in documents], [0, 1, 2])
         self.assertTrue(all(one.full for one in documents))
         self.assertEqual(len(self.core.notifier), 0)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
     def test_gruu(self) -> None:
         """GRUUs of a device are told (RFC 5628)."""

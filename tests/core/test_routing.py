@@ -204,7 +204,7 @@ class WayTests(CoreCase):
         self.waiting.callback(None)
         self.clock.advance(1.0)
         self.assertEqual(way.got, [])
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
     def test_crash(self) -> None:
         """A defect on the way is a 500, and is not counted as waiting for ever."""
@@ -212,7 +212,7 @@ class WayTests(CoreCase):
         self.core.router._hooks = None  # type: ignore[assignment]
         self.assertEqual(self.send(alice, "sip:u@elsewhere.example").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
 
 class CheckTests(CoreCase):

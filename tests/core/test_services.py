@@ -64,7 +64,7 @@ class ServiceCase(CoreCase):
         """Whatever happened, in the end nothing is waited for."""
         self.clock.advance(120.0)
         self.assertEqual(len(self.core.router._services._visits), 0)
-        self.assertEqual(self.core.router._forwarder.pending, 0)
+        self.assertEqual(self.core.router._forwarder.upstream.pending, 0)
 
     def profile(self, name: str, *parts: Criteria) -> None:
         """Give a user a profile of its own."""
