@@ -315,7 +315,7 @@ class _Passing:
         try:
             judge(self.side, Content(incoming.content_type, data))
         except PeerError as error:
-            incoming.refuse(error.status if error.status in _REFUSALS else 403, error.why)
+            incoming.refuse(_refusal(error), error.why)
             return False
         return True
 
@@ -399,8 +399,7 @@ class _Short(_Passing):
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, PeerError):
-            status = error.status if error.status in _REFUSALS else 403
-            self.incoming.release(status, error.why)
+            self.incoming.release(_refusal(error), error.why)
         elif isinstance(error, Unavailable):
             _log.error("a message of a session was not taken: {why}", why=str(error))
             self.incoming.release(STOP, "it cannot be recorded now")
@@ -489,7 +488,7 @@ class _Long(_Passing):
         error = failure.value
         status, why = STOP, ""
         if isinstance(error, PeerError):
-            status, why = error.status if error.status in _REFUSALS else 403, error.why
+            status, why = _refusal(error), error.why
         else:
             _log.failure("a message of a session was not served", failure)
         self._stop(status, why)
@@ -627,6 +626,11 @@ def _unread(kind: str, held: list[bytes]) -> Content:
         if 0 <= outer < inner:
             return Content(kind, start[: inner + len(_BLANK)])
     return Content(kind, b"")
+
+
+def _refusal(error: PeerError) -> int:
+    """Return the status by which a sender hears that a message is not wanted."""
+    return error.status if error.status in _REFUSALS else 403
 
 
 def _told(status: int) -> int:

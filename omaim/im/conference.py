@@ -209,10 +209,10 @@ class Conference:
             self.left(replaced)
             replaced.drop("", 'SIP;cause=200;text="replaced"')
 
-    async def _admit(
-        self, invitation: Invitation, leg: Leg, replaced: Attendance | None = None
-    ) -> None:
+    async def _admit(self, invitation: Invitation, leg: Leg, replaced: Attendance | None) -> None:
         attendance = Attendance(self, None)
+        request = invitation.request
+        instead = None if replaced is None else replaced.member
         headers = [
             ("Contact", self.contact),
             (ASSERTED, f"<{self.uri}>"),  # a server between takes the Contact for its own
@@ -222,8 +222,7 @@ class Conference:
             if invitation.described:
                 call = invitation.call
                 offers = attendance.read_offer(call.remote)
-                applicant = applicant_of(invitation.request, leg, attendance, offers)
-                applicant = attrs.evolve(applicant, instead=_member_of(replaced))
+                applicant = applicant_of(request, leg, attendance, offers, instead)
                 await self._ask(applicant)
                 # Who offers it in clear is a device on its own, and no server that could prove
                 # what it is: its domain lets it come so, and we let it in.
@@ -233,8 +232,7 @@ class Conference:
                 await self._enter(attendance, applicant, call, invitation)
                 await invitation.accept(answer.body, answer.content_type, headers)
             else:
-                applicant = applicant_of(invitation.request, leg, attendance, Offers())
-                applicant = attrs.evolve(applicant, instead=_member_of(replaced))
+                applicant = applicant_of(request, leg, attendance, Offers(), instead)
                 await self._ask(applicant)
                 attendance.mutual = self._foreign(applicant.identities[0])
                 offer = attendance.offer(self.house.secure(applicant.identities[0]))
@@ -586,10 +584,6 @@ class Conference:
         self.unsent.wake(self.house.now())
         self.room.wake(self.house.now())
         self.settle()
-
-
-def _member_of(attendance: Attendance | None) -> Member | None:
-    return None if attendance is None else attendance.member
 
 
 def _session_of(member: Member) -> Session:

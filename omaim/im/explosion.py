@@ -102,7 +102,7 @@ class Explosion:
             if not await self._welcome(mail, request, leg):
                 return
             if not large:
-                content = _content(request)
+                content = Content.of(request)
                 recorded = self.recorder.received(mail, leg, content, copy.group)
         message = self.deferring.record(mail, recipient, request)
         if name:
@@ -118,7 +118,7 @@ class Explosion:
                 leg.shown,
                 leg.shown,
                 (copy.group or recipient,),
-                _content(request),
+                Content.of(request),
                 mail.message_id,
                 mail.sent_at,
                 message.subject,
@@ -146,7 +146,7 @@ class Explosion:
 
     async def _report(self, mail: Mail, request: Request, recipient: str, what: str) -> None:
         await self.reports.send(
-            _content(request),
+            Content.of(request),
             what,
             mail.leg.sender,
             recipient,
@@ -156,10 +156,6 @@ class Explosion:
 
     def _stored(self, message: DeferredMessage) -> Deferred[None]:
         return Deferred.fromCoroutine(self.deferring.report_stored(message))
-
-
-def _content(request: Request) -> Content:
-    return Content(request.first("Content-Type") or "", request.body)
 
 
 async def _all(waiting: list[Deferred[None]]) -> None:

@@ -245,8 +245,8 @@ class DocumentGroups:
     async def _get(self, uri: str) -> Group | None:
         path = self._path(uri)
         await self._look(GLOBAL + uri if path is None else path)
-        if self._path(uri) is None and self._now() - self._looked_at >= self._pause:
-            await self.refresh()
+        if self._path(uri) is None:
+            await self.recall(self._pause)
         path = self._path(uri)
         return None if path is None else self._in[path][uri]
 

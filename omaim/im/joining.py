@@ -11,7 +11,7 @@ from omaim.bodies.conference_info import DIALED_IN, DIALED_OUT
 from omaim.errors import PeerError
 from omaim.im.offers import Offers
 from omaim.im.participating import ANONYMOUS, Leg
-from omaim.im.room_people import Applicant, Link
+from omaim.im.room_people import Applicant, Link, Member
 from omaim.roles.call import Call
 from omaim.sip.identity import ID, USER, asserted_identities, privacy_of
 from omaim.sip.message import Message, Request
@@ -20,16 +20,22 @@ from omaim.sip.uri import SipUri
 _strangers = count(1)
 
 
-def applicant_of(request: Request, leg: Leg, link: Link, offers: Offers) -> Applicant:
+def applicant_of(
+    request: Request, leg: Leg, link: Link, offers: Offers, instead: Member | None = None
+) -> Applicant:
     """Return who asks to come in by an INVITE.
 
     Who comes without any identity is somebody of its own, whom no other request can mean.
+
+    Args:
+        instead: of its own, whose place it takes.
     """
     identities, hidden = leg.identities, leg.hidden
     if not identities:
         identities, hidden = (_stranger(),), True
     display = "" if hidden else _display(request)
-    return Applicant(identities, link, offers, device_of(request), display, hidden, DIALED_IN)
+    device = device_of(request)
+    return Applicant(identities, link, offers, device, display, hidden, DIALED_IN, instead)
 
 
 def applicant_who_answered(uri: str, call: Call, link: Link) -> Applicant:

@@ -22,9 +22,9 @@ from omaim.im.content import Content
 from omaim.im.coupling import declined, hang_up
 from omaim.im.deferred import Deferring
 from omaim.im.delivery import Delivery
-from omaim.im.media_plan import offered_lines
+from omaim.im.media_plan import check_files, offered_lines
 from omaim.im.participating import CARRIED, Leg, Mail, as_message, copied
-from omaim.im.policy import TOO_LARGE, Refusal
+from omaim.im.policy import Refusal
 from omaim.im.recording import Recorder
 from omaim.msrp import Incoming, Outgoing, Session, SessionUser
 from omaim.net.msrp import MsrpEndpoint
@@ -138,7 +138,7 @@ class LargeStore:
             raise Refusal("102 Too many sessions of one user", 486)
         offer = invitation.call.remote
         most = min(most or self._most, self._most)
-        refuse_size(offer, most)
+        check_files(offer, most)
         negotiation = Negotiation(self._msrp)
         call, agent = invitation.call, self._agent
         alarm = Alarm(lambda now: over(_NOTHING))
@@ -245,18 +245,6 @@ class LargeStore:
         if message is not None:
             await self._deferring.report_stored(message)
             self._delivery.kick(leg.user)
-
-
-def refuse_size(offer: Description, most: int) -> None:
-    """Make sure that what an offer announces is not larger than may be sent.
-
-    Raises:
-        Refusal: 403, it is.
-    """
-    for line in offered_lines(offer):
-        selector = None if line.transfer is None else line.transfer.selector
-        if selector is not None and (selector.size or 0) > most:
-            raise Refusal(TOO_LARGE)
 
 
 def _not_kept(failure: Failure, incoming: Incoming) -> None:

@@ -16,7 +16,7 @@ import attrs
 from omaim.errors import PeerError
 from omaim.im.content import Content
 from omaim.im.group_mail import GroupMail
-from omaim.im.guest_lists import OPTION
+from omaim.im.guest_lists import OPTION, no_list_here
 from omaim.im.large import LargeStore, Taken, is_large
 from omaim.im.lists import Lists
 from omaim.im.pager import Pager, Service
@@ -70,9 +70,7 @@ class LargeToMany:
                 403 it is too large.
         """
         if OPTION in invitation.request.require:
-            # Only services that say so take lists (RFC 5366 §5.1).
-            invitation.reject(420, [("Unsupported", OPTION)])
-            return
+            raise no_list_here()
         reached = await self.groups.readers(canonical_aor(invitation.request.uri), leg)
         await self._take(invitation, leg, len(reached.people), self.groups.expand_large)
 

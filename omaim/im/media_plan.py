@@ -20,7 +20,7 @@ from omaim.errors import PeerError
 from omaim.im.bridge import Bridge, Listener, Side
 from omaim.im.content import Content
 from omaim.im.policy import TOO_LARGE, Refusal
-from omaim.msrp import CLOSED, Outgoing, SessionUser
+from omaim.msrp import Outgoing, SessionUser
 from omaim.net.msrp import MsrpEndpoint
 from omaim.roles.description import Description
 from omaim.roles.negotiation import Negotiation, Wish, description_of
@@ -43,6 +43,9 @@ class _Line:
 
     def side(self, near: bool) -> Side:
         return self.bridge.near if near else self.bridge.far
+
+    def place(self, near: bool) -> int:
+        return self.near if near else self.far
 
 
 class MediaPlan:
@@ -203,7 +206,7 @@ class MediaPlan:
         wishes = [None if one is None else one.wish for one in here.media]
         for line in self._lines:
             if not line.talk and not line.side(near).there:
-                wishes[line.near if near else line.far] = None  # a file is sent again otherwise
+                wishes[line.place(near)] = None  # a file is sent again otherwise
         self._changing = True
         try:
             offer = here.offer(wishes)
@@ -251,7 +254,7 @@ class MediaPlan:
                 if theirs is not None and not over and self._safe(theirs, near):
                     wishes.append(self._add(index, len(wishes), theirs, near))
                 continue
-            place = line.far if near else line.near
+            place = line.place(not near)
             wish = wishes[place]
             if wish is None:
                 continue
@@ -282,7 +285,7 @@ class MediaPlan:
         self._changing = False
         for line in self._lines:
             for side in (line.bridge.near, line.bridge.far):
-                if side.session is not None and side.session.state == CLOSED:
+                if side.session is not None and not side.there:
                     self._lost(side, "a session was not replaced")
 
     def give_up(self) -> None:
@@ -314,7 +317,7 @@ class MediaPlan:
         line = _Line(bridge, here, there, talk) if near else _Line(bridge, there, here, talk)
         bridge.mends = talk and self._on_broken is not None
         self._lines.append(line)
-        user = bridge.far.user if near else bridge.near.user
+        user = line.side(not near).user
         secure = self._far_secure if near else self._near_secure
         return attrs.evolve(like(theirs, user, secure), mutual=self._mutual[1 if near else 0])
 
@@ -326,7 +329,7 @@ class MediaPlan:
             line = self._at(index, near)
             medium = None
             if line is not None:
-                place = line.far if near else line.near
+                place = line.place(not near)
                 medium = there.media[place] if place < len(there.media) else None
             mine = here.media[index] if index < len(here.media) else None
             if line is None or medium is None or medium.agreed is None:
@@ -337,7 +340,7 @@ class MediaPlan:
                     mine.say(wish)
                 wishes.append(wish)
             else:
-                user = line.bridge.near.user if near else line.bridge.far.user
+                user = line.side(near).user
                 mutual = self._mutual[0 if near else 1]
                 wish = like(medium.agreed.remote, user)
                 wishes.append(attrs.evolve(wish, file=None, mutual=mutual))
@@ -346,7 +349,7 @@ class MediaPlan:
     def _at(self, index: int, near: bool) -> _Line | None:
         """Return the medium that one party calls by ``index``."""
         for line in self._lines:
-            if (line.near if near else line.far) == index:
+            if line.place(near) == index:
                 return line
         return None
 
@@ -365,22 +368,18 @@ class MediaPlan:
 
     def _lost(self, side: Side, why: str) -> None:
         """A session has ended: so does the opposite one, unless another takes its place."""
-        other = side.other.session
         if self._closed or self._changing or side.broken:
             return
-        if side.session is None or side.session.state != CLOSED:
+        if side.session is None or side.there:
             return
         if side.bridge.mends and self._on_broken is not None:
             side.broken = True
             self._on_broken(side is side.bridge.near)
             return
-        if other is not None and other.state != CLOSED:
-            other.close(why)
-        if not any(
-            one.session is not None and one.session.state != CLOSED
-            for line in self._lines
-            for one in (line.bridge.near, line.bridge.far)
-        ):
+        other = side.other
+        if other.session is not None and other.there:
+            other.session.close(why)
+        if not any(line.side(True).there or line.side(False).there for line in self._lines):
             self.on_lost(why)
 
 

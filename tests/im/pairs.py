@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import Party, SessionCase
-from tests.im.test_sessions import refused
+from tests.im.parties import Party, SessionCase, refused
 
 SERVERS = ("im-north", "im-south")
 

@@ -13,7 +13,7 @@ from omaim.client import Client
 from omaim.msrp import Outgoing, Session
 from omaim.net.msrp import MsrpEndpoint
 from omaim.roles.call import Call
-from omaim.roles.description import Description
+from omaim.roles.description import CallFailed, Description
 from omaim.roles.invitation import Invitation
 from omaim.roles.inviter import Inviter
 from omaim.roles.negotiation import Negotiation, Wish
@@ -137,6 +137,15 @@ class Party:
         call = self.calls[-1]
         await call.bye()
         self.negotiations[call].close("over")
+
+
+async def refused(doing: Any) -> CallFailed:
+    """Return how a call that has to fail fails."""
+    try:
+        await doing
+    except CallFailed as failed:
+        return failed
+    raise AssertionError("it was accepted")
 
 
 def laid_out(core: Any, settings: dict[str, Any]) -> Layout:

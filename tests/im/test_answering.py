@@ -15,9 +15,8 @@ from omaim.net.wire import OUT
 from omaim.sip.answer_mode import AUTO, MANUAL, AnswerMode
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.attendees import Attendee
-from tests.im.parties import Party, SessionCase
+from tests.im.parties import Party, SessionCase, refused
 from tests.im.support import ALICE, BOB, CAROL
-from tests.im.test_sessions import refused
 
 AUTOMATIC, BY_HAND = AnswerMode(AUTO), AnswerMode(MANUAL)
 MUST = AnswerMode(AUTO, required=True)

@@ -12,8 +12,8 @@ from omaim.roles.referrer import refer_uri
 from omaim.sip.headers import DialogRef
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.attendees import LIST, Attendee, list_of
-from tests.im.parties import SessionCase
-from tests.im.test_conferences import ROOM, attendees, define, refused
+from tests.im.parties import SessionCase, refused
+from tests.im.test_conferences import ROOM, attendees, define
 
 
 class ReferTests(SessionCase):

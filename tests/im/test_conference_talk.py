@@ -19,8 +19,8 @@ from omaim.node.events import (
 )
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.attendees import Attendee, cpim
-from tests.im.parties import SessionCase
-from tests.im.test_conferences import ROOM, attendees, define, refused
+from tests.im.parties import SessionCase, refused
+from tests.im.test_conferences import ROOM, attendees, define
 
 COMPOSING = (
     "<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>"

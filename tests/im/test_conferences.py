@@ -20,17 +20,9 @@ from omaim.testing.scenario import ScenarioNetwork
 from tests.im.attendees import FACTORY, Attendee, cpim, focus_of
 from tests.im.halls import ROOM as ROOM_OF_HALL
 from tests.im.halls import Hall, HallGuest
-from tests.im.parties import TAG, SessionCase
+from tests.im.parties import TAG, SessionCase, refused
 
 ROOM = "sip:room.tea@north.example"
-
-
-async def refused(doing: Any) -> CallFailed:
-    try:
-        await doing
-    except CallFailed as failed:
-        return failed
-    raise AssertionError("it was accepted")
 
 
 async def define(net: ScenarioNetwork, uri: str = ROOM, **values: Any) -> None:

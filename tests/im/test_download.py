@@ -22,9 +22,8 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallFailed
 from omaim.roles.negotiation import Negotiation, Wish
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import Party, SessionCase
+from tests.im.parties import Party, SessionCase, refused
 from tests.im.test_large import PICTURE, send
-from tests.im.test_sessions import refused
 from tests.msrp.support import User
 
 NOTIFY = {"delivery": "notify"}

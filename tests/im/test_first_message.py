@@ -16,9 +16,8 @@ from omaim.roles.call import Call
 from omaim.roles.description import CallFailed
 from omaim.roles.negotiation import Negotiation
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import TAG, Party, SessionCase
+from tests.im.parties import TAG, Party, SessionCase, refused
 from tests.im.support import cpim
-from tests.im.test_sessions import refused
 
 WANTED = "positive-delivery, negative-delivery, processing"
 

@@ -387,6 +387,15 @@ class EnvelopeTests(GroupTestCase):
         self.assertEqual((kept.content_type, kept.body), ("text/plain", b"\x1f\x8b"))
         self.assertIn(("Content-Encoding", "gzip"), kept.headers)
 
+    def test_encoded_envelope(self) -> None:
+        """An envelope that nobody here can read is not taken for a broken one (RFC 3261 §20.12)."""
+        self.define(TEA, ALICE, BOB)
+        self.im.settings.put(BOB, Settings(willing=False, history_pager=True))
+        encoded = (("Content-Encoding", "gzip"),)
+        self.assertEqual(self.write(body=b"\x1f\x8b", headers=encoded).status, 202)
+        (kept,) = self.successResultOf(self.stores.deferred.waiting(BOB, 0.0))
+        self.assertEqual((kept.content_type, kept.body), ("message/cpim", b"\x1f\x8b"))
+
 
 class NestedTests(GroupTestCase):
     def test_each_once(self) -> None:

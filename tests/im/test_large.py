@@ -9,8 +9,7 @@ from omaim.im.policy import Settings
 from omaim.node.events import MessageAccepted, MessageDeferred, MessageDelivered
 from omaim.stores.records import LARGE
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import Party, SessionCase
-from tests.im.test_sessions import refused
+from tests.im.parties import Party, SessionCase, refused
 
 LARGE_MODE = ("Accept-Contact", "*;+g.oma.sip-im.large-message")
 PICTURE = bytes(range(256)) * 400  # 100 kB

@@ -24,9 +24,8 @@ from omaim.node.questions import MayPost
 from omaim.roles.negotiation import Negotiation
 from omaim.stores.records import LARGE
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import Party, SessionCase
+from tests.im.parties import Party, SessionCase, refused
 from tests.im.support import cpim
-from tests.im.test_sessions import refused
 
 EXPLODER = "sip:exploder@north.example"
 TEA = "sip:room.tea@north.example"

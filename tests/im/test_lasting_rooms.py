@@ -19,8 +19,8 @@ from omaim.im.group_documents import ACTIONS
 from omaim.im.groups import GLOBAL
 from omaim.stores.records import Document
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import SessionCase
-from tests.im.test_conferences import ROOM, attendees, refused
+from tests.im.parties import SessionCase, refused
+from tests.im.test_conferences import ROOM, attendees
 
 STAFF = "resource-lists/global/staff"
 ANCHOR = f"http://xcap.north.example/{STAFF}/~~/resource-lists/list%5b@name=%22all%22%5d"

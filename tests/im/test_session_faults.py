@@ -14,8 +14,7 @@ from omaim.node.questions import MayInvite, MayPost
 from omaim.roles.description import CallFailed, Description
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.pairs import SERVERS, FaultCase, pair
-from tests.im.parties import Party
-from tests.im.test_sessions import refused
+from tests.im.parties import Party, refused
 
 
 class CrossingTests(FaultCase):

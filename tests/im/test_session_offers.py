@@ -16,8 +16,7 @@ from omaim.roles.description import CallFailed
 from omaim.roles.negotiation import RETIRING, Negotiation
 from omaim.testing.scenario import ScenarioNetwork
 from tests.im.pairs import SERVERS, FaultCase, pair
-from tests.im.parties import TAG, Party
-from tests.im.test_sessions import refused
+from tests.im.parties import TAG, Party, refused
 from tests.msrp.support import User
 
 

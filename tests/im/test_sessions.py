@@ -14,19 +14,10 @@ from omaim.msrp import Outgoing
 from omaim.node.events import SessionEnded, SessionRefused, SessionStarted
 from omaim.node.hooks import Deliver, Refuse
 from omaim.node.questions import MayInvite, MayPost
-from omaim.roles.description import CallFailed
 from omaim.testing.scenario import ScenarioNetwork
-from tests.im.parties import Party, SessionCase
+from tests.im.parties import Party, SessionCase, refused
 from tests.im.support import cpim
 from tests.msrp.support import User
-
-
-async def refused(doing: Any) -> CallFailed:
-    try:
-        await doing
-    except CallFailed as failed:
-        return failed
-    raise AssertionError("it was accepted")
 
 
 class PassingTests(SessionCase):
