@@ -52,7 +52,7 @@ from omaim.roles.listmail import Refused
 from omaim.sip.answer_mode import OPTION as ANSWER_MODE
 from omaim.sip.answer_mode import AnswerMode
 from omaim.sip.identity import SERVED
-from omaim.sip.message import Request, Response
+from omaim.sip.message import RETRY_AFTER, Request, Response
 from omaim.sip.uri import canonical_aor
 
 REPLACED: Final = 'SIP;cause=200;text="replaced"'
@@ -512,7 +512,7 @@ class Sessions:
     def close(self) -> Deferred[Any]:
         """End all conversations: the server stops. Fires when the parties know."""
         for invitation, inviting in list(self._ringing.items()):
-            invitation.reject(503, [("Retry-After", "5")])
+            invitation.reject(503, [("Retry-After", RETRY_AFTER)])
             inviting.cancel()
         return DeferredList([one.end(STOPPING) for one in list(self.conversations)])
 

@@ -16,7 +16,7 @@ from omaim.errors import PeerError, Unavailable
 from omaim.net.endpoint import Endpoint
 from omaim.sip.calling import Overlapping
 from omaim.sip.flow import Flow
-from omaim.sip.message import Request, Response, error_response
+from omaim.sip.message import RETRY_AFTER, Request, Response, error_response
 from omaim.sip.pacing import IntervalTooBrief
 from omaim.sip.session_timer import IntervalTooSmall
 from omaim.sip.transaction import ServerTransaction
@@ -119,7 +119,7 @@ def _failed(failure: Failure, incoming: Incoming) -> None:
     if isinstance(error, PeerError):
         incoming.refuse(error)
     elif isinstance(error, Unavailable):
-        incoming.reply(503, [("Retry-After", "5")])
+        incoming.reply(503, [("Retry-After", RETRY_AFTER)])
     else:
         _log.failure("Answering {method} failed", failure, method=incoming.request.method)
         incoming.reply(500)

@@ -38,14 +38,14 @@ from omaim.sip.dialog import Dialog, DialogId, as_uac
 from omaim.sip.exchange import Exchange
 from omaim.sip.flow import Flow
 from omaim.sip.headers import DialogRef, Reason
-from omaim.sip.message import Request, Response
+from omaim.sip.message import RETRY_AFTER, Request, Response
 from omaim.sip.session_timer import SessionTimer
 
 __all__ = ["CallEnded", "CallFailed", "Description", "Invitation", "Inviter"]
 
 MOST_FORKS: Final = 32  # dialogs of one INVITE that are looked after
 MOST_RAISES: Final = 3  # 422 answers obeyed in a row
-RETRY: Final = (("Retry-After", "5"),)  # seconds, with 503
+RETRY: Final = (("Retry-After", RETRY_AFTER),)  # with 503
 ENDED: Final = 1000  # dialogs whose end is remembered, for Replaces
 
 _log = Logger()
